@@ -1,0 +1,57 @@
+"""Exponential averages of weights along a training path."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["WeightAverage"]
+
+AVERAGING = 0.995  # a memory of about 200 steps
+
+
+class WeightAverage:
+    r"""A copy of a module whose weights follow those in training at a distance.
+
+    After step t, :math:`\bar\theta \leftarrow \bar\theta + r_t(\theta - \bar\theta)` with
+    :math:`r_t = \max(0.005, 9/(9+t))`: a shorter memory at first, so that the start is
+    forgotten at once.
+
+    Parameters
+    ----------
+    module : Module
+        The module in training.
+
+    Attributes
+    ----------
+    module : Module
+        The copy, in evaluation mode and without gradients.
+
+    References
+    ----------
+    [Polyak1992]_
+    """
+
+    def __init__(self, module: nn.Module):
+        self.module = copy.deepcopy(module).requires_grad_(False).eval()
+        self._pairs = list(
+            zip(self.module.parameters(), module.parameters(), strict=True)
+        )
+        self._buffers = list(zip(self.module.buffers(), module.buffers(), strict=True))
+
+    @torch.no_grad()
+    def update(self, n_steps: int) -> None:
+        """Move the average after the given step."""
+        rate = max(1 - AVERAGING, 9 / (9 + n_steps))
+        for mean, parameter in self._pairs:
+            mean.lerp_(parameter, rate)
+
+    @torch.no_grad()
+    def copy_buffers(self) -> None:
+        """Take over what is not trained, such as the state of a power iteration."""
+        for mean, buffer in self._buffers:
+            mean.copy_(buffer)
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return a copy of the average."""
+        return {k: v.clone() for k, v in self.module.state_dict().items()}

@@ -1,0 +1,405 @@
+"""The shared body of all estimators: validate, train, freeze, evaluate."""
+
+import copy
+import inspect
+import warnings
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from skorch.helper import predefined_split
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+from torch.nn.utils import parametrize
+
+from sk_wmvl._autodiff import energy_and_grad
+from sk_wmvl._component import resolve
+from sk_wmvl._coordinates import Coordinates, fit_coordinates
+from sk_wmvl._progress import FitProgress, SklearnBridge
+from sk_wmvl._random import draw_seed, make_generator
+from sk_wmvl._trainer import OPTIMIZERS, BatchIterator, ObjectiveNet, TensorData
+from sk_wmvl._trainer import limit_threads
+from sk_wmvl._validation import (
+    CallbackSupportMixin,
+    Integral,
+    Interval,
+    Real,
+    StrOptions,
+    check_rows,
+    check_weights,
+    fit_context,
+    resolve_device,
+    with_callbacks,
+)
+from sk_wmvl._version import __version__
+from sk_wmvl.energies import ENERGIES, AffineEnergy, BaseMeasure, CorrectedEnergy
+from sk_wmvl.energies._network import ACTIVATIONS
+from sk_wmvl.objectives import OBJECTIVES, BaseObjective
+
+__all__ = ["BaseEnergyEstimator"]
+
+# Streams of the one seed that a fit draws from `random_state`.
+WEIGHTS, SHUFFLE, NOISE, SPLIT, NORMALIZER, SAMPLE = range(6)
+
+# The network's input is soft-clipped at this multiple of the largest training norm.
+RADIUS_FACTOR = 1.0
+EVALUATION_CHUNK = 8192  # rows at a time, so that memory does not grow with X
+MIN_VALIDATION = 2  # rows; below, early stopping is left out
+
+
+class BaseEnergyEstimator(CallbackSupportMixin, BaseEstimator, ABC):
+    """Template of an estimator that learns an energy.
+
+    A subclass supplies the base measure and what follows training.
+    """
+
+    _parameter_constraints: dict = {
+        "objective": [StrOptions(set(OBJECTIVES)), BaseObjective],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "energy": [StrOptions(set(ENERGIES)), nn.Module, callable],
+        "hidden_layer_sizes": ["array-like"],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "spectral_norm": ["boolean"],
+        "standardize": ["boolean"],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "lr_schedule": [StrOptions({"one-cycle", "constant"})],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), type],
+        "callbacks": [None, list, tuple],
+        "net_params": [None, dict],
+        "warm_start": ["boolean"],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    # --- parameters -------------------------------------------------------------------
+
+    def get_params(self, deep: bool = True) -> dict:
+        """Return the parameters; with `deep`, entries of `net_params` as ``net__key``.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to include the parameters of components.
+
+        Returns
+        -------
+        params : dict
+        """
+        params = super().get_params(deep=deep)
+        if deep and isinstance(self.net_params, dict):
+            params |= {f"net__{k}": v for k, v in self.net_params.items()}
+        return params
+
+    def set_params(self, **params):
+        """Set parameters; ``net__key`` sets one entry of `net_params`.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters.
+
+        Returns
+        -------
+        self : estimator
+        """
+        inner = {k[5:]: params.pop(k) for k in list(params) if k.startswith("net__")}
+        super().set_params(**params)
+        if inner:
+            self.net_params = {**(self.net_params or {}), **inner}
+        return self
+
+    # --- fitting ----------------------------------------------------------------------
+
+    @with_callbacks
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Learn the energy from data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights; a weight of k means what k copies of the row mean. Only ratios
+            matter. Rows of weight zero are left out.
+
+        Returns
+        -------
+        self : estimator
+            Fitted.
+        """
+        resume = self.warm_start and self.__sklearn_is_fitted__()
+        X = check_rows(self, X, reset=not resume, min_samples=2)
+        weight = check_weights(sample_weight, X)
+        return self._fit(X, weight, resume=resume, epochs=self.max_epochs)
+
+    @with_callbacks
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Train for one epoch, going on from where the last call ended.
+
+        The first call fixes the coordinates and the base measure. Optimiser, weight
+        average and random streams continue; the learning rate is constant and nothing is
+        held out for early stopping.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights.
+
+        Returns
+        -------
+        self : estimator
+            Fitted.
+        """
+        resume = self.__sklearn_is_fitted__()
+        minimum = 1 if resume else 2
+        X = check_rows(self, X, reset=not resume, min_samples=minimum)
+        weight = check_weights(sample_weight, X)
+        return self._fit(X, weight, resume=resume, epochs=None)
+
+    def _fit(self, X, weight, *, resume: bool, epochs: int | None):
+        if weight is not None:
+            X, weight = X[weight > 0], weight[weight > 0]
+        self.device_ = resolve_device(self.device, fitting=True)
+        self.objective_ = self._make_objective()
+        if not resume:
+            self._seed = draw_seed(self.random_state)
+            self._coordinates, mean, covariance = fit_coordinates(
+                X, weight, standardize=self.standardize
+            )
+            if not np.isfinite(self._coordinates.scale).all():
+                raise ValueError(
+                    "The covariance of X is not finite: its values are too large. "
+                    "Rescale the columns."
+                )
+            self.base_ = self._make_base(X, weight, mean, covariance)
+            norms = np.linalg.norm(self._coordinates.to_internal(X), axis=1)
+            self._radius = RADIUS_FACTOR * max(1.0, float(norms.max()))
+            self._training_state = None
+        u = self._coordinates.to_internal(X)
+        data, valid = self._make_datasets(u, weight, held_out=epochs is not None)
+        net = self._make_net(data, valid, one_cycle=epochs is not None)
+        context = self._init_context(X, net, epochs or 1)
+        width = max([X.shape[1], *self.hidden_layer_sizes])
+        with limit_threads(net.batch_size, width, self.device_):
+            net.partial_fit(data, epochs=epochs or 1)
+            for name, value in self._freeze(net).items():
+                setattr(self, name, value)
+        self._training_state = net.get_training_state()
+        self.history_ = net.history.to_list()
+        self.n_iter_ = len(self.history_)
+        self.loss_curve_ = [row["train_loss"] for row in self.history_]
+        self.validation_loss_curve_ = [
+            row["valid_loss"] for row in self.history_ if "valid_loss" in row
+        ]
+        if context is not None:
+            context.call_on_fit_task_end(
+                estimator=self, X=X, reconstruction_attributes={}
+            )
+        return self
+
+    @abstractmethod
+    def _make_base(self, X, weight, mean, covariance) -> BaseMeasure | None:
+        """Return the base measure in internal coordinates, in float64."""
+
+    @abstractmethod
+    def _freeze(self, net: ObjectiveNet) -> dict:
+        """Return the fitted attributes that a trained net stands for."""
+
+    def _make_objective(self) -> BaseObjective:
+        if isinstance(self.objective, str):
+            return OBJECTIVES[self.objective](self.epsilon)
+        return resolve(self.objective, OBJECTIVES, BaseObjective, name="objective")
+
+    def _make_correction(self, n_features: int) -> nn.Module:
+        if isinstance(self.energy, str):
+            return ENERGIES[self.energy](
+                n_features,
+                tuple(self.hidden_layer_sizes),
+                activation=self.activation,
+                spectral_norm=self.spectral_norm,
+                radius=self._radius,
+                generator=make_generator(self._seed, WEIGHTS),
+            )
+        if isinstance(self.energy, nn.Module):
+            return copy.deepcopy(self.energy)
+        module = self.energy(n_features)
+        if not isinstance(module, nn.Module):
+            raise TypeError(
+                f"energy={self.energy!r} returned {type(module).__name__}; a callable must "
+                "return a torch.nn.Module that maps (n, d) to (n,)."
+            )
+        return module
+
+    def _make_datasets(self, u, weight, *, held_out: bool):
+        w = np.ones(len(u)) if weight is None else weight
+        train = np.arange(len(u))
+        valid = train[:0]
+        n_valid = round(self.validation_fraction * len(u))
+        if held_out and self.early_stopping and n_valid >= MIN_VALIDATION:
+            seed = np.random.SeedSequence([self._seed, SPLIT])
+            order = np.random.default_rng(seed).permutation(len(u))
+            valid, train = np.sort(order[:n_valid]), np.sort(order[n_valid:])
+        w = w / w[train].mean()
+
+        def make(rows):
+            return TensorData(
+                torch.tensor(u[rows], dtype=torch.float32, device=self.device_),
+                torch.tensor(w[rows], dtype=torch.float32, device=self.device_),
+            )
+
+        return make(train), make(valid) if len(valid) else None
+
+    def _make_net(self, data, valid, *, one_cycle: bool) -> ObjectiveNet:
+        energy = CorrectedEnergy(
+            self._make_correction(data.x.shape[1]), copy.deepcopy(self.base_)
+        ).to(self.device_, torch.float32)
+        self._check_energy(energy, data.x[:2])
+        if self.batch_size == "auto":
+            batch_size = int(np.clip(len(data) // 8, 32, 256))
+        else:
+            batch_size = self.batch_size
+        if isinstance(self.optimizer, str):
+            optimizer, options = OPTIMIZERS[self.optimizer]
+        else:
+            optimizer, options = self.optimizer, {}
+        # User's callbacks are copied: skorch initialises them in place.
+        callbacks = copy.deepcopy(list(self.callbacks or []))
+        if self.verbose == 1:
+            callbacks.append(("fit_progress", FitProgress(type(self).__name__)))
+        params = {
+            "objective": self.objective_,
+            "noise_generator": make_generator(self._seed, NOISE),
+            "monitor_seed": self._seed,
+            "alpha": self.alpha,
+            "one_cycle": one_cycle and self.lr_schedule == "one-cycle",
+            "n_iter_no_change": self.n_iter_no_change,
+            "tol": self.tol,
+            "optimizer": optimizer,
+            "lr": self.lr,
+            "max_epochs": self.max_epochs,
+            "batch_size": batch_size,
+            "iterator_train": BatchIterator,
+            "iterator_train__shuffle": True,
+            "iterator_train__generator": make_generator(self._seed, SHUFFLE),
+            "train_split": None if valid is None else predefined_split(valid),
+            "callbacks": callbacks,
+            "device": self.device_,
+            "verbose": int(self.verbose >= 2),
+            **{f"optimizer__{k}": v for k, v in options.items()},
+            **(self.net_params or {}),
+        }
+        net = ObjectiveNet(energy, **params).initialize()
+        if self._training_state is not None:
+            net.set_training_state(self._training_state)
+        return net
+
+    def _check_energy(self, energy: nn.Module, x: torch.Tensor) -> None:
+        shape = tuple(energy.correction(x).shape)
+        if shape != (len(x),):
+            raise ValueError(
+                f"energy={self.energy!r} maps points of shape {tuple(x.shape)} to "
+                f"{shape}; it must return one number per point, shape ({len(x)},)."
+            )
+
+    def _init_context(self, X, net: ObjectiveNet, epochs: int):
+        if "_skl_callbacks" not in vars(self):
+            return None
+        context = self._init_callback_context(max_subtasks=epochs)
+        context.call_on_fit_task_begin(estimator=self, X=X)
+        bridge = SklearnBridge(self, context, X, lambda: self._freeze(net))
+        net.callbacks_.append(("sklearn_bridge", bridge.initialize()))
+        return context
+
+    def _freeze_energy(self, net: ObjectiveNet) -> AffineEnergy:
+        """Return the averaged energy in float64, in the user's units, without graph."""
+        correction = copy.deepcopy(net.average_.module.correction).eval()
+        for module in correction.modules():
+            if parametrize.is_parametrized(module):
+                for name in list(module.parametrizations):
+                    parametrize.remove_parametrizations(module, name)
+        inner = CorrectedEnergy(correction, copy.deepcopy(self.base_))
+        frozen = AffineEnergy(inner, *self._coordinates)
+        return frozen.to(self.device_, torch.float64).requires_grad_(False)
+
+    # --- evaluation -------------------------------------------------------------------
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "energy_" in vars(self)
+
+    def _check_tensor(self, X) -> torch.Tensor:
+        check_is_fitted(self)
+        X = check_rows(self, X, reset=False)
+        return torch.tensor(X, dtype=torch.float64, device=self.device_)
+
+    def energy_samples(self, X) -> np.ndarray:
+        """Return the energy: minus the unnormalised log density, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Points, in the units of the training data.
+
+        Returns
+        -------
+        energy : ndarray of shape (n_samples,)
+        """
+        x = self._check_tensor(X)
+        with torch.no_grad():
+            values = [self.energy_(rows) for rows in x.split(EVALUATION_CHUNK)]
+        return torch.cat(values).cpu().numpy()
+
+    def score_fn(self, X) -> np.ndarray:
+        r"""Return the score :math:`\nabla\log q(x)`, in nats per unit of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Points, in the units of the training data.
+
+        Returns
+        -------
+        score : ndarray of shape (n_samples, n_features)
+        """
+        x = self._check_tensor(X)
+        grads = [
+            energy_and_grad(self.energy_, rows)[1] for rows in x.split(EVALUATION_CHUNK)
+        ]
+        return -torch.cat(grads).cpu().numpy()
+
+    # --- persistence ------------------------------------------------------------------
+
+    def __getstate__(self) -> dict:
+        state = {**super().__getstate__(), "_sk_wmvl_version": __version__}
+        for name in ("energy_", "base_"):
+            if isinstance(state.get(name), nn.Module):
+                state[name] = copy.deepcopy(state[name]).cpu()
+        if "device_" in state:
+            state["device_"] = torch.device("cpu")
+        return state
+
+    def __setstate__(self, state: dict) -> None:
+        version = state.pop("_sk_wmvl_version", __version__)
+        if version != __version__:
+            warnings.warn(
+                f"This {type(self).__name__} was saved by sk_wmvl {version} and is loaded "
+                f"by {__version__}; results may differ.",
+                stacklevel=2,
+            )
+        super().__setstate__(state)

@@ -1,0 +1,133 @@
+"""The border: numpy outside, torch inside, and every private or newer scikit-learn name.
+
+Private names of scikit-learn are imported here and nowhere else, so that a change there is
+mended in one place.
+"""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn < 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stand-in where scikit-learn has no callbacks."""
+
+    def with_callbacks(method):  # type: ignore[misc]
+        """Return the method unchanged."""
+        return method
+
+
+__all__ = [
+    "CallbackSupportMixin",
+    "Integral",
+    "Interval",
+    "Real",
+    "StrOptions",
+    "check_rows",
+    "check_weights",
+    "fit_context",
+    "resolve_device",
+    "with_callbacks",
+]
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def check_rows(estimator, X, *, reset: bool, min_samples: int = 1) -> np.ndarray:
+    """Return X as a float64 array of shape (n_samples, n_features), validated.
+
+    Torch tensors are accepted; those that carry a graph or live on a GPU are copied to
+    plain arrays first.
+
+    Parameters
+    ----------
+    estimator : estimator
+        On which `n_features_in_` and `feature_names_in_` are set or compared.
+    X : array-like of shape (n_samples, n_features)
+        What the user passed.
+    reset : bool
+        Whether this is a fit.
+    min_samples : int, default=1
+        Fewest rows allowed.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_features)
+
+    Raises
+    ------
+    ValueError
+        For anything scikit-learn's `validate_data` refuses, and values beyond float32.
+    """
+    if isinstance(X, torch.Tensor):
+        X = X.detach().cpu().numpy()
+    X = validate_data(
+        estimator, X, reset=reset, dtype=np.float64, ensure_min_samples=min_samples
+    )
+    largest = np.abs(X).max(initial=0.0)
+    if largest > FLOAT32_MAX:
+        raise ValueError(
+            f"Input X contains {largest:.3g}, a value too large for dtype('float32'), in "
+            "which the model is trained. Rescale the columns."
+        )
+    return X
+
+
+def check_weights(sample_weight, X: np.ndarray) -> np.ndarray | None:
+    """Return validated weights of shape (n_samples,), or None if there are none.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative, or all are zero.
+    """
+    if sample_weight is None:
+        return None
+    weight = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    )
+    if not weight.any():
+        raise ValueError(
+            "sample_weight: all weights are zero; at least one must be positive."
+        )
+    return weight
+
+
+def resolve_device(device, *, fitting: bool) -> torch.device:
+    """Return the torch device a parameter names; 'auto' is CUDA when there is one.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        The user's parameter.
+    fitting : bool
+        Whether a missing device is an error. A model trained on a GPU and loaded
+        elsewhere falls back to the CPU with a warning.
+
+    Raises
+    ------
+    ValueError
+        If CUDA is asked for in a fit and there is none.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    resolved = torch.device(device)
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        if fitting:
+            raise ValueError(
+                f"device={device!r} was asked for, but torch sees no CUDA device here. "
+                "Use device='auto' or 'cpu'."
+            )
+        warnings.warn(
+            f"device={device!r} is not here; evaluating on the CPU.", stacklevel=3
+        )
+        return torch.device("cpu")
+    return resolved

@@ -1,0 +1,27 @@
+"""Energies: networks, base measures, and how they compose."""
+
+from sk_wmvl.energies._base import BaseEnergy
+from sk_wmvl.energies.base_measures import (
+    BaseMeasure,
+    GaussianBase,
+    MixtureBase,
+    from_mixture,
+)
+from sk_wmvl.energies.composed import AffineEnergy, CorrectedEnergy
+from sk_wmvl.energies.inner_product import InnerProductEnergy
+from sk_wmvl.energies.mlp import MLPEnergy
+
+ENERGIES = {"inner_product": InnerProductEnergy, "mlp": MLPEnergy}
+
+__all__ = [
+    "ENERGIES",
+    "AffineEnergy",
+    "BaseEnergy",
+    "BaseMeasure",
+    "CorrectedEnergy",
+    "GaussianBase",
+    "InnerProductEnergy",
+    "MLPEnergy",
+    "MixtureBase",
+    "from_mixture",
+]

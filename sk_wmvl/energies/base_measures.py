@@ -1,0 +1,173 @@
+"""Base measures: normalised densities that an energy corrects, and that give it tails."""
+
+import math
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+__all__ = ["BaseMeasure", "GaussianBase", "MixtureBase", "from_mixture"]
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+class BaseMeasure(nn.Module, ABC):
+    """A normalised density that can be evaluated and sampled; never trained.
+
+    Built in float64; a copy in float32 serves training.
+    """
+
+    @abstractmethod
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log densities of shape (n,), in nats, at points of shape (n, d)."""
+
+    @abstractmethod
+    def sample(
+        self, n_samples: int, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return independent draws of shape (n_samples, d)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `log_prob`."""
+        return self.log_prob(x)
+
+
+class GaussianBase(BaseMeasure):
+    r"""A multivariate normal density.
+
+    Parameters
+    ----------
+    mean : array of shape (d,)
+    covariance : array of shape (d, d)
+        Positive definite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from sk_wmvl.energies import GaussianBase
+    >>> q = GaussianBase(np.zeros(2), np.eye(2))
+    >>> q.log_prob(torch.zeros(1, 2).double())  # -log(2 pi)
+    tensor([-1.8379], dtype=torch.float64)
+    """
+
+    def __init__(self, mean: np.ndarray, covariance: np.ndarray):
+        super().__init__()
+        chol = np.linalg.cholesky(covariance)
+        precision_chol = np.linalg.inv(chol)  # rows whiten: P (x - mean)
+        d = len(mean)
+        self.log_constant = -0.5 * d * LOG_2PI - float(np.log(np.diag(chol)).sum())
+        to = torch.float64
+        self.register_buffer("mean", torch.tensor(mean, dtype=to))
+        self.register_buffer("chol", torch.tensor(chol, dtype=to))
+        self.register_buffer("precision_chol", torch.tensor(precision_chol, dtype=to))
+        self.register_buffer("bias", torch.tensor(-precision_chol @ mean, dtype=to))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log densities of shape (n,)."""
+        r = nn.functional.linear(x, self.precision_chol, self.bias)
+        return self.log_constant - 0.5 * (r * r).sum(-1)
+
+    def sample(
+        self, n_samples: int, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return independent draws of shape (n_samples, d)."""
+        z = torch.randn(
+            n_samples, len(self.mean), generator=generator, dtype=self.mean.dtype
+        )
+        return self.mean + z.to(self.mean.device) @ self.chol.T
+
+
+class MixtureBase(BaseMeasure):
+    r"""A mixture of multivariate normal densities.
+
+    Parameters
+    ----------
+    weights : array of shape (k,)
+        Positive, summing to one.
+    means : array of shape (k, d)
+    covariances : array of shape (k, d, d)
+        Positive definite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from sk_wmvl.energies import MixtureBase
+    >>> q = MixtureBase(np.array([1.0]), np.zeros((1, 2)), np.eye(2)[None])
+    >>> q.log_prob(torch.zeros(1, 2).double())
+    tensor([-1.8379], dtype=torch.float64)
+    """
+
+    def __init__(self, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray):
+        super().__init__()
+        chol = np.linalg.cholesky(covariances)
+        precision_chol = np.linalg.inv(chol)
+        k, d = means.shape
+        log_det = np.log(np.diagonal(chol, axis1=1, axis2=2)).sum(-1)
+        to = torch.float64
+        # One matrix product whitens a point for all components at once.
+        bias = -np.einsum("kij,kj->ki", precision_chol, means)
+        self.register_buffer(
+            "whiten", torch.tensor(precision_chol.reshape(k * d, d), dtype=to)
+        )
+        self.register_buffer("bias", torch.tensor(bias.reshape(k * d), dtype=to))
+        log_constant = np.log(weights) - 0.5 * d * LOG_2PI - log_det
+        self.register_buffer("log_constant", torch.tensor(log_constant, dtype=to))
+        self.register_buffer("weights", torch.tensor(weights, dtype=to))
+        self.register_buffer("means", torch.tensor(means, dtype=to))
+        self.register_buffer("chol", torch.tensor(chol, dtype=to))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log densities of shape (n,)."""
+        r = nn.functional.linear(x, self.whiten, self.bias)
+        squares = (r * r).view(len(x), len(self.weights), -1).sum(-1)
+        return torch.logsumexp(self.log_constant - 0.5 * squares, dim=1)
+
+    def sample(
+        self, n_samples: int, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return independent draws of shape (n_samples, d)."""
+        k = torch.multinomial(
+            self.weights.cpu(), n_samples, replacement=True, generator=generator
+        ).to(self.means.device)
+        z = torch.randn(
+            n_samples, self.means.shape[1], generator=generator, dtype=self.means.dtype
+        ).to(self.means.device)
+        return self.means[k] + torch.einsum("nij,nj->ni", self.chol[k], z)
+
+
+def from_mixture(mixture, mean: np.ndarray, scale: np.ndarray) -> MixtureBase:
+    r"""Convert a fitted scikit-learn mixture, in coordinates u with x = mean + scale u.
+
+    Parameters
+    ----------
+    mixture : GaussianMixture or BayesianGaussianMixture
+        Fitted; of any covariance type.
+    mean : array of shape (d,)
+    scale : array of shape (d, d)
+        The affine map from the network's coordinates to the mixture's.
+
+    Returns
+    -------
+    base : MixtureBase
+        The density of u.
+    """
+    means = np.asarray(mixture.means_, dtype=np.float64)
+    k, d = means.shape
+    covariances = {
+        "full": lambda c: c,
+        "tied": lambda c: np.broadcast_to(c, (k, d, d)),
+        "diag": lambda c: c[:, :, None] * np.eye(d),
+        "spherical": lambda c: c[:, None, None] * np.eye(d),
+    }[mixture.covariance_type](np.asarray(mixture.covariances_, dtype=np.float64))
+    inverse = np.linalg.inv(scale)
+    moved = inverse @ covariances @ inverse.T
+    weights = np.asarray(mixture.weights_, dtype=np.float64)
+    kept = weights > 0  # a Bayesian mixture may have emptied components
+    return MixtureBase(
+        weights[kept] / weights[kept].sum(),
+        ((means - mean) @ inverse.T)[kept],
+        0.5 * (moved + moved.swapaxes(1, 2))[kept],
+    )

@@ -1,0 +1,71 @@
+"""A network as the correction of a base measure, and a change of units around it."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sk_wmvl.energies._base import BaseEnergy
+from sk_wmvl.energies.base_measures import BaseMeasure
+
+__all__ = ["AffineEnergy", "CorrectedEnergy"]
+
+
+class CorrectedEnergy(BaseEnergy):
+    r"""The energy :math:`E(x) = E_\theta(x) - \log q_0(x)`.
+
+    Parameters
+    ----------
+    correction : Module
+        The network's energy :math:`E_\theta`; any module from (n, d) to (n,).
+    base : BaseMeasure or None
+        The density :math:`q_0`; None for none.
+    """
+
+    def __init__(self, correction: nn.Module, base: BaseMeasure | None):
+        super().__init__()
+        self.correction = correction
+        self.base = base
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the energies, of shape (n,)."""
+        value = self.correction(x)
+        return value if self.base is None else value - self.base.log_prob(x)
+
+
+class AffineEnergy(BaseEnergy):
+    r"""An energy in units u, seen in the user's units :math:`x = m + S u`.
+
+    .. math:: E(x) = E_u\bigl(S^{-1}(x - m)\bigr) + \log|\det S|.
+
+    With the log-determinant put back, the normalising constant is the same in both units.
+
+    Parameters
+    ----------
+    energy : Module
+        The energy of u.
+    mean : array of shape (d,)
+        The shift m.
+    scale : array of shape (d, d)
+        The matrix S.
+    """
+
+    def __init__(self, energy: nn.Module, mean: np.ndarray, scale: np.ndarray):
+        super().__init__()
+        self.energy = energy
+        to = torch.float64
+        self.register_buffer("mean", torch.tensor(mean, dtype=to))
+        self.register_buffer("scale", torch.tensor(scale, dtype=to))
+        self.register_buffer("inverse", torch.tensor(np.linalg.inv(scale), dtype=to))
+        self.log_det = float(np.linalg.slogdet(scale)[1])
+
+    def to_internal(self, x: Tensor) -> Tensor:
+        """Return u at points x, both of shape (n, d)."""
+        return (x - self.mean) @ self.inverse.T
+
+    def to_user(self, u: Tensor) -> Tensor:
+        """Return x at points u, both of shape (n, d)."""
+        return self.mean + u @ self.scale.T
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the energies, of shape (n,)."""
+        return self.energy(self.to_internal(x)) + self.log_det

@@ -1,0 +1,33 @@
+"""Normalising constants: each estimate comes with its standard error."""
+
+from sk_wmvl.normalizers._base import (
+    BaseNormalizer,
+    LogNormalizer,
+    NormalizerWarning,
+    log_mean_exp,
+    warn_if_unreliable,
+)
+from sk_wmvl.normalizers.annealed import AnnealedNormalizer
+from sk_wmvl.normalizers.auto import AutoNormalizer
+from sk_wmvl.normalizers.importance import ImportanceNormalizer
+from sk_wmvl.normalizers.quadrature import QuadratureNormalizer
+
+NORMALIZERS = {
+    "auto": AutoNormalizer,
+    "quadrature": QuadratureNormalizer,
+    "importance": ImportanceNormalizer,
+    "annealed": AnnealedNormalizer,
+}
+
+__all__ = [
+    "NORMALIZERS",
+    "AnnealedNormalizer",
+    "AutoNormalizer",
+    "BaseNormalizer",
+    "ImportanceNormalizer",
+    "LogNormalizer",
+    "NormalizerWarning",
+    "QuadratureNormalizer",
+    "log_mean_exp",
+    "warn_if_unreliable",
+]

@@ -1,0 +1,181 @@
+"""What a normalizer must offer: log Z with a standard error."""
+
+import math
+import warnings
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sk_wmvl._component import BaseComponent
+
+__all__ = [
+    "BaseNormalizer",
+    "CountedEnergy",
+    "LogNormalizer",
+    "NormalizerWarning",
+    "evaluate_in_chunks",
+    "log_mean_exp",
+    "warn_if_unreliable",
+]
+
+# Points per call of the energy: a layer of 128 units then takes 4 MB in float64, about a
+# processor's cache (measured: larger chunks are no faster).
+CHUNK = 4096
+# Either stands for an error of about 0.15 nats, beyond which the error is itself uncertain.
+MIN_ESS = 50
+MAX_STD_ERROR = 0.2
+
+
+class NormalizerWarning(UserWarning):
+    """The estimate of the normalising constant cannot be trusted."""
+
+
+class LogNormalizer(NamedTuple):
+    r"""An estimate of :math:`\log Z = \log\int \exp(-E(x))\,dx`.
+
+    Attributes
+    ----------
+    value : float
+        The estimate, in nats; infinite if the energy was found not to be normalisable.
+    std_error : float
+        Its standard error (Monte Carlo) or error estimate (quadrature), in nats.
+    n_evaluations : int
+        How many points the energy was evaluated at.
+    effective_sample_size : float
+        Kish's effective number of independent draws from the model behind the estimate;
+        infinite for quadrature.
+    method : str
+        The name of the normalizer that made it.
+    problem : str
+        Why the estimate cannot be trusted, as a clause; empty if nothing is known
+        against it.
+    """
+
+    value: float
+    std_error: float
+    n_evaluations: int
+    effective_sample_size: float
+    method: str
+    problem: str = ""
+
+
+class BaseNormalizer(BaseComponent, ABC):
+    r"""Computes the log normalising constant of an energy.
+
+    `proposal` is a normalised density with methods ``sample(n, generator=...) -> (n, d)``
+    and ``log_prob(x) -> (n,)``, an `nn.Module` in the dtype and on the device in which the
+    energy is to be evaluated: usually the base measure of the energy.
+
+    A member implements `estimate`; users call `log_normalizer`, which also warns.
+    """
+
+    def log_normalizer(
+        self,
+        energy: nn.Module,
+        proposal: nn.Module,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> LogNormalizer:
+        """Return log Z of `energy` with its standard error; warn if it is unreliable.
+
+        Works the same whether or not the caller has gradients switched on.
+
+        Parameters
+        ----------
+        energy : Module
+            Maps points of shape (n, d) to energies of shape (n,).
+        proposal : Module
+            A normalised density close to the model, with ``sample`` and ``log_prob``.
+        generator : torch.Generator, default=None
+            Source of noise, on the CPU.
+
+        Returns
+        -------
+        log_normalizer : LogNormalizer
+
+        Warns
+        -----
+        NormalizerWarning
+            If the estimate cannot be trusted.
+        """
+        # Samplers need autograd, which inference mode would forbid even inside.
+        with torch.inference_mode(False), torch.no_grad():
+            result = self.estimate(energy, proposal, generator=generator)
+        warn_if_unreliable(result)
+        return result
+
+    @abstractmethod
+    def estimate(
+        self,
+        energy: nn.Module,
+        proposal: nn.Module,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> LogNormalizer:
+        """Return log Z silently, under ``torch.no_grad()``; see `log_normalizer`."""
+
+
+class CountedEnergy(nn.Module):
+    """An energy that counts the points it is evaluated at.
+
+    Attributes
+    ----------
+    n_evaluations : int
+    """
+
+    def __init__(self, energy: nn.Module):
+        super().__init__()
+        self.energy = energy
+        self.n_evaluations = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the energies, of shape (n,)."""
+        self.n_evaluations += len(x)
+        return self.energy(x)
+
+
+def evaluate_in_chunks(energy: nn.Module, x: Tensor) -> Tensor:
+    """Return energies of shape (n,), of so many points at a time that memory is bounded."""
+    return torch.cat([energy(part) for part in x.split(CHUNK)])
+
+
+def log_mean_exp(log_weights: Tensor) -> tuple[float, float, float]:
+    r"""Return the log of the mean weight, its standard error and Kish's ESS.
+
+    The standard error is by the delta method, sd(w) / (mean(w) sqrt(n)). A weight that is
+    NaN or infinite, or weights that are all zero, give that value with an infinite error.
+    """
+    n = len(log_weights)
+    top = float(log_weights.max())  # NaN if any is
+    if not math.isfinite(top):
+        return top, math.inf, 0.0
+    w = (log_weights - top).exp().double()
+    mean = float(w.mean())
+    std_error = float(w.std()) / mean / math.sqrt(n) if n > 1 else math.inf
+    ess = float(w.sum().square() / w.square().sum())
+    return math.log(mean) + top, std_error, ess
+
+
+def warn_if_unreliable(estimate: LogNormalizer, *, min_ess: float = MIN_ESS) -> None:
+    """Warn if an estimate is known to be bad, not finite or of too large an error."""
+    ess, std_error = estimate.effective_sample_size, estimate.std_error
+    reasons = [estimate.problem] if estimate.problem else []
+    if not reasons and not math.isfinite(estimate.value):
+        reasons.append("it is not finite")
+    if ess < min_ess:
+        reasons.append(f"it rests on only {ess:.1f} effective draws")
+    elif not reasons and not std_error <= MAX_STD_ERROR:
+        reasons.append("its error is large")
+    if reasons:
+        warnings.warn(
+            f"The {estimate.method} estimate of the log normalising constant, "
+            f"{estimate.value:.4g} +- {std_error:.2g}, should not be trusted: "
+            f"{'; '.join(reasons)}. Use a base measure closer to the data "
+            "(base='mixture'), a stronger penalty (alpha), a normalizer with more work "
+            "(normalizer=AnnealedNormalizer(n_temperatures=...)), or normalizer=None for "
+            "unnormalised log densities.",
+            NormalizerWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,196 @@
+"""Importance sampling: log Z as the mean weight of draws from the proposal."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sk_wmvl.normalizers._base import (
+    CHUNK,
+    BaseNormalizer,
+    CountedEnergy,
+    LogNormalizer,
+    log_mean_exp,
+)
+
+__all__ = ["ImportanceNormalizer", "pareto_tail_index", "summarize_weights"]
+
+# Log weights closer than this differ by rounding only: there is no tail to fit.
+EQUAL_WEIGHTS = 1e-9
+# The index is uncertain by 0.1 or more: beyond this its exact value means nothing.
+LARGEST_INDEX = 0.95
+HARMLESS = 0.05
+
+
+def pareto_tail_index(log_weights: np.ndarray) -> float:
+    r"""Return :math:`\hat k`, the index of a generalised Pareto law fitted to the tail.
+
+    Weights with index k have moments of order below 1/k only: from k = 1/2 on their
+    variance is infinite, from k = 1 on their mean. The fit is that of Pareto-smoothed
+    importance sampling: the largest :math:`\min(n/5, 3\sqrt n)` weights, less the next
+    one, and the posterior mean of Zhang and Stephens under a weak prior.
+
+    Parameters
+    ----------
+    log_weights : array of shape (n,)
+        Without NaN; unnormalised.
+
+    Returns
+    -------
+    k : float
+        Minus infinity if the largest weights are all equal; plus infinity if four or
+        fewer weights are in the tail, too few for a fit.
+
+    References
+    ----------
+    [Vehtari2024]_, [Zhang2009]_
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_wmvl.normalizers.importance import pareto_tail_index
+    >>> uniform = np.random.default_rng(0).uniform(size=100_000)
+    >>> round(pareto_tail_index(-0.6 * np.log(uniform)), 1)  # Pareto weights, k = 0.6
+    0.6
+    """
+    y = np.sort(log_weights - log_weights.max())
+    n_tail = math.ceil(min(len(y) / 5, 3 * math.sqrt(len(y))))
+    # A weight that underflows is no part of a tail.
+    cut = max(y[-n_tail - 1], math.log(np.finfo(np.float64).tiny))
+    if -cut < EQUAL_WEIGHTS:
+        return -math.inf
+    excess = np.exp(y[y > cut]) - math.exp(cut)
+    return _fit_pareto(excess) if len(excess) > 4 else math.inf
+
+
+def _fit_pareto(excess: np.ndarray) -> float:
+    """Fit to sorted excesses; grid, prior and shrinkage as in the references."""
+    n = len(excess)
+    m = 30 + math.isqrt(n)
+    quartile = excess[int(n / 4 + 0.5) - 1]
+    b = 1 - np.sqrt(m / (np.arange(1, m + 1) - 0.5))
+    b = b / (3 * quartile) + 1 / excess[-1]
+    k = np.log1p(-b[:, None] * excess).mean(axis=1)
+    log_likelihood = n * (np.log(-b / k) - k - 1)
+    weights = np.exp(log_likelihood - log_likelihood.max())
+    b_mean = (b * weights).sum() / weights.sum()
+    k_mean = np.log1p(-b_mean * excess).mean()
+    return float((n * k_mean + 10 * 0.5) / (n + 10))  # ten observations' worth of 1/2
+
+
+def summarize_weights(
+    log_weights: Tensor, n_evaluations: int, method: str
+) -> LogNormalizer:
+    r"""Return the log mean weight with errors that allow for the weights' tail.
+
+    Heavy tails make the delta-method error too small, because the draws that matter
+    most are the ones not drawn. For exact Pareto weights the root mean square error is
+    larger by the factor :math:`c(k) = \max(1, 0.55 / (1 - k))` whatever the number of
+    draws (measured for n = 512, 4096 and 32768: within 10 % for k from 0.5 to 0.9). The
+    error reported is :math:`s = c(\min(\hat k, 0.95))` times the delta-method's, and the
+    effective sample size :math:`1 / (1/n + s^2)`, which is Kish's if c = 1. Where
+    :math:`\hat k` is above :math:`\min(0.7, 1 - 1/\log_{10} n)` and s above 0.05 nats
+    (an index is harmless if the weights hardly vary), the estimate is declared
+    unreliable.
+
+    Parameters
+    ----------
+    log_weights : Tensor of shape (n,)
+        Independent, with mean weight Z.
+    n_evaluations : int
+        Points at which the energy was evaluated.
+    method : str
+        Name of the normalizer.
+
+    Returns
+    -------
+    estimate : LogNormalizer
+
+    References
+    ----------
+    [Vehtari2024]_
+    """
+    n = len(log_weights)
+    value, std_error, ess = log_mean_exp(log_weights)
+    if not math.isfinite(value):
+        problem = "the energy is NaN, or infinite, where the proposal has its mass"
+        return LogNormalizer(value, std_error, n_evaluations, ess, method, problem)
+    k = pareto_tail_index(log_weights.double().cpu().numpy())
+    inflation = 0.55 / (1 - min(k, LARGEST_INDEX))
+    if inflation > 1:
+        std_error *= inflation
+        ess = 1 / (1 / n + std_error**2)
+    threshold = min(0.7, 1 - 1 / math.log10(n))
+    problem = ""
+    if k > threshold and std_error > HARMLESS:
+        problem = (
+            f"the Pareto index of its weights' tail is {k:.2f}, above {threshold:.2f}: "
+            "the draws miss part of the model"
+        )
+    return LogNormalizer(value, std_error, n_evaluations, ess, method, problem)
+
+
+class ImportanceNormalizer(BaseNormalizer):
+    r"""Average the ratio of the model to the proposal over draws from the proposal.
+
+    .. math:: Z = \mathbb{E}_{x \sim p}\bigl[e^{-E(x)} / p(x)\bigr].
+
+    Unbiased for Z. Cheap, needs no gradient and no tuning, but its error grows like the
+    exponential of the divergence between model and proposal.
+
+    Parameters
+    ----------
+    n_samples : int, default=20_000
+        Draws from the proposal, at least 100.
+
+    Notes
+    -----
+    The standard error and the effective sample size allow for heavy tails, and a Pareto
+    index above 0.7 makes the estimate unreliable; see `summarize_weights`. No tail is
+    seen where the proposal never lands: a mode far from the proposal goes unnoticed.
+
+    References
+    ----------
+    [Vehtari2024]_
+
+    Examples
+    --------
+    >>> import math
+    >>> import numpy as np
+    >>> import torch
+    >>> from sk_wmvl.energies import GaussianBase
+    >>> from sk_wmvl.normalizers import ImportanceNormalizer
+    >>> energy = lambda x: 0.5 * (x**2).sum(-1)
+    >>> proposal = GaussianBase(np.zeros(2), 1.5 * np.eye(2))
+    >>> g = torch.Generator().manual_seed(0)
+    >>> z = ImportanceNormalizer(10_000).log_normalizer(energy, proposal, generator=g)
+    >>> abs(z.value - math.log(2 * math.pi)) < 4 * z.std_error < 0.05
+    True
+    """
+
+    def __init__(self, n_samples: int = 20_000):
+        self.n_samples = n_samples
+
+    def estimate(
+        self,
+        energy: nn.Module,
+        proposal: nn.Module,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> LogNormalizer:
+        """Return log Z; see `BaseNormalizer.estimate`."""
+        if not (isinstance(self.n_samples, int) and self.n_samples >= 100):
+            raise ValueError(
+                "n_samples of ImportanceNormalizer must be an integer >= 100; got "
+                f"{self.n_samples!r}."
+            )
+        counted = CountedEnergy(energy)
+        log_weights = []
+        for start in range(0, self.n_samples, CHUNK):
+            n = min(CHUNK, self.n_samples - start)
+            x = proposal.sample(n, generator=generator)
+            log_weights.append(-counted(x) - proposal.log_prob(x))
+        return summarize_weights(
+            torch.cat(log_weights), counted.n_evaluations, "importance"
+        )

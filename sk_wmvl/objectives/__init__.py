@@ -1,0 +1,37 @@
+"""Training objectives: per-sample losses, all on the scale of score matching."""
+
+from sk_wmvl.objectives._base import BaseObjective
+from sk_wmvl.objectives.contrastive_divergence import ContrastiveDivergence
+from sk_wmvl.objectives.denoising import DenoisingScoreMatching
+from sk_wmvl.objectives.detached import DetachedMinimumVelocity
+from sk_wmvl.objectives.finite_difference import FiniteDifferenceScoreMatching
+from sk_wmvl.objectives.minimum_velocity import MinimumVelocity
+from sk_wmvl.objectives.score_matching import ScoreMatching
+from sk_wmvl.objectives.sliced import SlicedScoreMatching
+from sk_wmvl.samplers import Langevin
+
+# Each makes an objective from the estimator's step size; those without a step ignore it.
+OBJECTIVES = {
+    "mvl": lambda epsilon=1e-3: DetachedMinimumVelocity(
+        Langevin(epsilon, max_drift=epsilon**-0.5)
+    ),
+    "mvl-graph": lambda epsilon=1e-3: MinimumVelocity(Langevin(epsilon)),
+    "sm": lambda epsilon=1e-3: ScoreMatching(),
+    "ssm": lambda epsilon=1e-3: SlicedScoreMatching(variance_reduced=False),
+    "ssm-vr": lambda epsilon=1e-3: SlicedScoreMatching(),
+    "fd-ssm": FiniteDifferenceScoreMatching,
+    "dsm": lambda epsilon=1e-3: DenoisingScoreMatching(epsilon**0.5),
+    "cd1": lambda epsilon=1e-3: ContrastiveDivergence(Langevin(epsilon)),
+}
+
+__all__ = [
+    "OBJECTIVES",
+    "BaseObjective",
+    "ContrastiveDivergence",
+    "DenoisingScoreMatching",
+    "DetachedMinimumVelocity",
+    "FiniteDifferenceScoreMatching",
+    "MinimumVelocity",
+    "ScoreMatching",
+    "SlicedScoreMatching",
+]

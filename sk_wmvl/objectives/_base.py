@@ -1,0 +1,67 @@
+r"""What an objective must offer: a value per sample, to be minimised.
+
+One sign and one scale for all: with :math:`q \propto e^{-E}` the expectation of every
+objective is, up to a constant free of the parameters and to terms that vanish with its
+step, the score-matching objective :math:`\frac12\|\nabla E\|^2 - \Delta E`.
+"""
+
+import warnings
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sk_wmvl._component import BaseComponent
+
+__all__ = ["BaseObjective", "warn_below_floor"]
+
+
+class BaseObjective(BaseComponent, ABC):
+    """A per-sample loss whose mean is minimised in the parameters of an energy.
+
+    Attributes
+    ----------
+    is_monitorable : bool
+        Whether the value is a loss. If False, only its gradient means something.
+    """
+
+    is_monitorable: ClassVar[bool] = True
+
+    @abstractmethod
+    def __call__(
+        self,
+        energy: nn.Module,
+        x: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return the objective at each sample.
+
+        Parameters
+        ----------
+        energy : Module
+            Maps points of shape (n, d) to energies of shape (n,).
+        x : Tensor of shape (n, d)
+            Data.
+        generator : torch.Generator, default=None
+            Source of noise, on the CPU.
+
+        Returns
+        -------
+        loss : Tensor of shape (n,)
+            Differentiable in the parameters of `energy` unless the caller is under
+            ``torch.no_grad()``.
+        """
+
+
+def warn_below_floor(owner: object, step: float, x: Tensor, floor: float) -> None:
+    """Warn if a difference over `step` is lost in the rounding of float32."""
+    if step < floor and x.dtype == torch.float32:
+        warnings.warn(
+            f"{type(owner).__name__} divides a difference by {step:.1e}; below "
+            f"{floor:.0e} the rounding error of float32 swamps it. Use a larger step or "
+            "float64 tensors.",
+            RuntimeWarning,
+            stacklevel=3,
+        )

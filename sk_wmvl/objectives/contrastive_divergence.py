@@ -1,0 +1,83 @@
+"""One-step contrastive divergence: a gradient that follows score matching, not a loss."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sk_wmvl.objectives._base import BaseObjective, warn_below_floor
+from sk_wmvl.objectives.minimum_velocity import FLOAT32_FLOOR, make_sampler
+from sk_wmvl.samplers import BaseSampler, evaluate
+
+__all__ = ["ContrastiveDivergence"]
+
+
+class ContrastiveDivergence(BaseObjective):
+    r"""CD-1: push the energy down at the data and up where the sampler went.
+
+    .. math::
+
+        \ell(x) = \frac1\epsilon\bigl[E(x) - E(\bar x^-) + dE_x(\bar\xi)\bigr],
+
+    where :math:`x^-` is one step of a sampler aimed at `q` itself (not
+    :math:`q^{1/2}`) and the bar marks what is held constant. In expectation its gradient
+    is that of score matching, but its *value* is not a loss (footnote 5 of the paper), so
+    it cannot drive early stopping: monitor the Hyvärinen score instead, as the estimators
+    do.
+
+    Parameters
+    ----------
+    sampler : BaseSampler, str or None, default=None
+        The sampler; None is ``Langevin()``.
+    control_variate : bool, default=True
+        Whether to add :math:`dE_x(\bar\xi)`. Without it the variance of the gradient grows
+        like :math:`1/\epsilon`.
+
+    Notes
+    -----
+    In float32 a step below 1e-6 draws a RuntimeWarning.
+
+    References
+    ----------
+    [Hinton2002]_, [Hyvarinen2007]_, [Wang2020]_
+
+    Examples
+    --------
+    >>> from sk_wmvl.objectives import ContrastiveDivergence
+    >>> ContrastiveDivergence().is_monitorable
+    False
+    """
+
+    is_monitorable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        sampler: BaseSampler | str | None = None,
+        *,
+        control_variate: bool = True,
+    ):
+        self.sampler = sampler
+        self.control_variate = control_variate
+
+    def __call__(
+        self,
+        energy: nn.Module,
+        x: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return the surrogate at each sample; see `BaseObjective.__call__`."""
+        sampler = make_sampler(self.sampler)
+        warn_below_floor(self, sampler.step_size, x, FLOAT32_FLOOR)
+        graph = torch.is_grad_enabled()
+        state = evaluate(
+            energy,
+            x,
+            create_graph=graph and self.control_variate,
+            retain_graph=graph,
+        )
+        step = sampler.step(energy, state, beta=1.0, generator=generator)
+        difference = state.energy - energy(step.x.detach())
+        if self.control_variate and step.noise is not None:
+            difference = difference + (state.grad * step.noise.detach()).sum(-1)
+        return difference / step.step_size

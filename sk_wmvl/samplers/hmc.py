@@ -1,0 +1,153 @@
+"""Hamiltonian Monte Carlo: long, almost energy-preserving moves with a Metropolis test."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sk_wmvl._component import check_positive
+from sk_wmvl._random import randn_like
+from sk_wmvl.samplers._base import BaseSampler, State, Transition, evaluate
+from sk_wmvl.samplers.mala import metropolis
+
+__all__ = ["HMC"]
+
+
+def leapfrog(
+    energy: nn.Module,
+    state: State,
+    p: Tensor,
+    h: Tensor,
+    *,
+    n_leapfrog: int,
+    beta: float,
+) -> tuple[State, Tensor, Tensor]:
+    r"""Follow :math:`\dot x = p,\ \dot p = -\beta\nabla E(x)` by the leapfrog rule.
+
+    Parameters
+    ----------
+    energy : Module
+    state : State
+        The start.
+    p : Tensor of shape (n, d)
+        Momenta at the start.
+    h : Tensor of shape (n, 1)
+        Step of each chain, in units of `x`.
+    n_leapfrog : int
+        Number of steps.
+    beta : float
+        Inverse temperature.
+
+    Returns
+    -------
+    state : State
+        The end.
+    p : Tensor of shape (n, d)
+        Momenta at the end.
+    alive : Tensor of shape (n,) of bool
+        Whether every point and gradient on the way was finite. The way back visits the
+        same points, so rejecting the others keeps the move reversible.
+    """
+    start = state.x
+    alive = torch.ones(len(start), dtype=torch.bool, device=start.device)
+    p = p - 0.5 * h * beta * state.grad
+    for k in range(n_leapfrog):
+        x = state.x + h * p
+        alive = alive & torch.isfinite(x).all(-1)
+        # Lost chains go back to their start: an energy need never see a NaN.
+        state = evaluate(energy, torch.where(alive[:, None], x, start))
+        alive = alive & torch.isfinite(state.grad).all(-1)
+        last = k == n_leapfrog - 1
+        p = p - (0.5 if last else 1.0) * h * beta * state.grad
+    return state, p, alive
+
+
+class HMC(BaseSampler):
+    r"""Leapfrog trajectory with fresh momenta and a Metropolis test.
+
+    With :math:`p \sim N(0, I)` and :math:`H(x, p) = \beta E(x) + \frac12\|p\|^2`, the end
+    of `n_leapfrog` steps of length h is accepted with probability
+    :math:`\min(1, e^{H(x, p) - H(x', p')})`. One leapfrog step of length h is a step of
+    `MALA` with :math:`\epsilon = h^2/2`.
+
+    Parameters
+    ----------
+    step_size : float, default=0.1
+        The leapfrog step h, in units of `x` (not squared).
+    n_leapfrog : int, default=5
+        Leapfrog steps, each one gradient.
+    jitter : float, default=0.2
+        In each move of each chain h is multiplied by a number uniform on
+        [1 - jitter, 1 + jitter]. Without it a trajectory whose length is a period of the
+        target returns to where it began. In [0, 1).
+
+    See Also
+    --------
+    MALA : The case of a single leapfrog step.
+
+    Notes
+    -----
+    Rejection is not differentiable and moves carry no graph. A trajectory on which the
+    energy's gradient is not finite is rejected.
+
+    References
+    ----------
+    [Neal2011]_, [Beskos2013]_
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_wmvl.samplers import HMC
+    >>> energy = lambda x: 0.5 * (x**2).sum(-1)
+    >>> g = torch.Generator().manual_seed(0)
+    >>> start = torch.zeros(1000, 1, dtype=torch.float64)
+    >>> chain = HMC(0.3, 5).run(energy, start, n_steps=20, n_burn_in=5, generator=g)
+    >>> round(chain.samples.var().item(), 1)
+    1.0
+    """
+
+    # Above the optimum 0.651 for large d (Beskos et al.): a step too short costs little,
+    # one too long much.
+    target_accept: ClassVar[float] = 0.8
+
+    def __init__(
+        self, step_size: float = 0.1, n_leapfrog: int = 5, *, jitter: float = 0.2
+    ):
+        self.step_size = step_size
+        self.n_leapfrog = n_leapfrog
+        self.jitter = jitter
+
+    def step(
+        self,
+        energy: nn.Module,
+        state: State,
+        *,
+        beta: float = 1.0,
+        generator: torch.Generator | None = None,
+        antithetic: bool = False,
+    ) -> Transition:
+        """Make one tested move; see `BaseSampler.step`."""
+        del antithetic
+        self._check()
+        old = State(*(t.detach() for t in state))
+        uniform = torch.rand(len(old.x), 1, dtype=old.x.dtype, generator=generator)
+        h = self.step_size * (1 + self.jitter * (2 * uniform - 1)).to(old.x.device)
+        p = randn_like(old.x, generator)
+        new, p_new, alive = leapfrog(
+            energy, old, p, h, n_leapfrog=self.n_leapfrog, beta=beta
+        )
+        log_ratio = beta * (old.energy - new.energy) + 0.5 * (p**2 - p_new**2).sum(-1)
+        log_ratio = torch.where(alive, log_ratio, -torch.inf)
+        moved, accept_prob = metropolis(old, new, log_ratio, generator)
+        return Transition(
+            moved.x, accept_prob=accept_prob, state=moved, step_size=h[:, 0]
+        )
+
+    def _check(self) -> None:
+        check_positive(self, step_size=self.step_size)
+        if not (isinstance(self.n_leapfrog, int) and self.n_leapfrog >= 1):
+            raise ValueError(
+                f"n_leapfrog of HMC must be an integer >= 1; got {self.n_leapfrog!r}."
+            )
+        if not 0 <= self.jitter < 1:
+            raise ValueError(f"jitter of HMC must lie in [0, 1); got {self.jitter!r}.")

@@ -1,0 +1,80 @@
+"""Unadjusted Langevin dynamics: its first step from the data is score matching."""
+
+import torch
+from torch import nn
+
+from sk_wmvl._component import check_positive
+from sk_wmvl._random import randn_like
+from sk_wmvl.samplers._base import BaseSampler, State, Transition
+
+__all__ = ["Langevin"]
+
+
+class Langevin(BaseSampler):
+    r"""Euler step of the overdamped Langevin diffusion.
+
+    .. math:: x^- = x - \epsilon\beta\nabla E(x) + \sqrt{2\epsilon}\,z,
+              \qquad z \sim N(0, I).
+
+    With :math:`\beta = 1/2` this is the step of the paper's eq. (10), aimed at
+    :math:`q^{1/2}`. Without a Metropolis test the chain's law is biased by
+    :math:`O(\epsilon)`; use `MALA` or `HMC` to sample exactly.
+
+    Parameters
+    ----------
+    step_size : float, default=1e-3
+        The step :math:`\epsilon`, in squared units of `x`.
+    max_drift : float or None, default=None
+        If a number m, the step of each sample is shortened to
+        :math:`\epsilon_i = \epsilon / \max(1, \|\beta\nabla E(x_i)\|^2 / m^2)`, as the
+        authors' released code does with m = 1. It guards against wild gradients early in
+        training. The sample's loss is still divided by its own :math:`\epsilon_i`, so the
+        objective is unchanged to first order; no gradient flows through it.
+
+    References
+    ----------
+    [Roberts1996]_, [Wang2020]_
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_wmvl.samplers import Langevin, evaluate
+    >>> energy = lambda x: 0.5 * (x**2).sum(-1)
+    >>> state = evaluate(energy, torch.ones(1, 1))
+    >>> step = Langevin(0.1).step(energy, state, beta=0.5)
+    >>> torch.allclose(step.x - step.noise, torch.tensor([[0.95]]))
+    True
+    """
+
+    def __init__(self, step_size: float = 1e-3, *, max_drift: float | None = None):
+        self.step_size = step_size
+        self.max_drift = max_drift
+
+    def step(
+        self,
+        energy: nn.Module,
+        state: State,
+        *,
+        beta: float = 1.0,
+        generator: torch.Generator | None = None,
+        antithetic: bool = False,
+    ) -> Transition:
+        """Take one Euler step; see `BaseSampler.step`."""
+        del energy
+        check_positive(self, step_size=self.step_size)
+        x, grad = state.x.detach(), state.grad
+        if self.max_drift is None:
+            step = scale = float(self.step_size)
+        else:
+            check_positive(self, max_drift=self.max_drift)
+            drift = (beta * grad.detach()).square().sum(-1)
+            step = self.step_size / (drift / self.max_drift**2).clamp(min=1)
+            scale = step[:, None]
+        noise = (2 * scale) ** 0.5 * randn_like(x, generator)
+        mean = x - (scale * beta) * grad
+        return Transition(
+            mean + noise,
+            noise=noise,
+            mirror=mean - noise if antithetic else None,
+            step_size=step,
+        )
