@@ -1,7 +1,6 @@
 """The shared body of all estimators: validate, train, freeze, evaluate."""
 
 import copy
-import inspect
 import warnings
 from abc import ABC, abstractmethod
 
@@ -11,15 +10,14 @@ from skorch.helper import predefined_split
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
-from torch.nn.utils import parametrize
 
 from sk_wmvl._autodiff import energy_and_grad
+from sk_wmvl._batches import BatchIterator, TensorData, split_rows
 from sk_wmvl._component import resolve
 from sk_wmvl._coordinates import Coordinates, fit_coordinates
 from sk_wmvl._progress import FitProgress, SklearnBridge
 from sk_wmvl._random import draw_seed, make_generator
-from sk_wmvl._trainer import OPTIMIZERS, BatchIterator, ObjectiveNet, TensorData
-from sk_wmvl._trainer import limit_threads
+from sk_wmvl._trainer import OPTIMIZERS, ObjectiveNet, limit_threads
 from sk_wmvl._validation import (
     CallbackSupportMixin,
     Integral,
@@ -28,12 +26,20 @@ from sk_wmvl._validation import (
     StrOptions,
     check_rows,
     check_weights,
+    check_widths,
     fit_context,
     resolve_device,
     with_callbacks,
 )
 from sk_wmvl._version import __version__
-from sk_wmvl.energies import ENERGIES, AffineEnergy, BaseMeasure, CorrectedEnergy
+from sk_wmvl.energies import (
+    ENERGIES,
+    AffineEnergy,
+    BaseMeasure,
+    CorrectedEnergy,
+    check_energy,
+    freeze,
+)
 from sk_wmvl.energies._network import ACTIVATIONS
 from sk_wmvl.objectives import OBJECTIVES, BaseObjective
 
@@ -176,7 +182,12 @@ class BaseEnergyEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     def _fit(self, X, weight, *, resume: bool, epochs: int | None):
         if weight is not None:
             X, weight = X[weight > 0], weight[weight > 0]
-        self.device_ = resolve_device(self.device, fitting=True)
+            if len(X) < 2 and not resume:
+                raise ValueError(
+                    "sample_weight leaves one row with a positive weight; at least two "
+                    "rows are needed."
+                )
+        self.device_ = resolve_device(self.device)
         self.objective_ = self._make_objective()
         if not resume:
             self._seed = draw_seed(self.random_state)
@@ -196,7 +207,7 @@ class BaseEnergyEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         data, valid = self._make_datasets(u, weight, held_out=epochs is not None)
         net = self._make_net(data, valid, one_cycle=epochs is not None)
         context = self._init_context(X, net, epochs or 1)
-        width = max([X.shape[1], *self.hidden_layer_sizes])
+        width = max([X.shape[1], *check_widths(self.hidden_layer_sizes)])
         with limit_threads(net.batch_size, width, self.device_):
             net.partial_fit(data, epochs=epochs or 1)
             for name, value in self._freeze(net).items():
@@ -231,7 +242,7 @@ class BaseEnergyEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         if isinstance(self.energy, str):
             return ENERGIES[self.energy](
                 n_features,
-                tuple(self.hidden_layer_sizes),
+                check_widths(self.hidden_layer_sizes),
                 activation=self.activation,
                 spectral_norm=self.spectral_norm,
                 radius=self._radius,
@@ -249,13 +260,13 @@ class BaseEnergyEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _make_datasets(self, u, weight, *, held_out: bool):
         w = np.ones(len(u)) if weight is None else weight
-        train = np.arange(len(u))
-        valid = train[:0]
-        n_valid = round(self.validation_fraction * len(u))
-        if held_out and self.early_stopping and n_valid >= MIN_VALIDATION:
-            seed = np.random.SeedSequence([self._seed, SPLIT])
-            order = np.random.default_rng(seed).permutation(len(u))
-            valid, train = np.sort(order[:n_valid]), np.sort(order[n_valid:])
+        train, valid = split_rows(
+            len(u),
+            self.validation_fraction if held_out and self.early_stopping else 0.0,
+            [self._seed, SPLIT],
+        )
+        if len(valid) < MIN_VALIDATION:
+            train, valid = np.arange(len(u)), train[:0]
         w = w / w[train].mean()
 
         def make(rows):
@@ -270,7 +281,7 @@ class BaseEnergyEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         energy = CorrectedEnergy(
             self._make_correction(data.x.shape[1]), copy.deepcopy(self.base_)
         ).to(self.device_, torch.float32)
-        self._check_energy(energy, data.x[:2])
+        check_energy(energy.correction, data.x[:2], self.energy)
         if self.batch_size == "auto":
             batch_size = int(np.clip(len(data) // 8, 32, 256))
         else:
@@ -310,14 +321,6 @@ class BaseEnergyEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             net.set_training_state(self._training_state)
         return net
 
-    def _check_energy(self, energy: nn.Module, x: torch.Tensor) -> None:
-        shape = tuple(energy.correction(x).shape)
-        if shape != (len(x),):
-            raise ValueError(
-                f"energy={self.energy!r} maps points of shape {tuple(x.shape)} to "
-                f"{shape}; it must return one number per point, shape ({len(x)},)."
-            )
-
     def _init_context(self, X, net: ObjectiveNet, epochs: int):
         if "_skl_callbacks" not in vars(self):
             return None
@@ -329,14 +332,10 @@ class BaseEnergyEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _freeze_energy(self, net: ObjectiveNet) -> AffineEnergy:
         """Return the averaged energy in float64, in the user's units, without graph."""
-        correction = copy.deepcopy(net.average_.module.correction).eval()
-        for module in correction.modules():
-            if parametrize.is_parametrized(module):
-                for name in list(module.parametrizations):
-                    parametrize.remove_parametrizations(module, name)
-        inner = CorrectedEnergy(correction, copy.deepcopy(self.base_))
-        frozen = AffineEnergy(inner, *self._coordinates)
-        return frozen.to(self.device_, torch.float64).requires_grad_(False)
+        inner = CorrectedEnergy(
+            freeze(net.average_.module.correction), copy.deepcopy(self.base_)
+        )
+        return AffineEnergy(inner, *self._coordinates).to(self.device_)
 
     # --- evaluation -------------------------------------------------------------------
 
@@ -387,7 +386,7 @@ class BaseEnergyEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     def __getstate__(self) -> dict:
         state = {**super().__getstate__(), "_sk_wmvl_version": __version__}
-        for name in ("energy_", "base_"):
+        for name in ("energy_", "base_", "_proposal"):
             if isinstance(state.get(name), nn.Module):
                 state[name] = copy.deepcopy(state[name]).cpu()
         if "device_" in state:

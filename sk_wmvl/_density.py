@@ -3,11 +3,8 @@
 from numbers import Integral
 
 import numpy as np
-import torch
-from sklearn.base import DensityMixin, clone
-from sklearn.exceptions import NotFittedError
+from sklearn.base import DensityMixin
 from sklearn.frozen import FrozenEstimator
-from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 
 from sk_wmvl._base import NORMALIZER, SAMPLE, BaseEnergyEstimator
@@ -15,14 +12,12 @@ from sk_wmvl._component import resolve
 from sk_wmvl._random import draw_seed, make_generator
 from sk_wmvl._validation import StrOptions
 from sk_wmvl.energies import BaseMeasure, GaussianBase, from_mixture
+from sk_wmvl.energies.mixtures import MIXTURES, best_mixture, fitted_mixture
 from sk_wmvl.metrics import hyvarinen_score
 from sk_wmvl.normalizers import NORMALIZERS, BaseNormalizer
 from sk_wmvl.samplers import draw
 
 __all__ = ["MVLDensity"]
-
-MIXTURES = (GaussianMixture, BayesianGaussianMixture)
-MAX_COMPONENTS = 15  # tried for base="mixture", as long as BIC improves
 
 
 class MVLDensity(DensityMixin, BaseEnergyEstimator):
@@ -43,7 +38,7 @@ class MVLDensity(DensityMixin, BaseEnergyEstimator):
         What is minimised. ``'mvl'`` is `DetachedMinimumVelocity` with the step of a sample
         shortened where its drift would exceed the noise; ``'mvl-graph'`` is
         `MinimumVelocity` with a control variate. An object keeps its own parameters.
-    epsilon : float, default=1e-3
+    epsilon : float, default=1e-4
         The step :math:`\epsilon` of the sampler, in internal (whitened) units. The bias of
         the objective grows like :math:`\epsilon`; it also smooths. For ``'dsm'`` it is the
         variance of the noise. Ignored by ``'sm'``, ``'ssm'``, ``'ssm-vr'`` and objects.
@@ -167,7 +162,7 @@ class MVLDensity(DensityMixin, BaseEnergyEstimator):
         self,
         objective="mvl",
         *,
-        epsilon=1e-3,
+        epsilon=1e-4,
         alpha=1e-4,
         energy="inner_product",
         hidden_layer_sizes=(128, 128),
@@ -237,35 +232,12 @@ class MVLDensity(DensityMixin, BaseEnergyEstimator):
             return gaussian
         if self.base == "mixture":
             u = self._coordinates.to_internal(X)
-            mixture = _best_mixture(self._resample(u, weight), self._seed)
+            mixture = best_mixture(u, weight, self._seed)
             self._proposal = from_mixture(mixture, np.zeros(len(m)), np.eye(len(m)))
-            return self._proposal
-        mixture = self.base
-        if isinstance(mixture, FrozenEstimator):
-            mixture = mixture.estimator
-        if not isinstance(mixture, MIXTURES):
-            raise TypeError(
-                "base must be a Gaussian mixture of scikit-learn, possibly inside "
-                f"FrozenEstimator; got {type(mixture).__name__}."
-            )
-        try:
-            check_is_fitted(mixture)
-        except NotFittedError:
-            mixture = clone(mixture).fit(self._resample(X, weight))
-        if mixture.n_features_in_ != len(m):
-            raise ValueError(
-                f"base was fitted on {mixture.n_features_in_} features, but X has "
-                f"{len(m)}."
-            )
-        self._proposal = from_mixture(mixture, m, S)
+        else:
+            mixture = fitted_mixture(self.base, X, weight, self._seed)
+            self._proposal = from_mixture(mixture, m, S)
         return self._proposal
-
-    def _resample(self, X, weight):
-        """Return rows drawn by weight, since mixtures take no weights."""
-        if weight is None:
-            return X
-        rng = np.random.default_rng(self._seed)
-        return X[rng.choice(len(X), len(X), p=weight / weight.sum())]
 
     def _freeze(self, net) -> dict:
         energy = self._freeze_energy(net)
@@ -357,18 +329,3 @@ class MVLDensity(DensityMixin, BaseEnergyEstimator):
             generator=make_generator(seed, SAMPLE),
         )
         return self.energy_.to_user(u).cpu().numpy()
-
-
-def _best_mixture(u: np.ndarray, seed: int) -> GaussianMixture:
-    """Return the full-covariance Gaussian mixture with the lowest BIC."""
-    best, best_bic, worse = None, np.inf, 0
-    for k in range(1, min(MAX_COMPONENTS, len(u)) + 1):
-        mixture = GaussianMixture(k, random_state=seed).fit(u)
-        bic = mixture.bic(u)
-        if bic < best_bic:
-            best, best_bic, worse = mixture, bic, 0
-        else:
-            worse += 1
-        if worse == 2:
-            break
-    return best

@@ -26,13 +26,13 @@ from skorch.utils import to_numpy
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
-from torch.utils.data import Dataset, Subset
 
 from sk_wmvl._averaging import WeightAverage
+from sk_wmvl._batches import BatchIterator, TensorData
 from sk_wmvl.metrics import hyvarinen_values
 from sk_wmvl.objectives import BaseObjective
 
-__all__ = ["OPTIMIZERS", "ObjectiveNet", "TensorData", "limit_threads"]
+__all__ = ["OPTIMIZERS", "ObjectiveNet", "limit_threads"]
 
 # The fused kernels take a third of the time of the plain ones on small networks.
 OPTIMIZERS: dict[str, tuple[type, dict[str, Any]]] = {
@@ -46,50 +46,6 @@ OPTIMIZERS: dict[str, tuple[type, dict[str, Any]]] = {
 WARM_UP = 0.15  # share of the one-cycle schedule with a rising rate
 BASE_SHARE = 0.25  # draws from the base measure per row of a batch
 SMALL_WORK = 5e5  # units per layer below which a second thread costs more than it gains
-
-
-class TensorData(Dataset):
-    """Points and weights in memory, on the device where they are used.
-
-    Parameters
-    ----------
-    x : Tensor of shape (n, d)
-    weight : Tensor of shape (n,)
-    """
-
-    def __init__(self, x: Tensor, weight: Tensor):
-        self.x = x
-        self.weight = weight
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def __getitem__(self, i):
-        return self.x[i], self.weight[i]
-
-
-class BatchIterator:
-    """Slices of one permutation: no per-sample loading."""
-
-    def __init__(self, dataset, batch_size: int, shuffle=False, generator=None):
-        if isinstance(dataset, Subset):
-            dataset = TensorData(*dataset.dataset[list(dataset.indices)])
-        self.dataset = dataset
-        self.batch_size = len(dataset) if batch_size == -1 else batch_size
-        self.shuffle = shuffle
-        self.generator = generator
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.dataset) / self.batch_size)
-
-    def __iter__(self):
-        x, weight = self.dataset.x, self.dataset.weight
-        if self.shuffle:
-            order = torch.randperm(len(x), generator=self.generator).to(x.device)
-            x, weight = x[order], weight[order]
-        yield from zip(
-            x.split(self.batch_size), weight.split(self.batch_size), strict=True
-        )
 
 
 class ObjectiveNet(NeuralNet):

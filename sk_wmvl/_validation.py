@@ -4,7 +4,6 @@ Private names of scikit-learn are imported here and nowhere else, so that a chan
 mended in one place.
 """
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -33,6 +32,7 @@ __all__ = [
     "StrOptions",
     "check_rows",
     "check_weights",
+    "check_widths",
     "fit_context",
     "resolve_device",
     "with_callbacks",
@@ -101,33 +101,44 @@ def check_weights(sample_weight, X: np.ndarray) -> np.ndarray | None:
     return weight
 
 
-def resolve_device(device, *, fitting: bool) -> torch.device:
+def resolve_device(device) -> torch.device:
     """Return the torch device a parameter names; 'auto' is CUDA when there is one.
 
     Parameters
     ----------
     device : str or torch.device
         The user's parameter.
-    fitting : bool
-        Whether a missing device is an error. A model trained on a GPU and loaded
-        elsewhere falls back to the CPU with a warning.
 
     Raises
     ------
     ValueError
-        If CUDA is asked for in a fit and there is none.
+        If the device does not exist here.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    resolved = torch.device(device)
-    if resolved.type == "cuda" and not torch.cuda.is_available():
-        if fitting:
-            raise ValueError(
-                f"device={device!r} was asked for, but torch sees no CUDA device here. "
-                "Use device='auto' or 'cpu'."
-            )
-        warnings.warn(
-            f"device={device!r} is not here; evaluating on the CPU.", stacklevel=3
-        )
-        return torch.device("cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError) as error:  # no such device, or no CUDA build
+        raise ValueError(
+            f"device={device!r} cannot be used here ({str(error).splitlines()[0]}). "
+            "Use device='auto' or 'cpu'."
+        ) from error
     return resolved
+
+
+def check_widths(hidden_layer_sizes) -> tuple[int, ...]:
+    """Return the widths of hidden layers as a tuple.
+
+    Raises
+    ------
+    ValueError
+        If one is not a positive integer.
+    """
+    widths = tuple(np.ravel(hidden_layer_sizes).tolist())
+    if not all(isinstance(w, Integral) and w >= 1 for w in widths):
+        raise ValueError(
+            "hidden_layer_sizes must hold positive integers, such as (128, 128); got "
+            f"{hidden_layer_sizes!r}."
+        )
+    return widths

@@ -1,13 +1,13 @@
 """Energies: networks, base measures, and how they compose."""
 
-from sk_wmvl.energies._base import BaseEnergy
+from sk_wmvl.energies._base import BaseEnergy, check_energy
 from sk_wmvl.energies.base_measures import (
     BaseMeasure,
     GaussianBase,
     MixtureBase,
     from_mixture,
 )
-from sk_wmvl.energies.composed import AffineEnergy, CorrectedEnergy
+from sk_wmvl.energies.composed import AffineEnergy, CorrectedEnergy, freeze
 from sk_wmvl.energies.inner_product import InnerProductEnergy
 from sk_wmvl.energies.mlp import MLPEnergy
 
@@ -23,5 +23,7 @@ __all__ = [
     "InnerProductEnergy",
     "MLPEnergy",
     "MixtureBase",
+    "check_energy",
+    "freeze",
     "from_mixture",
 ]

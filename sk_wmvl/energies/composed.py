@@ -1,13 +1,16 @@
 """A network as the correction of a base measure, and a change of units around it."""
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from sk_wmvl.energies._base import BaseEnergy
 from sk_wmvl.energies.base_measures import BaseMeasure
 
-__all__ = ["AffineEnergy", "CorrectedEnergy"]
+__all__ = ["AffineEnergy", "CorrectedEnergy", "freeze"]
 
 
 class CorrectedEnergy(BaseEnergy):
@@ -69,3 +72,16 @@ class AffineEnergy(BaseEnergy):
     def forward(self, x: Tensor) -> Tensor:
         """Return the energies, of shape (n,)."""
         return self.energy(self.to_internal(x)) + self.log_det
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Return a copy for evaluation: float64, no gradients, parametrisations made plain.
+
+    What is frozen can be pickled, which a module with parametrisations cannot.
+    """
+    module = copy.deepcopy(module).eval()
+    for part in list(module.modules()):
+        if parametrize.is_parametrized(part):
+            for name in list(part.parametrizations):
+                parametrize.remove_parametrizations(part, name)
+    return module.double().requires_grad_(False)

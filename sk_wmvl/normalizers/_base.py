@@ -20,10 +20,11 @@ __all__ = [
     "warn_if_unreliable",
 ]
 
-# Points per call of the energy: a layer of 128 units then takes 4 MB in float64, about a
-# processor's cache (measured: larger chunks are no faster).
+# Points per call of the energy: a layer of 128 units then takes 4 MB in float64, about
+# a processor's cache (measured: larger chunks are no faster).
 CHUNK = 4096
-# Either stands for an error of about 0.15 nats, beyond which the error is itself uncertain.
+# Either stands for an error of about 0.15 nats, beyond which the error is itself
+# uncertain.
 MIN_ESS = 50
 MAX_STD_ERROR = 0.2
 
@@ -64,9 +65,9 @@ class LogNormalizer(NamedTuple):
 class BaseNormalizer(BaseComponent, ABC):
     r"""Computes the log normalising constant of an energy.
 
-    `proposal` is a normalised density with methods ``sample(n, generator=...) -> (n, d)``
-    and ``log_prob(x) -> (n,)``, an `nn.Module` in the dtype and on the device in which the
-    energy is to be evaluated: usually the base measure of the energy.
+    `proposal` is a normalised density with methods ``sample(n, generator=...)``, of
+    shape (n, d), and ``log_prob(x)``, of shape (n,), an `nn.Module` in the dtype and on
+    the device in which the energy is to be evaluated: usually its base measure.
 
     A member implements `estimate`; users call `log_normalizer`, which also warns.
     """
@@ -137,15 +138,16 @@ class CountedEnergy(nn.Module):
 
 
 def evaluate_in_chunks(energy: nn.Module, x: Tensor) -> Tensor:
-    """Return energies of shape (n,), of so many points at a time that memory is bounded."""
+    """Return energies of shape (n,), in chunks so that memory is bounded."""
     return torch.cat([energy(part) for part in x.split(CHUNK)])
 
 
 def log_mean_exp(log_weights: Tensor) -> tuple[float, float, float]:
     r"""Return the log of the mean weight, its standard error and Kish's ESS.
 
-    The standard error is by the delta method, sd(w) / (mean(w) sqrt(n)). A weight that is
-    NaN or infinite, or weights that are all zero, give that value with an infinite error.
+    The standard error is by the delta method, sd(w) / (mean(w) sqrt(n)). A weight that
+    is NaN or infinite, or weights that are all zero, give that value with an infinite
+    error.
     """
     n = len(log_weights)
     top = float(log_weights.max())  # NaN if any is
@@ -174,7 +176,7 @@ def warn_if_unreliable(estimate: LogNormalizer, *, min_ess: float = MIN_ESS) -> 
             f"{estimate.value:.4g} +- {std_error:.2g}, should not be trusted: "
             f"{'; '.join(reasons)}. Use a base measure closer to the data "
             "(base='mixture'), a stronger penalty (alpha), a normalizer with more work "
-            "(normalizer=AnnealedNormalizer(n_temperatures=...)), or normalizer=None for "
+            "(normalizer=AnnealedNormalizer(n_chains=...)), or normalizer=None for "
             "unnormalised log densities.",
             NormalizerWarning,
             stacklevel=3,

@@ -125,23 +125,24 @@ class AnnealedNormalizer(BaseNormalizer):
     where :math:`x_0 \sim p` and :math:`x_k` follows from :math:`x_{k-1}` by transitions
     that leave :math:`q_{t_k}` invariant. The mean of w is unbiased for Z.
 
-    A pilot run finds the schedule: 128 draws advance by stages that halve their effective
-    sample size, are resampled and moved, and the sampler's step size is tuned at each
-    stage. The temperatures of the real run are then placed at equal thermodynamic
-    length, with step sizes in between interpolated. They are fixed before the real run,
-    whose noise is independent of the pilot's: nothing is lost of unbiasedness.
+    A pilot run finds the schedule: 128 draws advance by stages that halve their
+    effective sample size, are resampled and moved, and the sampler's step size is tuned
+    at each stage. The temperatures of the real run are then placed at equal
+    thermodynamic length, with step sizes in between interpolated. They are fixed before
+    the real run, whose noise is independent of the pilot's: nothing is lost of
+    unbiasedness.
 
     Parameters
     ----------
     n_chains : int, default=512
         Independent weights, at least 100. The error falls like its inverse square root.
     n_temperatures : int, default=None
-        Steps of the path. The variance of log w falls like its inverse. None is four times
-        the squared thermodynamic length that the pilot measures, from 8 to 1000.
+        Steps of the path. The variance of log w falls like its inverse. None is four
+        times the squared thermodynamic length that the pilot measures, from 8 to 1000.
     sampler : {'hmc', 'mala'} or BaseSampler, default=None
-        The transition, with a Metropolis test. Its step size is only a first guess. None
-        is HMC with two leapfrog steps: of one, two, three, five and ten, two gave the
-        most effective draws per gradient on three Gaussian targets, or close to it.
+        The transition, with a Metropolis test. Its step size is only a first guess.
+        None is HMC with two leapfrog steps: of one, two, three, five and ten, two gave
+        the most effective draws per gradient on three Gaussian targets, or close to it.
     n_transitions : int, default=1
         Moves at each temperature.
 
@@ -151,8 +152,8 @@ class AnnealedNormalizer(BaseNormalizer):
 
     Notes
     -----
-    The error is corrected for the weights' tail as in importance sampling. Modes that no
-    chain enters go unnoticed, as with any sampler.
+    The error is corrected for the weights' tail as in importance sampling. Modes that
+    no chain enters go unnoticed, as with any sampler.
 
     References
     ----------
@@ -166,7 +167,8 @@ class AnnealedNormalizer(BaseNormalizer):
     >>> from sk_wmvl.energies import GaussianBase
     >>> from sk_wmvl.normalizers import AnnealedNormalizer
     >>> energy = lambda x: 50 * ((x - 1) ** 2).sum(-1)  # standard deviation 0.1
-    >>> proposal, g = GaussianBase(np.zeros(5), np.eye(5)), torch.Generator().manual_seed(0)
+    >>> proposal = GaussianBase(np.zeros(5), np.eye(5))
+    >>> g = torch.Generator().manual_seed(0)
     >>> z = AnnealedNormalizer().log_normalizer(energy, proposal, generator=g)
     >>> abs(z.value - 2.5 * math.log(2 * math.pi / 100)) < 4 * z.std_error < 0.5
     True

@@ -16,8 +16,8 @@ __all__ = ["AutoNormalizer"]
 FIRST_SAMPLES = 4096
 FIRST_CHAINS = 256
 MAX_ROUNDS = 4
-# No round does more than this many times the work of the one before: what is known of the
-# variance after a small run is itself uncertain.
+# No round does more than this many times the work of the one before: what is known of
+# the variance after a small run is itself uncertain.
 MAX_FACTOR = 8.0
 
 

@@ -87,12 +87,14 @@ def summarize_weights(
     Heavy tails make the delta-method error too small, because the draws that matter
     most are the ones not drawn. For exact Pareto weights the root mean square error is
     larger by the factor :math:`c(k) = \max(1, 0.55 / (1 - k))` whatever the number of
-    draws (measured for n = 512, 4096 and 32768: within 10 % for k from 0.5 to 0.9). The
-    error reported is :math:`s = c(\min(\hat k, 0.95))` times the delta-method's, and the
-    effective sample size :math:`1 / (1/n + s^2)`, which is Kish's if c = 1. Where
-    :math:`\hat k` is above :math:`\min(0.7, 1 - 1/\log_{10} n)` and s above 0.05 nats
-    (an index is harmless if the weights hardly vary), the estimate is declared
-    unreliable.
+    draws (measured for n = 512, 4096 and 32768: within 10 % for k from 0.5 to 0.9).
+    With k estimated from the same draws this removes part of the excess only: with 4096
+    draws the true error is 1.05 times the reported at k = 0.5, 1.2 at 0.6 and 1.5 at
+    0.7. The error reported is :math:`s = c(\min(\hat k, 0.95))` times the
+    delta-method's, and the effective sample size :math:`1 / (1/n + s^2)`, which is
+    Kish's if c = 1. Where :math:`\hat k` is above :math:`\min(0.7, 1 - 1/\log_{10} n)`
+    and s above 0.05 nats (an index is harmless if the weights hardly vary), the
+    estimate is declared unreliable.
 
     Parameters
     ----------
@@ -146,6 +148,11 @@ class ImportanceNormalizer(BaseNormalizer):
 
     Notes
     -----
+    The proposal should have the heavier tails. Under a Gaussian proposal a model with
+    polynomial tails is slightly underestimated (measured: by 0.02 to 0.03 nats, two
+    standard errors, for a Student t with five degrees of freedom in six dimensions), for
+    the tail of the weights lies beyond the draws and no diagnostic shows it.
+
     The standard error and the effective sample size allow for heavy tails, and a Pareto
     index above 0.7 makes the estimate unreliable; see `summarize_weights`. No tail is
     seen where the proposal never lands: a mode far from the proposal goes unnoticed.

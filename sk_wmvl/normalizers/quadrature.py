@@ -131,12 +131,12 @@ class QuadratureNormalizer(BaseNormalizer):
     .. math:: Z = \int e^{-E(x(u))} \prod_i s_i \cosh u_i\,du,
               \qquad x_i = c_i + s_i \sinh u_i,
 
-    by the midpoint rule, whose error for a smooth integrand that vanishes at the faces of
-    its box falls faster than any power of the spacing. The hyperbolic sine gives
+    by the midpoint rule, whose error for a smooth integrand that vanishes at the faces
+    of its box falls faster than any power of the spacing. The hyperbolic sine gives
     polynomial tails an exponential decay in u, so that they need few nodes. The box is
     moved until the integrand at its faces is below 0.7 % of `tol` of the maximum; then
-    nodes are added, the number of evaluations doubling, until log Z changes by less than
-    `tol`. The error reported is the last change, but no less than `tol`.
+    nodes are added, the number of evaluations doubling, until log Z changes by less
+    than `tol`. The error reported is the last change, but no less than `tol`.
 
     Up to three dimensions only. The one method that can tell that an energy has no
     normalising constant: its mass keeps growing with the box.
@@ -151,9 +151,9 @@ class QuadratureNormalizer(BaseNormalizer):
 
     Notes
     -----
-    Center c and scale s are medians and deviations of draws of the proposal. A mode that
-    is narrower than the first grid's spacing, about 1/64 of the model's width in two
-    dimensions, and apart from the rest can be missed.
+    Center c and scale s are medians and deviations of draws of the proposal. A mode
+    that is narrower than the first grid's spacing, about 1/64 of the model's width in
+    two dimensions, and apart from the rest can be missed.
 
     References
     ----------
@@ -166,7 +166,8 @@ class QuadratureNormalizer(BaseNormalizer):
     >>> from sk_wmvl.energies import GaussianBase
     >>> from sk_wmvl.normalizers import QuadratureNormalizer
     >>> energy = lambda x: (x**4).sum(-1)  # the integral is 2 Gamma(5/4) on each axis
-    >>> proposal, g = GaussianBase(np.zeros(2), np.eye(2)), torch.Generator().manual_seed(0)
+    >>> proposal = GaussianBase(np.zeros(2), np.eye(2))
+    >>> g = torch.Generator().manual_seed(0)
     >>> z = QuadratureNormalizer().log_normalizer(energy, proposal, generator=g)
     >>> round(z.value, 6)  # 2 log(1.8128049541)
     1.189751
@@ -189,8 +190,8 @@ class QuadratureNormalizer(BaseNormalizer):
         d = x.shape[1]
         if d not in N_LAST:
             raise ValueError(
-                f"QuadratureNormalizer works in 1 to 3 dimensions; the model has {d}. Use "
-                "normalizer='importance', 'annealed' or 'auto'."
+                f"QuadratureNormalizer works in 1 to 3 dimensions; the model has {d}. "
+                "Use normalizer='importance', 'annealed' or 'auto'."
             )
         last = N_LAST[d] if self.n_nodes is None else self.n_nodes
         if not (isinstance(last, int) and last >= 8):

@@ -31,8 +31,9 @@ def adapt_step_size(
 ) -> tuple[BaseSampler, State]:
     r"""Run chains while bringing their mean acceptance to a target; return both.
 
-    First the step is doubled or halved until the mean acceptance of one move crosses the
-    target. Then, with :math:`a_k` the acceptance of move k averaged over the chains,
+    First the step is doubled or halved until the mean acceptance of one move crosses
+    the target. Then, with :math:`a_k` the acceptance of move k averaged over the
+    chains,
 
     .. math:: \log h_{k+1} = \mu - \frac{\sqrt{k}}{\gamma (k + k_0)}
               \sum_{i \le k} (a^* - a_i),
@@ -88,8 +89,8 @@ def adapt_step_size(
     first = sampler.step(energy, state, beta=beta, generator=generator)
     if first.accept_prob is None:
         raise ValueError(
-            f"{type(sampler).__name__} has no Metropolis test, so there is no acceptance "
-            "to adapt to. Use 'mala' or 'hmc'."
+            f"{type(sampler).__name__} has no Metropolis test, so there is no "
+            "acceptance to adapt to. Use 'mala' or 'hmc'."
         )
     target = sampler.target_accept if target_accept is None else target_accept
     if not 0 < target < 1:

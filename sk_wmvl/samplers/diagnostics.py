@@ -1,8 +1,8 @@
 r"""How far chains are from independent draws: effective sample sizes and R-hat.
 
 Definitions of Vehtari, Gelman, Simpson, Carpenter and Bürkner (2021), [Vehtari2021]_.
-Arrays are numpy, of shape (n_chains, n_draws) or (n_chains, n_draws, d); a `Chain` holds
-its samples draws first: pass ``chain.samples.transpose(0, 1).numpy()``.
+Arrays are numpy, of shape (n_chains, n_draws) or (n_chains, n_draws, d); a `Chain`
+holds its samples draws first: pass ``chain.samples.transpose(0, 1).numpy()``.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Hamiltonian Monte Carlo: long, almost energy-preserving moves with a Metropolis test."""
+"""Hamiltonian Monte Carlo: long moves that almost keep the energy, tested."""
 
 from typing import ClassVar
 
@@ -65,8 +65,8 @@ def leapfrog(
 class HMC(BaseSampler):
     r"""Leapfrog trajectory with fresh momenta and a Metropolis test.
 
-    With :math:`p \sim N(0, I)` and :math:`H(x, p) = \beta E(x) + \frac12\|p\|^2`, the end
-    of `n_leapfrog` steps of length h is accepted with probability
+    With :math:`p \sim N(0, I)` and :math:`H(x, p) = \beta E(x) + \frac12\|p\|^2`, the
+    end of `n_leapfrog` steps of length h is accepted with probability
     :math:`\min(1, e^{H(x, p) - H(x', p')})`. One leapfrog step of length h is a step of
     `MALA` with :math:`\epsilon = h^2/2`.
 
@@ -77,9 +77,9 @@ class HMC(BaseSampler):
     n_leapfrog : int, default=5
         Leapfrog steps, each one gradient.
     jitter : float, default=0.2
-        In each move of each chain h is multiplied by a number uniform on
-        [1 - jitter, 1 + jitter]. Without it a trajectory whose length is a period of the
-        target returns to where it began. In [0, 1).
+        In each move of each chain h is multiplied by a number uniform on 1 ± jitter.
+        Without it a trajectory whose length is a period of the target returns to where
+        it began. In [0, 1).
 
     See Also
     --------
@@ -106,8 +106,8 @@ class HMC(BaseSampler):
     1.0
     """
 
-    # Above the optimum 0.651 for large d (Beskos et al.): a step too short costs little,
-    # one too long much.
+    # Above the optimum 0.651 for large d (Beskos et al.): a step too short costs
+    # little, one too long much.
     target_accept: ClassVar[float] = 0.8
 
     def __init__(

@@ -28,8 +28,13 @@ class Langevin(BaseSampler):
         If a number m, the step of each sample is shortened to
         :math:`\epsilon_i = \epsilon / \max(1, \|\beta\nabla E(x_i)\|^2 / m^2)`, as the
         authors' released code does with m = 1. It guards against wild gradients early in
-        training. The sample's loss is still divided by its own :math:`\epsilon_i`, so the
-        objective is unchanged to first order; no gradient flows through it.
+        training: where a model has become too stiff for its step, a finite-step loss
+        decreases as it stiffens further, and the shortened one does not. The sample's
+        loss is divided by its own :math:`\epsilon_i`, so that the objective is unchanged
+        to first order; no gradient flows through it. Float32 needs the *shortened* step
+        to stay above 1e-6. With m = :math:`\epsilon^{-1/2}` the drift never exceeds
+        :math:`1/\sqrt2` of the noise and small steps are left alone; the estimators'
+        ``'mvl'`` does this.
 
     References
     ----------

@@ -72,8 +72,8 @@ class MALA(BaseSampler):
 
     Notes
     -----
-    Rejection is not differentiable and steps carry no graph. A proposal where the energy
-    or its gradient is not finite is rejected.
+    Rejection is not differentiable and steps carry no graph. A proposal where the
+    energy or its gradient is not finite is rejected.
 
     References
     ----------

@@ -1,0 +1,89 @@
+"""Gaussian mixtures of scikit-learn as base measures: chosen by BIC, or the user's own."""
+
+import numpy as np
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
+from sklearn.utils.validation import check_is_fitted
+
+__all__ = ["MIXTURES", "best_mixture", "fitted_mixture"]
+
+MIXTURES = (GaussianMixture, BayesianGaussianMixture)
+MAX_COMPONENTS = 20
+PATIENCE = 2  # components tried beyond the best
+
+
+def resample(X: np.ndarray, weight: np.ndarray | None, seed: int) -> np.ndarray:
+    """Return rows drawn with probability proportional to weight: mixtures take none."""
+    if weight is None:
+        return X
+    rng = np.random.default_rng(seed)
+    return X[rng.choice(len(X), len(X), p=weight / weight.sum())]
+
+
+def _fit(mixture, X: np.ndarray):
+    # The k-means start has no array-API form, and X is numpy in any case.
+    with config_context(array_api_dispatch=False):
+        return mixture.fit(X)
+
+
+def best_mixture(u: np.ndarray, weight: np.ndarray | None, seed: int):
+    """Return the full-covariance Gaussian mixture with the lowest BIC.
+
+    Components are added one at a time, up to 20 and with at least twice as many distinct
+    rows each as features, until two in a row bring no improvement.
+
+    Parameters
+    ----------
+    u : ndarray of shape (n_samples, n_features)
+        White data.
+    weight : ndarray of shape (n_samples,) or None
+    seed : int
+
+    Returns
+    -------
+    mixture : GaussianMixture
+        Fitted.
+    """
+    u = resample(u, weight, seed)
+    most = len(np.unique(u, axis=0)) // (2 * u.shape[1])
+    best, best_bic, n_worse = None, np.inf, 0
+    for k in range(1, min(MAX_COMPONENTS, max(1, most)) + 1):
+        mixture = _fit(GaussianMixture(k, max_iter=1000, random_state=seed), u)
+        bic = mixture.bic(u)
+        n_worse = 0 if bic < best_bic else n_worse + 1
+        if bic < best_bic:
+            best, best_bic = mixture, bic
+        if n_worse == PATIENCE:
+            break
+    return best
+
+
+def fitted_mixture(base, X: np.ndarray, weight: np.ndarray | None, seed: int):
+    """Return the user's mixture: as it is if fitted, else a fitted clone.
+
+    Raises
+    ------
+    TypeError
+        If it is no Gaussian mixture.
+    ValueError
+        If it was fitted on another number of features.
+    """
+    mixture = base.estimator if isinstance(base, FrozenEstimator) else base
+    if not isinstance(mixture, MIXTURES):
+        raise TypeError(
+            "base must be a Gaussian mixture of scikit-learn, possibly inside "
+            f"FrozenEstimator; got {type(mixture).__name__}."
+        )
+    try:
+        check_is_fitted(mixture)
+    except NotFittedError:
+        return _fit(clone(mixture), resample(X, weight, seed))
+    if mixture.n_features_in_ != X.shape[1]:
+        raise ValueError(
+            f"base was fitted on {mixture.n_features_in_} features, but X has "
+            f"{X.shape[1]}."
+        )
+    return mixture

@@ -1,0 +1,289 @@
+"""scikit-learn's own checks, and what they leave out."""
+
+import pickle
+import threading
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import sklearn
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+
+from sk_wmvl import MVLDensity
+from sk_wmvl.objectives import MinimumVelocity
+from sk_wmvl.samplers import Langevin
+
+SMALL = {"max_epochs": 2, "hidden_layer_sizes": (8,)}
+METHODS = ["score_samples", "score", "score_fn", "energy_samples"]
+
+
+@parametrize_with_checks(
+    [
+        MVLDensity(max_epochs=2),
+        MVLDensity(objective="mvl-graph", energy="mlp", early_stopping=False, **SMALL),
+        MVLDensity(objective="dsm", standardize=False, **SMALL),
+        MVLDensity(objective="sm", base="mixture", **SMALL),
+        MVLDensity(base=None, normalizer=None, batch_size=4, **SMALL),
+        MVLDensity(spectral_norm=True, optimizer="rmsprop", **SMALL),
+        MVLDensity(objective="cd1", base=GaussianMixture(), warm_start=True, **SMALL),
+    ]
+)
+def test_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+def test_default_passes_every_check_it_runs():
+    results = check_estimator(MVLDensity(), on_skip=None)
+    assert {r["status"] for r in results} == {"passed"}
+    assert len(results) >= 41
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "check_dataframe_column_names_consistency",
+        "check_estimators_partial_fit_n_features",
+        "check_inplace_ensure_writeable",
+        "check_non_transformer_estimators_n_iter",
+        "check_param_validation",
+    ],
+)
+def test_checks_outside_the_default_list(name):
+    check = getattr(estimator_checks, name, None)
+    if check is None:
+        pytest.skip(f"this scikit-learn has no {name}")
+    check("MVLDensity", MVLDensity(**SMALL))
+
+
+@pytest.fixture(scope="module")
+def X():
+    return np.random.default_rng(0).normal(size=(120, 2)) * [1.0, 3.0] + 5.0
+
+
+@pytest.fixture(scope="module")
+def fitted(X):
+    return MVLDensity(random_state=0, **SMALL).fit(X)
+
+
+# --- what the checks leave out: bad input to every method -----------------------------
+
+
+@pytest.mark.parametrize("method", [*METHODS, "sample"])
+def test_not_fitted(method, X):
+    with pytest.raises(NotFittedError):
+        getattr(MVLDensity(), method)(3 if method == "sample" else X)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ([[np.nan, 0.0]], "contains NaN"),
+        ([[np.inf, 0.0]], "contains infinity"),
+        ([0.0, 1.0], "Expected 2D array"),
+        ([[0.0, 1.0, 2.0]], "3 features"),
+        ([["a", "b"]], "could not convert string"),
+    ],
+)
+def test_bad_input(fitted, method, bad, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(fitted, method)(bad)
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize("method", METHODS)
+def test_column_names(X, frame, method):
+    density = MVLDensity(random_state=0, **SMALL)
+    density.fit(frame({"a": X[:, 0], "b": X[:, 1]}))
+    assert list(density.feature_names_in_) == ["a", "b"]
+    getattr(density, method)(frame({"a": X[:, 0], "b": X[:, 1]}))
+    with pytest.raises(ValueError, match="feature names"):
+        getattr(density, method)(frame({"b": X[:, 1], "c": X[:, 0]}))
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"epsilon": -1}, "'epsilon' parameter of MVLDensity must be"),
+        ({"epsilon": 0.0}, "'epsilon' parameter"),
+        ({"alpha": -0.1}, "'alpha' parameter"),
+        ({"objective": "nope"}, "'objective' parameter"),
+        ({"energy": "nope"}, "'energy' parameter"),
+        ({"base": "nope"}, "'base' parameter"),
+        ({"normalizer": "nope"}, "'normalizer' parameter"),
+        ({"activation": "relu"}, "'activation' parameter"),
+        ({"batch_size": 0}, "'batch_size' parameter"),
+        ({"validation_fraction": 1.5}, "'validation_fraction' parameter"),
+        ({"hidden_layer_sizes": (8, 0)}, "hidden_layer_sizes"),
+        ({"device": "cuda:99"}, "device"),
+        ({"device": "nowhere"}, "device"),
+    ],
+)
+def test_bad_parameters_are_named(X, params, message):
+    with pytest.raises(ValueError, match=message):
+        MVLDensity(**{**SMALL, **params}).fit(X)
+
+
+def test_bad_weights(X):
+    with pytest.raises(ValueError, match="zero"):
+        MVLDensity(**SMALL).fit(X, sample_weight=np.zeros(len(X)))
+    with pytest.raises(ValueError, match="[Nn]egative"):
+        MVLDensity(**SMALL).fit(X, sample_weight=-np.ones(len(X)))
+    with pytest.raises(ValueError, match="at least two"):
+        MVLDensity(**SMALL).fit(X, sample_weight=np.eye(len(X))[0])
+
+
+def test_bad_energies(X):
+    with pytest.raises(ValueError, match=r"must return one number per point"):
+        MVLDensity(energy=torch.nn.Linear(2, 1), **SMALL).fit(X)
+    with pytest.raises(TypeError, match="must return a torch.nn.Module"):
+        MVLDensity(energy=lambda d: "a net", **SMALL).fit(X)
+    with pytest.raises(ValueError, match="fitted on 1 features"):
+        MVLDensity(base=GaussianMixture().fit(X[:, :1]), **SMALL).fit(X)
+
+
+def test_typing_errors_in_net_params_are_reported(X):
+    with pytest.raises(ValueError, match="did you mean optimizer__betas"):
+        MVLDensity(net_params={"optimizer_betas": (0.5, 0.9)}, **SMALL).fit(X)
+
+
+# --- same seed, same bits -------------------------------------------------------------
+
+
+def scores(seed, X):
+    return MVLDensity(random_state=seed, **SMALL).fit(X).score_samples(X)
+
+
+def test_same_seed_same_bits(X):
+    one = scores(3, X)
+    density = MVLDensity(random_state=3, **SMALL).fit(X)
+    assert np.array_equal(one, density.score_samples(X))
+    assert np.array_equal(one, clone(density).fit(X).score_samples(X))
+    assert np.array_equal(one, density.fit(X).score_samples(X))  # refit
+    assert not np.array_equal(one, scores(4, X))
+    for backend in ("loky", "threading"):
+        jobs = joblib.Parallel(2, backend=backend)(
+            joblib.delayed(scores)(s, X) for s in [3, 4, 3]
+        )
+        assert np.array_equal(jobs[0], one)
+        assert np.array_equal(jobs[2], one)
+
+
+def test_random_state_instance_advances_and_none_is_fresh(X):
+    rng = np.random.RandomState(0)
+    assert not np.array_equal(scores(rng, X), scores(rng, X))
+    assert not np.array_equal(scores(None, X), scores(None, X))
+
+
+def test_global_state_is_left_alone(X):
+    torch_state = torch.get_rng_state()
+    numpy_state = np.random.get_state()[1].copy()
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    density = MVLDensity(base="mixture", normalizer="annealed", **SMALL).fit(X)
+    density.partial_fit(X).sample(5)
+    assert torch.equal(torch_state, torch.get_rng_state())
+    assert np.array_equal(numpy_state, np.random.get_state()[1])
+    assert (threads, dtype) == (torch.get_num_threads(), torch.get_default_dtype())
+
+
+def test_fits_in_threads_do_not_disturb_each_other(X):
+    expected = [scores(s, X) for s in range(4)]
+    results = [None] * 4
+
+    def work(s):
+        results[s] = scores(s, X)
+
+    threads = [threading.Thread(target=work, args=(s,)) for s in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert all(np.array_equal(a, b) for a, b in zip(expected, results, strict=True))
+
+
+# --- persistence ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spectral_norm", [False, True])
+@pytest.mark.parametrize("way", ["pickle", "joblib"])
+def test_pickle_round_trip_resumes_exactly(X, spectral_norm, way, tmp_path):
+    density = MVLDensity(random_state=0, spectral_norm=spectral_norm, **SMALL).fit(X)
+    if way == "pickle":
+        loaded = pickle.loads(pickle.dumps(density))
+    else:
+        joblib.dump(density, tmp_path / "density.joblib")
+        loaded = joblib.load(tmp_path / "density.joblib")
+    for method in METHODS:
+        assert np.array_equal(getattr(density, method)(X), getattr(loaded, method)(X))
+    assert np.array_equal(density.sample(9), loaded.sample(9))
+    one, two = density.partial_fit(X), loaded.partial_fit(X)
+    assert np.array_equal(one.score_samples(X), two.score_samples(X))
+    assert one.n_iter_ == two.n_iter_ == 3
+
+
+def test_pickle_of_another_version_warns(fitted):
+    state = {**fitted.__getstate__(), "_sk_wmvl_version": "0.0.1"}
+    with pytest.warns(UserWarning, match=r"saved by sk_wmvl 0\.0\.1"):
+        MVLDensity().__setstate__(state)
+
+
+# --- meta-estimators ------------------------------------------------------------------
+
+
+def test_pipeline_and_grid_search(X):
+    pipe = make_pipeline(StandardScaler(), MVLDensity(random_state=0, **SMALL))
+    grid = {
+        "mvldensity__epsilon": [1e-3, 1e-2],
+        "mvldensity__alpha": [0.0, 1e-2],
+        "mvldensity__net__optimizer__betas": [(0.9, 0.99)],
+    }
+    search = GridSearchCV(pipe, grid, n_jobs=2, cv=2).fit(X)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_estimator_.score_samples(X).shape == (len(X),)
+
+
+def test_nested_parameters_of_components(X):
+    density = MVLDensity(MinimumVelocity(Langevin(1e-3)), random_state=0, **SMALL)
+    search = GridSearchCV(
+        density, {"objective__sampler__step_size": [1e-4, 1e-2]}, cv=2
+    ).fit(X)
+    assert len(set(search.cv_results_["mean_test_score"])) == 2
+    assert density.objective.sampler.step_size == 1e-3
+
+
+def test_metadata_routing(X):
+    weight = np.ones(len(X))
+    with sklearn.config_context(enable_metadata_routing=True):
+        density = MVLDensity(random_state=0, **SMALL).set_fit_request(
+            sample_weight=True
+        )
+        result = cross_validate(
+            density, X, cv=2, params={"sample_weight": weight}, error_score="raise"
+        )
+    assert np.isfinite(result["test_score"]).all()
+
+
+def test_html_repr_and_params(fitted):
+    assert "MVLDensity" in fitted._repr_html_()
+    density = MVLDensity(net_params={"optimizer__weight_decay": 0.1})
+    assert density.get_params()["net__optimizer__weight_decay"] == 0.1
+    density.set_params(net__optimizer__weight_decay=0.2, epsilon=0.5)
+    assert density.net_params == {"optimizer__weight_decay": 0.2}
+    assert clone(density).get_params() == density.get_params()
+
+
+def test_arrays_that_other_libraries_make(X, fitted):
+    expected = fitted.score_samples(X)
+    for same in (X.tolist(), torch.tensor(X), torch.tensor(X).requires_grad_()):
+        assert np.allclose(fitted.score_samples(same), expected)
