@@ -39,6 +39,18 @@ MAX_STAGES = 60
 SMALLEST_ADVANCE = 1e-12
 
 
+class NegativeLogProb(nn.Module):
+    """The energy of the proposal."""
+
+    def __init__(self, proposal: nn.Module):
+        super().__init__()
+        self.proposal = proposal
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the energies, of shape (n,)."""
+        return -self.proposal.log_prob(x)
+
+
 class GeometricPath(nn.Module):
     r"""The energies :math:`E_t = (1 - t) E_0 + t E`, with :math:`E_0 = -\log p`.
 
@@ -60,9 +72,7 @@ class GeometricPath(nn.Module):
 
     def ends(self, x: Tensor) -> tuple[State, State]:
         """Return the states at `x` of the two ends of the path."""
-        return evaluate(lambda y: -self.proposal.log_prob(y), x), evaluate(
-            self.energy, x
-        )
+        return evaluate(NegativeLogProb(self.proposal), x), evaluate(self.energy, x)
 
     def move_to(self, t: float, first: State, last: State) -> State:
         """Set `t` and return the state there, without another evaluation."""
@@ -211,7 +221,8 @@ class AnnealedNormalizer(BaseNormalizer):
                 state = path.move_to(t, first, last)
                 for _ in range(self.n_transitions):
                     sampler = schedule.samplers[k]
-                    state = sampler.step(path, state, generator=generator).state
+                    step = sampler.step(path, state, generator=generator)
+                    state = step.state or evaluate(path, step.x)
                 x = state.x
         return summarize_weights(log_weights, counted.n_evaluations, "annealed")
 
@@ -224,7 +235,8 @@ class AnnealedNormalizer(BaseNormalizer):
             else resolve(self.sampler, SAMPLERS, BaseSampler, name="sampler")
         )
         x = path.proposal.sample(N_PILOT, generator=generator)
-        t, lengths, log_steps = [0.0], [0.0], []
+        t, lengths = [0.0], [0.0]
+        log_steps: list[float] = []
         while t[-1] < 1:
             first, last = path.ends(x)
             gap = (first.energy - last.energy).double()

@@ -150,8 +150,8 @@ class ImportanceNormalizer(BaseNormalizer):
     -----
     The proposal should have the heavier tails. Under a Gaussian proposal a model with
     polynomial tails is slightly underestimated (measured: by 0.02 to 0.03 nats, two
-    standard errors, for a Student t with five degrees of freedom in six dimensions), for
-    the tail of the weights lies beyond the draws and no diagnostic shows it.
+    standard errors, for a Student t with five degrees of freedom on six axes), for the
+    tail of the weights lies beyond the draws and no diagnostic shows it.
 
     The standard error and the effective sample size allow for heavy tails, and a Pareto
     index above 0.7 makes the estimate unreliable; see `summarize_weights`. No tail is

@@ -6,7 +6,7 @@ import torch
 from sklearn.base import clone
 from torch import Tensor, nn
 
-from sk_wmvl.samplers._base import BaseSampler, State, evaluate
+from sk_wmvl.samplers._base import BaseSampler, State, Transition, evaluate
 
 __all__ = ["adapt_step_size"]
 
@@ -87,17 +87,12 @@ def adapt_step_size(
     sampler = clone(sampler)
     state = evaluate(energy, x)
     first = sampler.step(energy, state, beta=beta, generator=generator)
-    if first.accept_prob is None:
-        raise ValueError(
-            f"{type(sampler).__name__} has no Metropolis test, so there is no "
-            "acceptance to adapt to. Use 'mala' or 'hmc'."
-        )
+    accept = _mean_accept(first)
     target = sampler.target_accept if target_accept is None else target_accept
     if not 0 < target < 1:
         raise ValueError(f"target_accept must lie in (0, 1); got {target!r}.")
 
     log_step = math.log(sampler.step_size)
-    accept = float(first.accept_prob.mean())
     up = accept > target
     for _ in range(MAX_DOUBLINGS):
         if (accept > target) != up:
@@ -105,17 +100,26 @@ def adapt_step_size(
         log_step += math.log(2) if up else -math.log(2)
         sampler.step_size = math.exp(log_step)
         tried = sampler.step(energy, state, beta=beta, generator=generator)
-        accept = float(tried.accept_prob.mean())
+        accept = _mean_accept(tried)
 
     # Centre: Hoffman & Gelman pull to ten times the start, because a step too long is
     # soon noticed. Here the start is already near the target.
     centre, shortfall, log_mean = log_step, 0.0, log_step
     for k in range(1, n_steps + 1):
         move = sampler.step(energy, state, beta=beta, generator=generator)
-        state = move.state
-        shortfall += target - float(move.accept_prob.mean())
+        state = move.state or evaluate(energy, move.x)
+        shortfall += target - _mean_accept(move)
         log_step = centre - math.sqrt(k) / (SHRINKAGE * (k + DELAY)) * shortfall
         log_mean += k**-FORGETTING * (log_step - log_mean)
         sampler.step_size = math.exp(log_step)
     sampler.step_size = math.exp(log_mean)
     return sampler, state
+
+
+def _mean_accept(move: Transition) -> float:
+    if move.accept_prob is None:
+        raise ValueError(
+            "The sampler has no Metropolis test, so no acceptance to adapt to. "
+            "Use 'mala' or 'hmc'."
+        )
+    return float(move.accept_prob.mean())

@@ -1,0 +1,21 @@
+"""Seeds of the statistical tests: one by default, all of 0 to 19 on request."""
+
+import os
+
+VARIABLE = "SK_WMVL_TESTS_GLOBAL_RANDOM_SEED"
+
+
+def _seeds() -> list[int]:
+    """Read "all", an integer or a range such as "0-4" from the environment."""
+    text = os.environ.get(VARIABLE, "0")
+    if text == "all":
+        return list(range(20))
+    first, _, last = text.partition("-")
+    if not (first.isdigit() and (last or first).isdigit()):
+        raise ValueError(f'{VARIABLE} must be "all", "3" or "0-4"; got {text!r}.')
+    return list(range(int(first), int(last or first) + 1))
+
+
+def pytest_generate_tests(metafunc):
+    if "global_random_seed" in metafunc.fixturenames:
+        metafunc.parametrize("global_random_seed", _seeds())
