@@ -1,6 +1,6 @@
 """Unnormalised densities by minimum velocity, as scikit-learn estimators."""
 
-from sk_wmvl._version import __version__
 from sk_wmvl._density import MVLDensity
+from sk_wmvl._version import __version__
 
 __all__ = ["MVLDensity", "__version__"]

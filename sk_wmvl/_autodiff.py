@@ -63,7 +63,7 @@ def quadratic_form(grad: Tensor, x: Tensor, v: Tensor, *, create_graph: bool) ->
 def energy_grad_quadratic(
     energy: nn.Module, x: Tensor, v: Tensor, *, create_graph: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Return :math:`E`, :math:`\nabla E` and the mean over k of :math:`v_k^\top\nabla^2E\,v_k`.
+    r"""Return :math:`E`, :math:`\nabla E` and the mean of :math:`v_k^\top\nabla^2E\,v_k`.
 
     Parameters
     ----------

@@ -6,15 +6,16 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 import torch
-from skorch.helper import predefined_split
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
+from skorch.helper import predefined_split
 from torch import nn
 
 from sk_wmvl._autodiff import energy_and_grad
 from sk_wmvl._batches import BatchIterator, TensorData, split_rows
 from sk_wmvl._component import resolve
-from sk_wmvl._coordinates import Coordinates, fit_coordinates
+from sk_wmvl._coordinates import fit_coordinates
+from sk_wmvl._net_params import NetParamsMixin
 from sk_wmvl._progress import FitProgress, SklearnBridge
 from sk_wmvl._random import draw_seed, make_generator
 from sk_wmvl._trainer import OPTIMIZERS, ObjectiveNet, limit_threads
@@ -54,7 +55,7 @@ EVALUATION_CHUNK = 8192  # rows at a time, so that memory does not grow with X
 MIN_VALIDATION = 2  # rows; below, early stopping is left out
 
 
-class BaseEnergyEstimator(CallbackSupportMixin, BaseEstimator, ABC):
+class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, ABC):
     """Template of an estimator that learns an energy.
 
     A subclass supplies the base measure and what follows training.
@@ -69,7 +70,10 @@ class BaseEnergyEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         "activation": [StrOptions(set(ACTIVATIONS))],
         "spectral_norm": ["boolean"],
         "standardize": ["boolean"],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "lr_schedule": [StrOptions({"one-cycle", "constant"})],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
@@ -85,43 +89,6 @@ class BaseEnergyEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
-
-    # --- parameters -------------------------------------------------------------------
-
-    def get_params(self, deep: bool = True) -> dict:
-        """Return the parameters; with `deep`, entries of `net_params` as ``net__key``.
-
-        Parameters
-        ----------
-        deep : bool, default=True
-            Whether to include the parameters of components.
-
-        Returns
-        -------
-        params : dict
-        """
-        params = super().get_params(deep=deep)
-        if deep and isinstance(self.net_params, dict):
-            params |= {f"net__{k}": v for k, v in self.net_params.items()}
-        return params
-
-    def set_params(self, **params):
-        """Set parameters; ``net__key`` sets one entry of `net_params`.
-
-        Parameters
-        ----------
-        **params : dict
-            Parameters.
-
-        Returns
-        -------
-        self : estimator
-        """
-        inner = {k[5:]: params.pop(k) for k in list(params) if k.startswith("net__")}
-        super().set_params(**params)
-        if inner:
-            self.net_params = {**(self.net_params or {}), **inner}
-        return self
 
     # --- fitting ----------------------------------------------------------------------
 
@@ -283,7 +250,7 @@ class BaseEnergyEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         ).to(self.device_, torch.float32)
         check_energy(energy.correction, data.x[:2], self.energy)
         if self.batch_size == "auto":
-            batch_size = int(np.clip(len(data) // 8, 32, 256))
+            batch_size = int(np.clip(len(data) // 32, 32, 256))
         else:
             batch_size = self.batch_size
         if isinstance(self.optimizer, str):

@@ -33,11 +33,13 @@ class MVLDensity(DensityMixin, BaseEnergyEstimator):
 
     Parameters
     ----------
-    objective : {'mvl', 'mvl-graph', 'sm', 'ssm', 'ssm-vr', 'fd-ssm', 'dsm', 'cd1'} or \
-            BaseObjective, default='mvl'
-        What is minimised. ``'mvl'`` is `DetachedMinimumVelocity` with the step of a sample
-        shortened where its drift would exceed the noise; ``'mvl-graph'`` is
-        `MinimumVelocity` with a control variate. An object keeps its own parameters.
+    objective : str or BaseObjective, default='mvl'
+        What is minimised: ``'mvl'``, `DetachedMinimumVelocity` with the step of a sample
+        shortened where its drift would exceed the noise; ``'mvl-graph'``,
+        `MinimumVelocity` with a control variate; ``'sm'``, ``'ssm'``, ``'ssm-vr'`` and
+        ``'fd-ssm'``, exact, sliced, variance-reduced sliced and finite-difference score
+        matching; ``'dsm'``, denoising score matching; ``'cd1'``, contrastive divergence.
+        An object keeps its own parameters.
     epsilon : float, default=1e-4
         The step :math:`\epsilon` of the sampler, in internal (whitened) units. The bias of
         the objective grows like :math:`\epsilon`; it also smooths. For ``'dsm'`` it is the
@@ -55,22 +57,21 @@ class MVLDensity(DensityMixin, BaseEnergyEstimator):
         Activation of a built-in energy.
     spectral_norm : bool, default=False
         Whether hidden weights of a built-in energy are divided by their spectral norm.
-    base : {'gaussian', 'mixture'}, GaussianMixture, BayesianGaussianMixture, \
-            FrozenEstimator or None, default='gaussian'
-        The base measure :math:`q_0`: the fitted Gaussian; the Gaussian mixture with the
-        lowest BIC; a scikit-learn mixture, used as it is if fitted and fitted to X if not
-        (`clone`, hence a grid search, makes it unfitted unless it is inside
-        FrozenEstimator); or none. Mixtures are fitted to rows resampled by weight when
-        there is a `sample_weight`.
-    normalizer : {'auto', 'quadrature', 'importance', 'annealed'}, BaseNormalizer or None, \
-            default='auto'
-        How Z is computed. With None `score_samples` are unnormalised and `score` is minus
+    base : str, mixture, FrozenEstimator or None, default='gaussian'
+        The base measure :math:`q_0`: ``'gaussian'``, the fitted Gaussian; ``'mixture'``,
+        the Gaussian mixture with the lowest BIC; a scikit-learn mixture, used as it is if
+        fitted and fitted to X if not (`clone`, hence a grid search, makes it unfitted
+        unless it is inside FrozenEstimator); or None. Mixtures are fitted to rows
+        resampled by weight when there is a `sample_weight`.
+    normalizer : str, BaseNormalizer or None, default='auto'
+        How Z is computed: ``'auto'``, ``'quadrature'``, ``'importance'`` or
+        ``'annealed'``. With None `score_samples` are unnormalised and `score` is minus
         the Hyvärinen score.
     standardize : bool, default=True
         Whether to train in whitened units (a shrunk covariance; the log-determinant is
         put back).
     batch_size : int or 'auto', default='auto'
-        Rows per step; ``'auto'`` is an eighth of the rows, but 32 to 256.
+        Rows per step; ``'auto'`` is a 32nd of the rows, but 32 to 256.
     lr : float, default=2e-3
         The (largest) learning rate.
     lr_schedule : {'one-cycle', 'constant'}, default='one-cycle'
@@ -131,7 +132,7 @@ class MVLDensity(DensityMixin, BaseEnergyEstimator):
         Where it was trained.
     n_features_in_ : int
         Number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, if X had any.
 
     See Also
@@ -225,7 +226,7 @@ class MVLDensity(DensityMixin, BaseEnergyEstimator):
         inverse = np.linalg.inv(S)
         moved = inverse @ covariance @ inverse.T
         gaussian = GaussianBase(inverse @ (mean - m), 0.5 * (moved + moved.T))
-        self._proposal = gaussian
+        self._proposal: BaseMeasure = gaussian
         if self.base is None:
             return None
         if self.base == "gaussian":

@@ -19,7 +19,7 @@ except ImportError:  # scikit-learn < 1.9
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stand-in where scikit-learn has no callbacks."""
 
-    def with_callbacks(method):  # type: ignore[misc]
+    def with_callbacks(method):
         """Return the method unchanged."""
         return method
 

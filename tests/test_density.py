@@ -8,6 +8,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import integrate, stats
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import (
     Callback,
     Checkpoint,
@@ -16,16 +22,16 @@ from skorch.callbacks import (
     GradientNormClipping,
     LRScheduler,
 )
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.frozen import FrozenEstimator
-from sklearn.mixture import GaussianMixture
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from sk_wmvl import MVLDensity
-from sk_wmvl.metrics import fisher_divergence, hyvarinen_score, hyvarinen_scorer
+from sk_wmvl._batches import split_rows
+from sk_wmvl.metrics import (
+    fisher_divergence,
+    hyvarinen_score,
+    hyvarinen_scorer,
+    hyvarinen_values,
+)
 from sk_wmvl.normalizers import QuadratureNormalizer
 
 SMALL = {"max_epochs": 3, "hidden_layer_sizes": (16,)}
@@ -100,18 +106,26 @@ def test_never_much_worse_than_the_gaussian(d, global_random_seed):
     assert density.score(T) > gaussian - 0.002 * d - 0.008
 
 
+def gaussian_moments(density, d):
+    """Read mean and covariance off the linear score of a Gaussian model."""
+    at = density.score_fn(np.vstack([np.zeros(d), np.eye(d)]))
+    precision = at[0] - at[1:]
+    return np.linalg.solve(precision, at[0]), np.linalg.inv(precision)
+
+
 def test_untrained_model_is_its_base():
-    X = banana(500, 0)
+    X = banana(500, 0) @ [[1.0, 0.5], [0.0, 1.0]]
     density = MVLDensity(random_state=0, lr=1e-30, **SMALL).fit(X)
-    gaussian = stats.multivariate_normal(X.mean(0), np.cov(X.T))
-    np.testing.assert_allclose(
-        density.score_samples(X), gaussian.logpdf(X), atol=0.05
-    )
+    mean, cov = gaussian_moments(density, 2)
+    np.testing.assert_allclose(mean, X.mean(0), rtol=1e-8, atol=1e-8)
+    expected = np.cov(X.T, ddof=0)
+    np.testing.assert_allclose(np.diag(cov), np.diag(expected), rtol=1e-8)
+    assert 0.9 < cov[0, 1] / expected[0, 1] <= 1  # shrunk a little
     mixture = GaussianMixture(3, random_state=0).fit(X)
     for base in (mixture, FrozenEstimator(mixture)):
         density = MVLDensity(random_state=0, lr=1e-30, base=base, **SMALL).fit(X)
         np.testing.assert_allclose(
-            density.score_samples(X), mixture.score_samples(X), atol=1e-2
+            density.score_samples(X), mixture.score_samples(X), atol=1e-4
         )
 
 
@@ -175,7 +189,7 @@ def test_batches_do_not_matter(fitted):
 
 @pytest.mark.statistical
 def test_samples_follow_the_density(fitted, global_random_seed):
-    # 4 000 chains' ends; moments of the model by quadrature; |z| < 4.
+    # 4 000 draws; moments of the model by quadrature; |z| < 4.
     x, y = np.linspace(-14, 14, 400), np.linspace(-12, 30, 400)
     grid = np.stack(np.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)
     p = np.exp(fitted.score_samples(grid))
@@ -202,19 +216,21 @@ def test_sample_arguments(fitted):
 
 def test_weights_of_the_gaussian_case_in_closed_form():
     rng = np.random.default_rng(0)
-    X, w = rng.normal(size=(400, 2)), rng.integers(0, 4, 400).astype(float)
+    X = rng.normal(size=(400, 2)) @ [[1.0, 0.7], [0.0, 0.7]]
+    w = rng.integers(0, 4, 400).astype(float)
     params = {"random_state": 0, "lr": 1e-30, "max_epochs": 1}
     weighted = MVLDensity(**params).fit(X, sample_weight=w)
-    mean = np.average(X, axis=0, weights=w)
-    cov = np.cov(X.T, aweights=w, ddof=0)
-    T = rng.normal(size=(50, 2))
-    exact = stats.multivariate_normal(mean, cov).logpdf(T)
-    np.testing.assert_allclose(weighted.score_samples(T), exact, atol=0.03)
-    # Copies instead of weights; rows of weight zero are as good as absent.
+    mean, cov = gaussian_moments(weighted, 2)
+    expected = np.cov(X.T, aweights=w, ddof=0)
+    np.testing.assert_allclose(mean, np.average(X, axis=0, weights=w), rtol=1e-8)
+    np.testing.assert_allclose(np.diag(cov), np.diag(expected), rtol=1e-8)
+    assert 0.95 < cov[0, 1] / expected[0, 1] <= 1  # the shrinkage at 400 rows
+    # Copies instead of weights: the same up to the shrinkage, which counts rows.
     copies = MVLDensity(**params).fit(np.repeat(X, w.astype(int), axis=0))
-    np.testing.assert_allclose(
-        weighted.score_samples(T), copies.score_samples(T), atol=0.01
-    )
+    for one, two in zip(gaussian_moments(copies, 2), (mean, cov), strict=True):
+        np.testing.assert_allclose(one, two, rtol=0.01, atol=1e-8)
+    # Rows of weight zero are as good as absent, and only ratios matter.
+    T = rng.normal(size=(50, 2))
     absent = MVLDensity(**params).fit(X[w > 0], sample_weight=w[w > 0])
     assert np.array_equal(absent.score_samples(T), weighted.score_samples(T))
     scaled = MVLDensity(**params).fit(X, sample_weight=10 * w)
@@ -301,12 +317,8 @@ def test_early_stopping_keeps_the_best_weights():
     curve = density.validation_loss_curve_
     assert len(curve) == density.n_iter_ < 200
     # The kept weights have the best held-out score: recompute it from the model.
-    from sk_wmvl._batches import split_rows
-
     _, held = split_rows(60, 0.1, [density._seed, 3])
     u = density._coordinates.to_internal(X)[held]
-    from sk_wmvl.metrics import hyvarinen_values
-
     value = hyvarinen_values(density.energy_.energy, torch.tensor(u)).mean()
     untrained = MVLDensity(random_state=0, lr=1e-30, max_epochs=1).fit(X)
     zero = hyvarinen_values(untrained.energy_.energy, torch.tensor(u)).mean()

@@ -1,5 +1,7 @@
 """Energies: networks, base measures, and how they compose."""
 
+from collections.abc import Callable
+
 from sk_wmvl.energies._base import BaseEnergy, check_energy
 from sk_wmvl.energies.base_measures import (
     BaseMeasure,
@@ -11,7 +13,10 @@ from sk_wmvl.energies.composed import AffineEnergy, CorrectedEnergy, freeze
 from sk_wmvl.energies.inner_product import InnerProductEnergy
 from sk_wmvl.energies.mlp import MLPEnergy
 
-ENERGIES = {"inner_product": InnerProductEnergy, "mlp": MLPEnergy}
+ENERGIES: dict[str, Callable[..., BaseEnergy]] = {
+    "inner_product": InnerProductEnergy,
+    "mlp": MLPEnergy,
+}
 
 __all__ = [
     "ENERGIES",

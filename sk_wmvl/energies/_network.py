@@ -33,6 +33,8 @@ class SpectralNorm(nn.Module):
         Source of the starting vector, on the CPU.
     """
 
+    v: Tensor
+
     def __init__(self, weight: Tensor, generator: torch.Generator | None):
         super().__init__()
         v = torch.randn(weight.shape[1], generator=generator).to(weight)

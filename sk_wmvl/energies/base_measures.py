@@ -52,6 +52,11 @@ class GaussianBase(BaseMeasure):
     tensor([-1.8379], dtype=torch.float64)
     """
 
+    mean: Tensor
+    chol: Tensor
+    precision_chol: Tensor
+    bias: Tensor
+
     def __init__(self, mean: np.ndarray, covariance: np.ndarray):
         super().__init__()
         chol = np.linalg.cholesky(covariance)
@@ -99,6 +104,13 @@ class MixtureBase(BaseMeasure):
     >>> q.log_prob(torch.zeros(1, 2).double())
     tensor([-1.8379], dtype=torch.float64)
     """
+
+    weights: Tensor
+    means: Tensor
+    chol: Tensor
+    whiten: Tensor
+    bias: Tensor
+    log_constant: Tensor
 
     def __init__(self, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray):
         super().__init__()

@@ -1,5 +1,6 @@
 """Draws from a model: resampled proposals, carried on by Hamiltonian Monte Carlo."""
 
+import math
 import warnings
 
 import torch
@@ -11,14 +12,19 @@ from sk_wmvl.samplers.hmc import HMC
 
 __all__ = ["draw"]
 
-N_PROPOSALS = 8  # proposals per chain to choose starting points from
-MAX_CHAINS = 2048
-N_WARM_UP = 100
-N_STEPS = 100
+N_POOL = 20  # proposals per draw
+MIN_POOL = 10_000
+MIN_EFFECTIVE = 5  # effective proposals per draw that make resampling as good as exact
+N_REFRESH = 20  # moves that separate draws which start at the same proposal
+N_ADAPT_CHAINS = 64
+N_ADAPT = 60
+N_CHAINS = 256
+N_WARM_UP = 200
+N_STEPS = 200
+THIN = 10
 MAX_RHAT = 1.1
 
 
-@torch.no_grad()
 def draw(
     energy: nn.Module,
     proposal: nn.Module,
@@ -26,13 +32,14 @@ def draw(
     *,
     generator: torch.Generator,
 ) -> Tensor:
-    r"""Return draws from :math:`\exp(-E)` by many short chains.
+    r"""Return draws from :math:`\exp(-E)`.
 
-    Chains start at proposals resampled by importance weight, so that separated modes
-    hold about their right share from the start; the step size is adapted in a warm-up and
-    then fixed; the last half of each chain is checked by R-hat, and its end is returned.
-    Up to 2048 draws each come from a chain of their own and are independent given the
-    starting points; beyond, chains are thinned.
+    Proposals are resampled by importance weight, so that separated modes hold about their
+    right share, and the step size of `HMC` is adapted from there and then fixed. If there
+    are at least five effective proposals per draw, each draw is a chain of its own, and
+    20 moves part those that started together. If not, 256 chains must find the model
+    themselves: 200 moves of warm-up, then at least 200 more, of which every tenth is used
+    and whose R-hat is checked.
 
     Parameters
     ----------
@@ -54,29 +61,40 @@ def draw(
     UserWarning
         If R-hat exceeds 1.1: the chains have not mixed.
     """
-    n_chains = min(max(n_samples, 64), MAX_CHAINS)
-    pool = proposal.sample(N_PROPOSALS * n_chains, generator=generator)
-    log_weights = -energy(pool) - proposal.log_prob(pool)
+    with torch.no_grad():
+        pool = proposal.sample(max(N_POOL * n_samples, MIN_POOL), generator=generator)
+        log_weights = -energy(pool) - proposal.log_prob(pool)
     weights = (log_weights - log_weights.max()).exp().cpu()
-    chosen = torch.multinomial(weights, n_chains, replacement=True, generator=generator)
-    sampler, state = adapt_step_size(
-        HMC(),
+    n_effective = float(weights.sum().square() / weights.square().sum())
+
+    def resample(n: int) -> Tensor:
+        rows = torch.multinomial(weights, n, replacement=True, generator=generator)
+        return pool[rows.to(pool.device)]
+
+    sampler, _ = adapt_step_size(
+        HMC(), energy, resample(N_ADAPT_CHAINS), n_steps=N_ADAPT, generator=generator
+    )
+    if n_effective >= MIN_EFFECTIVE * n_samples:
+        start = resample(n_samples)
+        chain = sampler.run(energy, start, n_steps=N_REFRESH, generator=generator)
+        return chain.state.x
+    chain = sampler.run(
         energy,
-        pool[chosen.to(pool.device)],
-        n_steps=N_WARM_UP,
+        resample(N_CHAINS),
+        n_steps=max(N_STEPS, THIN * math.ceil(n_samples / N_CHAINS)),
+        n_burn_in=N_WARM_UP,
+        thin=THIN,
         generator=generator,
     )
-    rounds = -(-n_samples // n_chains)
-    chain = sampler.run(energy, state.x, n_steps=N_STEPS * rounds, generator=generator)
-    half = chain.samples[-max(N_STEPS // 2, 4) :].transpose(0, 1).cpu().numpy()
-    worst = float(max(rhat(half[:, :, j]) for j in range(half.shape[2])))
+    kept = chain.samples.transpose(0, 1).cpu().numpy()
+    worst = max(float(rhat(kept[:, :, j])) for j in range(kept.shape[2]))
     if worst > MAX_RHAT:
         warnings.warn(
             f"The chains behind sample() have not mixed: R-hat is {worst:.2f} > "
-            f"{MAX_RHAT}. The draws may sit in the wrong proportions between modes. Use a "
-            "base measure closer to the data (base='mixture').",
+            f"{MAX_RHAT}. The draws may sit in the wrong proportions between modes. Use "
+            "a base measure closer to the data (base='mixture').",
             stacklevel=3,
         )
-    ends = chain.samples[N_STEPS - 1 :: N_STEPS].flatten(0, 1)
-    order = torch.randperm(len(ends), generator=generator)[:n_samples]
-    return ends[order.to(ends.device)]
+    flat = chain.samples.flatten(0, 1)
+    order = torch.randperm(len(flat), generator=generator)[:n_samples]
+    return flat[order.to(flat.device)]

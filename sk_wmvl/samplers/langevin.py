@@ -68,13 +68,13 @@ class Langevin(BaseSampler):
         del energy
         check_positive(self, step_size=self.step_size)
         x, grad = state.x.detach(), state.grad
-        if self.max_drift is None:
-            step = scale = float(self.step_size)
-        else:
+        step: float | torch.Tensor = float(self.step_size)
+        scale = step
+        if self.max_drift is not None:
             check_positive(self, max_drift=self.max_drift)
             drift = (beta * grad.detach()).square().sum(-1)
             step = self.step_size / (drift / self.max_drift**2).clamp(min=1)
-            scale = step[:, None]
+            scale = step.unsqueeze(1)
         noise = (2 * scale) ** 0.5 * randn_like(x, generator)
         mean = x - (scale * beta) * grad
         return Transition(

@@ -54,7 +54,9 @@ def test_networks_start_at_zero_and_do_not_touch_global_state(name, activation):
 @pytest.mark.parametrize("name", sorted(ENERGIES))
 def test_spectral_norm_is_one_at_most(name):
     g = torch.Generator().manual_seed(0)
-    energy = train_a_little(ENERGIES[name](4, (32, 32), spectral_norm=True, generator=g))
+    energy = train_a_little(
+        ENERGIES[name](4, (32, 32), spectral_norm=True, generator=g)
+    )
     x = torch.randn(8, 4, generator=g)
     for _ in range(50):
         energy(x)
@@ -108,7 +110,9 @@ def test_base_samples_have_the_base_moments(k, global_random_seed):
     base = MixtureBase(weights, means, covs)
     if k == 1:
         base = GaussianBase(means[0], covs[0])
-    x = base.sample(100_000, generator=torch.Generator().manual_seed(global_random_seed))
+    x = base.sample(
+        100_000, generator=torch.Generator().manual_seed(global_random_seed)
+    )
     x = x.numpy()
     moments = np.c_[x, x**2, x[:, :1] * x[:, 1:]]
     m = weights @ means
