@@ -173,11 +173,12 @@ class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, A
         u = self._coordinates.to_internal(X)
         data, valid = self._make_datasets(u, weight, held_out=epochs is not None)
         net = self._make_net(data, valid, one_cycle=epochs is not None)
-        context = self._init_context(X, net, epochs or 1)
+        rows = data if valid is None else valid
+        context = self._init_context(X, net, rows, epochs or 1)
         width = max([X.shape[1], *check_widths(self.hidden_layer_sizes)])
         with limit_threads(net.batch_size, width, self.device_):
             net.partial_fit(data, epochs=epochs or 1)
-            for name, value in self._freeze(net).items():
+            for name, value in self._freeze(net, rows).items():
                 setattr(self, name, value)
         self._training_state = net.get_training_state()
         self.history_ = net.history.to_list()
@@ -197,8 +198,11 @@ class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, A
         """Return the base measure in internal coordinates, in float64."""
 
     @abstractmethod
-    def _freeze(self, net: ObjectiveNet) -> dict:
-        """Return the fitted attributes that a trained net stands for."""
+    def _freeze(self, net: ObjectiveNet, rows: TensorData) -> dict:
+        """Return the fitted attributes that a trained net stands for.
+
+        `rows` are held-out rows, or the training rows if none were held out.
+        """
 
     def _make_objective(self) -> BaseObjective:
         if isinstance(self.objective, str):
@@ -288,12 +292,12 @@ class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, A
             net.set_training_state(self._training_state)
         return net
 
-    def _init_context(self, X, net: ObjectiveNet, epochs: int):
+    def _init_context(self, X, net: ObjectiveNet, rows: TensorData, epochs: int):
         if "_skl_callbacks" not in vars(self):
             return None
         context = self._init_callback_context(max_subtasks=epochs)
         context.call_on_fit_task_begin(estimator=self, X=X)
-        bridge = SklearnBridge(self, context, X, lambda: self._freeze(net))
+        bridge = SklearnBridge(self, context, X, lambda: self._freeze(net, rows))
         net.callbacks_.append(("sklearn_bridge", bridge.initialize()))
         return context
 

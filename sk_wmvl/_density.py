@@ -3,10 +3,12 @@
 from numbers import Integral
 
 import numpy as np
+import torch
 from sklearn.base import DensityMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from sk_wmvl._backtracking import backtrack
 from sk_wmvl._base import NORMALIZER, SAMPLE, BaseEnergyEstimator
 from sk_wmvl._component import resolve
 from sk_wmvl._random import draw_seed, make_generator
@@ -14,7 +16,12 @@ from sk_wmvl._validation import StrOptions
 from sk_wmvl.energies import BaseMeasure, GaussianBase, from_mixture
 from sk_wmvl.energies.mixtures import MIXTURES, best_mixture, fitted_mixture
 from sk_wmvl.metrics import hyvarinen_score
-from sk_wmvl.normalizers import NORMALIZERS, BaseNormalizer
+from sk_wmvl.normalizers import (
+    NORMALIZERS,
+    BaseNormalizer,
+    LogNormalizer,
+    warn_if_unreliable,
+)
 from sk_wmvl.samplers import draw
 
 __all__ = ["MVLDensity"]
@@ -115,9 +122,12 @@ class MVLDensity(DensityMixin, BaseEnergyEstimator):
     objective_ : BaseObjective
         The objective.
     log_normalizer_ : float
-        :math:`\log Z`. Absent if `normalizer` is None, as are the next two.
+        :math:`\log Z`. Absent if `normalizer` is None, as are the next three.
     log_normalizer_std_ : float
         Its standard error, in nats: a common error of all `score_samples`.
+    correction_scale_ : float
+        What the correction was multiplied by: 1, or less (with a warning) if at full
+        strength it made held-out rows less likely than the base measure does.
     normalizer_result_ : LogNormalizer
         The estimate with its effective sample size and method.
     n_iter_ : int
@@ -232,29 +242,39 @@ class MVLDensity(DensityMixin, BaseEnergyEstimator):
         if self.base == "gaussian":
             return gaussian
         if self.base == "mixture":
-            u = self._coordinates.to_internal(X)
-            mixture = best_mixture(u, weight, self._seed)
-            self._proposal = from_mixture(mixture, np.zeros(len(m)), np.eye(len(m)))
+            std = np.sqrt(np.diag(covariance))
+            mixture = best_mixture((X - mean) / std, weight, self._seed)
+            self._proposal = from_mixture(mixture, (m - mean) / std, S / std[:, None])
         else:
             mixture = fitted_mixture(self.base, X, weight, self._seed)
             self._proposal = from_mixture(mixture, m, S)
         return self._proposal
 
-    def _freeze(self, net) -> dict:
+    def _freeze(self, net, rows) -> dict:
         energy = self._freeze_energy(net)
-        fitted = {"energy_": energy}
         if self.normalizer is None:
-            return fitted
+            return {"energy_": energy}
         normalizer = resolve(
             self.normalizer, NORMALIZERS, BaseNormalizer, name="normalizer"
         )
-        estimate = normalizer.log_normalizer(
-            energy.energy,
-            self._proposal.to(self.device_),
-            generator=make_generator(self._seed, NORMALIZER),
-        )
+        proposal = self._proposal.to(self.device_)
+
+        @torch.no_grad()
+        def normalize() -> LogNormalizer:
+            return normalizer.estimate(
+                energy.energy,
+                proposal,
+                generator=make_generator(self._seed, NORMALIZER),
+            )
+
+        if self.base_ is None:
+            estimate = normalize()
+        else:
+            estimate = backtrack(energy.energy, normalize, rows)
+        warn_if_unreliable(estimate)
         return {
-            **fitted,
+            "energy_": energy,
+            "correction_scale_": energy.energy.scale,
             "normalizer_result_": estimate,
             "log_normalizer_": estimate.value,
             "log_normalizer_std_": estimate.std_error,

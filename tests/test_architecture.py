@@ -42,6 +42,7 @@ LEVELS = {
     "metrics": 4,
     "normalizers": 4,
     "objectives": 4,
+    "_backtracking": 5,
     "_trainer": 5,
     "_base": 6,
     "_autoencoder": 7,

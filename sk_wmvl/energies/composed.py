@@ -15,7 +15,7 @@ __all__ = ["AffineEnergy", "CorrectedEnergy", "freeze"]
 
 
 class CorrectedEnergy(BaseEnergy):
-    r"""The energy :math:`E(x) = E_\theta(x) - \log q_0(x)`.
+    r"""The energy :math:`E(x) = \lambda E_\theta(x) - \log q_0(x)`.
 
     Parameters
     ----------
@@ -23,6 +23,8 @@ class CorrectedEnergy(BaseEnergy):
         The network's energy :math:`E_\theta`; any module from (n, d) to (n,).
     base : BaseMeasure or None
         The density :math:`q_0`; None for none.
+    scale : float, default=1.0
+        The factor :math:`\lambda`: from the base at 0 to the model at 1.
 
     Examples
     --------
@@ -36,14 +38,19 @@ class CorrectedEnergy(BaseEnergy):
     tensor([1.8379])
     """
 
-    def __init__(self, correction: nn.Module, base: BaseMeasure | None):
+    def __init__(
+        self, correction: nn.Module, base: BaseMeasure | None, *, scale: float = 1.0
+    ):
         super().__init__()
         self.correction = correction
         self.base = base
+        self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the energies, of shape (n,)."""
         value = self.correction(x)
+        if self.scale != 1:
+            value = self.scale * value
         return value if self.base is None else value - self.base.log_prob(x)
 
 
@@ -56,7 +63,7 @@ class AffineEnergy(BaseEnergy):
 
     Parameters
     ----------
-    energy : Module
+    energy : CorrectedEnergy
         The energy of u.
     mean : array of shape (d,)
         The shift m.
@@ -78,11 +85,12 @@ class AffineEnergy(BaseEnergy):
     tensor([2.3026], dtype=torch.float64)
     """
 
+    energy: CorrectedEnergy
     mean: Tensor
     scale: Tensor
     inverse: Tensor
 
-    def __init__(self, energy: nn.Module, mean: np.ndarray, scale: np.ndarray):
+    def __init__(self, energy: CorrectedEnergy, mean: np.ndarray, scale: np.ndarray):
         super().__init__()
         self.energy = energy
         to = torch.float64

@@ -29,16 +29,17 @@ def _fit(mixture, X: np.ndarray):
         return mixture.fit(X)
 
 
-def best_mixture(u: np.ndarray, weight: np.ndarray | None, seed: int):
-    """Return the full-covariance Gaussian mixture with the lowest BIC.
+def best_mixture(Z: np.ndarray, weight: np.ndarray | None, seed: int):
+    """Return the Gaussian mixture with the lowest BIC.
 
-    Components are added one at a time, up to 20 and with at least twice as many distinct
-    rows each as features, until two in a row bring no improvement.
+    Full and diagonal covariances are tried; components are added one at a time, up to 20
+    and with at least twice as many distinct rows each as features, until two in a row
+    bring no improvement.
 
     Parameters
     ----------
-    u : ndarray of shape (n_samples, n_features)
-        White data.
+    Z : ndarray of shape (n_samples, n_features)
+        Data with unit variances.
     weight : ndarray of shape (n_samples,) or None
     seed : int
 
@@ -47,17 +48,25 @@ def best_mixture(u: np.ndarray, weight: np.ndarray | None, seed: int):
     mixture : GaussianMixture
         Fitted.
     """
-    u = resample(u, weight, seed)
-    most = len(np.unique(u, axis=0)) // (2 * u.shape[1])
-    best, best_bic, n_worse = None, np.inf, 0
-    for k in range(1, min(MAX_COMPONENTS, max(1, most)) + 1):
-        mixture = _fit(GaussianMixture(k, max_iter=1000, random_state=seed), u)
-        bic = mixture.bic(u)
-        n_worse = 0 if bic < best_bic else n_worse + 1
-        if bic < best_bic:
-            best, best_bic = mixture, bic
-        if n_worse == PATIENCE:
-            break
+    Z = resample(Z, weight, seed)
+    most = len(np.unique(Z, axis=0)) // (2 * Z.shape[1])
+    best, best_bic = None, np.inf
+    for kind in ("full", "diag"):
+        best_of_kind, n_worse = np.inf, 0
+        for k in range(1, min(MAX_COMPONENTS, max(1, most)) + 1):
+            mixture = _fit(
+                GaussianMixture(
+                    k, covariance_type=kind, max_iter=1000, random_state=seed
+                ),
+                Z,
+            )
+            bic = mixture.bic(Z)
+            n_worse = 0 if bic < best_of_kind else n_worse + 1
+            best_of_kind = min(bic, best_of_kind)
+            if bic < best_bic:
+                best, best_bic = mixture, bic
+            if n_worse == PATIENCE:
+                break
     return best
 
 

@@ -4,6 +4,7 @@ from sk_wmvl.normalizers._base import (
     BaseNormalizer,
     LogNormalizer,
     NormalizerWarning,
+    find_fault,
     log_mean_exp,
     warn_if_unreliable,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "LogNormalizer",
     "NormalizerWarning",
     "QuadratureNormalizer",
+    "find_fault",
     "log_mean_exp",
     "warn_if_unreliable",
 ]

@@ -160,8 +160,8 @@ def log_mean_exp(log_weights: Tensor) -> tuple[float, float, float]:
     return math.log(mean) + top, std_error, ess
 
 
-def warn_if_unreliable(estimate: LogNormalizer, *, min_ess: float = MIN_ESS) -> None:
-    """Warn if an estimate is known to be bad, not finite or of too large an error."""
+def find_fault(estimate: LogNormalizer, *, min_ess: float = MIN_ESS) -> str:
+    """Return why an estimate cannot be trusted; empty if nothing is known against it."""
     ess, std_error = estimate.effective_sample_size, estimate.std_error
     reasons = [estimate.problem] if estimate.problem else []
     if not reasons and not math.isfinite(estimate.value):
@@ -170,11 +170,17 @@ def warn_if_unreliable(estimate: LogNormalizer, *, min_ess: float = MIN_ESS) -> 
         reasons.append(f"it rests on only {ess:.1f} effective draws")
     elif not reasons and not std_error <= MAX_STD_ERROR:
         reasons.append("its error is large")
-    if reasons:
+    return "; ".join(reasons)
+
+
+def warn_if_unreliable(estimate: LogNormalizer, *, min_ess: float = MIN_ESS) -> None:
+    """Warn if an estimate is known to be bad, not finite or of too large an error."""
+    fault = find_fault(estimate, min_ess=min_ess)
+    if fault:
         warnings.warn(
             f"The {estimate.method} estimate of the log normalising constant, "
-            f"{estimate.value:.4g} +- {std_error:.2g}, should not be trusted: "
-            f"{'; '.join(reasons)}. Use a base measure closer to the data "
+            f"{estimate.value:.4g} +- {estimate.std_error:.2g}, should not be trusted: "
+            f"{fault}. Use a base measure closer to the data "
             "(base='mixture'), a stronger penalty (alpha), a normalizer with more work "
             "(normalizer=AnnealedNormalizer(n_chains=...)), or normalizer=None for "
             "unnormalised log densities.",
