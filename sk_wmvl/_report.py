@@ -20,6 +20,8 @@ __all__ = ["DataSet", "compare", "format_table", "save_figure"]
 TEST_SHARE = 0.2
 BANDWIDTHS = np.geomspace(0.05, 2.0, 16)
 MAX_COMPONENTS = 15
+N_DRAWS = 10_000
+N_BINS = 45
 
 
 class DataSet(NamedTuple):
@@ -144,8 +146,8 @@ def format_table(data: DataSet, results: list[Result]) -> str:
     shown = f"{d} columns" if data.n_components is None else data.note
     lines = [
         f"{data.name}: {n} rows, {shown}, {len(results[0].scores)} splits",
-        f"  {'held-out log-likelihood (nats)':24s}{'':1s}   difference to MVLDensity"
-        "   log Z se   seconds",
+        f"  {'held-out, nats per row':22s} {'log-likelihood':>16s}  {'difference':>17s} "
+        f"{'log Z se':>10s} {'seconds':>9s}",
     ]
     ours = results[0].scores
     for r in results:
@@ -162,8 +164,9 @@ def format_table(data: DataSet, results: list[Result]) -> str:
 def save_figure(data: DataSet, density: MVLDensity, Z: np.ndarray, path: Path) -> None:
     """Save density, score field and learning curves as a picture.
 
-    Two slices through the densest row: the first two columns and the last two; with one
-    column, the density over the data.
+    Draws from the model beside the data in the first two columns, and the density and its
+    score there, the other columns held at the densest row; with one column, the density
+    over the data.
 
     Raises
     ------
@@ -187,12 +190,19 @@ def save_figure(data: DataSet, density: MVLDensity, Z: np.ndarray, path: Path) -
         axes[1].plot(grid, density.score_fn(grid))
         axes[1].set_ylabel("score")
     else:
-        for ax, (i, j) in zip(axes[:2], [(0, 1), (d - 2, d - 1)], strict=True):
-            DensityDisplay.from_estimator(
-                density, Z, features=(i, j), labels=(names[i], names[j]), ax=ax
-            )
-        axes[0].set_title("log density and score", fontsize=10)
-        axes[1].set_title("the same, two other columns", fontsize=10)
+        draws = density.sample(N_DRAWS)
+        (x0, y0), (x1, y1) = Z[:, :2].min(0), Z[:, :2].max(0)
+        box = [[x0, x1], [y0, y1]]
+        axes[0].hist2d(*draws[:, :2].T, bins=N_BINS, range=box, cmap="Blues")
+        axes[0].plot(*Z[:, :2].T, ".", color="0.25", markersize=2)
+        axes[0].set_xlabel(names[0])
+        axes[0].set_ylabel(names[1])
+        axes[0].set_title("draws from the model (blue), data (dots)", fontsize=10)
+        DensityDisplay.from_estimator(
+            density, Z, labels=(names[0], names[1]), ax=axes[1]
+        )
+        slice_ = "" if d == 2 else ", slice at the densest row"
+        axes[1].set_title(f"density and score{slice_}", fontsize=10)
     LossCurveDisplay.from_estimator(density, ax=axes[2])
     axes[2].set_title("training", fontsize=10)
     figure.suptitle(f"{data.name} (columns in standard deviations)", fontsize=11)

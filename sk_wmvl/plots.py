@@ -81,7 +81,7 @@ class DensityDisplay:
         estimator : estimator
             Fitted, with `score_samples` and `score_fn`.
         X : array-like of shape (n_samples, n_features)
-            Data that set the ranges and are drawn.
+            Data that set the ranges and, if there are two columns, are drawn.
         features : tuple of two int, default=(0, 1)
             Which columns to show.
         at : array-like of shape (n_features,) or None, default=None
@@ -125,9 +125,9 @@ class DensityDisplay:
         if n_arrows:
             arrows = plane(u, v)
             score = arrows[:, [i, j]], estimator.score_fn(arrows)[:, [i, j]]
-        display = cls(
-            x, y, log_density, points=X[:, [i, j]], score=score, labels=labels
-        )
+        # In a slice the projected rows would not lie where the density is shown.
+        points = X[:, [i, j]] if X.shape[1] == 2 else None
+        display = cls(x, y, log_density, points=points, score=score, labels=labels)
         return display.plot(ax=ax)
 
     def plot(self, ax=None):
@@ -149,6 +149,8 @@ class DensityDisplay:
         ax.contourf(self.x, self.y, self.log_density, levels=levels, cmap="Blues")
         if self.points is not None:
             ax.plot(*self.points.T, ".", color="0.25", markersize=2, alpha=0.5)
+            ax.set_xlim(self.x[0], self.x[-1])
+            ax.set_ylim(self.y[0], self.y[-1])
         if self.score is not None:
             points, score = self.score
             span = np.array([np.ptp(self.x), np.ptp(self.y)])

@@ -1,0 +1,138 @@
+"""What the scripts share: options, one core, tables, CSV files and paired timings."""
+
+import argparse
+import csv
+import os
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+import sklearn
+import threadpoolctl
+import torch
+
+import sk_wmvl
+
+__all__ = ["Sheet", "options", "show_progress", "time_interleaved"]
+
+
+def options(doc, *, seeds=(0,), quick="fewer and smaller cases"):
+    """Parse the options every script has, and go down to one core.
+
+    Returns
+    -------
+    args : argparse.Namespace
+        With `quick`, `out` and `seeds`.
+    """
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--out", type=Path, help="CSV file to write")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(seeds))
+    parser.add_argument("--only", nargs="+", help="names of the cases to run")
+    args = parser.parse_args()
+    if args.quick and args.out is not None and args.out.exists():
+        parser.error(f"--quick does not overwrite {args.out}; give a new file.")
+    threadpoolctl.threadpool_limits(1)
+    torch.set_num_threads(1)
+    return args
+
+
+def environment():
+    """Return the versions and the processor, as one string."""
+    processor = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = [x for x in info.read_text().splitlines() if x.startswith("model name")]
+        processor = lines[0].split(":")[1].strip() if lines else processor
+    return "; ".join(
+        [
+            f"sk_wmvl {sk_wmvl.__version__}",
+            f"torch {torch.__version__}",
+            f"scikit-learn {sklearn.__version__}",
+            f"numpy {np.__version__}",
+            f"Python {platform.python_version()}",
+            f"one core of {processor}",
+        ]
+    )
+
+
+class Sheet:
+    """Rows that are printed as they come and written to a CSV file.
+
+    The file is written anew after every row, so that a run that is cut off leaves what it
+    has found.
+
+    Parameters
+    ----------
+    out : Path or None
+        The file; None prints only.
+    """
+
+    def __init__(self, out):
+        self.out = out
+        self.rows = []
+
+    def add(self, **row):
+        """Print a row and keep it. All rows have the same keys."""
+        widths = [max(10, len(key)) for key in row]
+        if not self.rows:
+            print("  ".join(f"{k:>{w}s}" for k, w in zip(row, widths, strict=True)))
+        cells = [_cell(value) for value in row.values()]
+        line = "  ".join(f"{c:>{w}s}" for c, w in zip(cells, widths, strict=True))
+        print(line, flush=True)
+        self.rows.append(row)
+        if self.out is None:
+            return
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.out.with_suffix(".partial")
+        with temporary.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow([*row, "environment"])
+            machine = environment()
+            for kept in self.rows:
+                writer.writerow([*map(_cell, kept.values()), machine])
+        os.replace(temporary, self.out)
+
+
+def _cell(value):
+    if isinstance(value, float | np.floating):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def time_interleaved(functions, *, n_rounds, n_calls=1, n_warm_up=3):
+    """Return seconds per call of each function, of shape (n_rounds,).
+
+    In every round each function runs in turn: what slows the machine down for a while
+    slows all of them, and ratios of medians are fair.
+
+    Parameters
+    ----------
+    functions : dict of callables
+    n_rounds : int
+    n_calls : int, default=1
+        Calls per round and function.
+    n_warm_up : int, default=3
+        Calls before the first round.
+
+    Returns
+    -------
+    seconds : dict of arrays
+    """
+    for function in functions.values():
+        for _ in range(n_warm_up):
+            function()
+    seconds = {name: np.empty(n_rounds) for name in functions}
+    for k in range(n_rounds):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            for _ in range(n_calls):
+                function()
+            seconds[name][k] = (time.perf_counter() - start) / n_calls
+    return seconds
+
+
+def show_progress(text):
+    """Print a line about what is under way."""
+    print(f"# {text}", flush=True)
