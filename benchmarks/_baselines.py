@@ -5,7 +5,14 @@ from scipy.spatial.distance import cdist
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
-__all__ = ["Kernel", "Mixture", "gaussian", "kernel", "mixture_by_bic", "mixture_by_rows"]
+__all__ = [
+    "Kernel",
+    "Mixture",
+    "gaussian",
+    "kernel",
+    "mixture_by_bic",
+    "mixture_by_rows",
+]
 
 COMPONENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 BANDWIDTHS = np.geomspace(0.02, 1.5, 18)  # in standard deviations

@@ -104,6 +104,11 @@ def make_sampler(sampler: BaseSampler | str | None) -> BaseSampler:
     """Return the sampler an objective was given; `Langevin` if none."""
     if sampler is None:
         return Langevin()
-    if isinstance(sampler, BaseSampler):
-        return sampler
-    return resolve(sampler, SAMPLERS, BaseSampler, name="sampler")
+    if not isinstance(sampler, BaseSampler):
+        sampler = resolve(sampler, SAMPLERS, BaseSampler, name="sampler")
+    if not sampler.is_differentiable:
+        raise ValueError(
+            f"sampler={sampler!r} accepts or rejects its moves, so its step has no "
+            "derivative. Use a diffusion such as Langevin()."
+        )
+    return sampler

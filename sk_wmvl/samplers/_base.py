@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -95,7 +95,17 @@ class BaseSampler(BaseComponent, ABC):
 
     ``beta=1`` samples the model itself; minimum velocity uses ``beta=0.5``, the first step
     of a sampler aimed at :math:`q^{1/2}`.
+
+    Attributes
+    ----------
+    step_size : float
+        The step.
+    is_differentiable : bool
+        Whether a step can be differentiated, so that it can serve as an objective.
     """
+
+    step_size: float
+    is_differentiable: ClassVar[bool] = True
 
     @abstractmethod
     def step(

@@ -108,6 +108,7 @@ class HMC(BaseSampler):
 
     # Above the optimum 0.651 for large d (Beskos et al.): a step too short costs
     # little, one too long much.
+    is_differentiable: ClassVar[bool] = False
     target_accept: ClassVar[float] = 0.8
 
     def __init__(

@@ -92,6 +92,7 @@ class MALA(BaseSampler):
     """
 
     # The rate at which diffusion speed is greatest as d grows (Roberts & Rosenthal).
+    is_differentiable: ClassVar[bool] = False
     target_accept: ClassVar[float] = 0.574
 
     def __init__(self, step_size: float = 0.1):

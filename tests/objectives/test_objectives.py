@@ -327,5 +327,6 @@ def test_wrong_parameters_are_named():
         MinimumVelocity("walk")(Quartic(), x)
     with pytest.raises(TypeError, match="call it: Langevin"):
         MinimumVelocity(Langevin)(Quartic(), x)
-    with pytest.raises(ValueError, match="additive noise"):
-        DetachedMinimumVelocity(HMC())(Quartic(), x)
+    for sampler in (HMC(), "mala"):
+        with pytest.raises(ValueError, match="its step has no derivative"):
+            DetachedMinimumVelocity(sampler)(Quartic(), x)

@@ -1,0 +1,72 @@
+"""A correction that hurts is scaled back, and the user is told."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from torch import nn
+
+from sk_wmvl import MVLDensity
+from sk_wmvl._backtracking import backtrack
+from sk_wmvl._batches import TensorData
+from sk_wmvl.energies import CorrectedEnergy, GaussianBase
+from sk_wmvl.normalizers import QuadratureNormalizer
+
+
+class Well(nn.Module):
+    """A well of depth 20 far from the data, and a tilt of the data's own region."""
+
+    def __init__(self, depth, curvature):
+        super().__init__()
+        self.depth = depth
+        self.curvature = curvature
+
+    def forward(self, x):
+        well = -self.depth * torch.exp(-4 * (x - 5).square().sum(-1))
+        return well + 0.5 * self.curvature * x.square().sum(-1)
+
+
+def run(correction, n=500):
+    base = GaussianBase(np.zeros(1), np.eye(1))
+    energy = CorrectedEnergy(correction, base)
+    # Data of variance 1/2: a correction of curvature one is the truth.
+    x = torch.tensor(np.random.default_rng(0).normal(size=(n, 1)) / 2**0.5)
+    rows = TensorData(x.float(), torch.ones(n))
+    estimate = backtrack(
+        energy, lambda: QuadratureNormalizer().estimate(energy, base), rows
+    )
+    with torch.no_grad():
+        gain = float((-energy(x) - estimate.value - base.log_prob(x)).mean())
+    return energy.scale, gain
+
+
+def test_a_good_correction_is_left_alone():
+    scale, gain = run(Well(0.0, 1.0))
+    assert scale == 1
+    assert gain > 0
+
+
+def test_a_well_far_from_the_data_is_scaled_out():
+    with pytest.warns(ConvergenceWarning, match="correction was scaled by 0"):
+        scale, gain = run(Well(40.0, 1.0))
+    assert 0 < scale < 1
+    assert gain > 0
+
+
+def test_a_correction_that_never_helps_is_dropped():
+    with pytest.warns(ConvergenceWarning, match="scaled by 0 "):
+        scale, gain = run(Well(0.0, -0.9))
+    assert scale == 0
+    assert gain == pytest.approx(0, abs=1e-4)
+
+
+def test_held_out_likelihood_is_never_below_the_base():
+    # Four rows per dimension, a large rate and no penalty: the network goes astray.
+    rng = np.random.default_rng(0)
+    X = rng.standard_t(3, size=(60, 6))
+    density = MVLDensity(random_state=0, lr=0.05, alpha=0.0, early_stopping=False)
+    with pytest.warns(ConvergenceWarning, match="correction_scale_"):
+        density.fit(X)
+    assert density.correction_scale_ < 1
+    base = MVLDensity(random_state=0, lr=1e-30, max_epochs=1).fit(X)
+    assert density.score(X) >= base.score(X) - 0.05
