@@ -49,21 +49,28 @@ def backtrack(
     Warns
     -----
     ConvergenceWarning
-        If the scale kept is below one.
+        If :math:`\log Z` at full strength cannot be trusted, or :math:`J(1)` is below
+        zero by more than twice its standard error. A correction that is merely useless
+        is scaled back without a warning, as early stopping would.
     """
-    weight = rows.weight.double()
+    weight = rows.weight.double() / rows.weight.double().sum()
     with torch.no_grad():
-        mean = float((energy.correction(rows.x.double()) * weight).sum() / weight.sum())
+        values = energy.correction(rows.x.double())
+    mean = float((values * weight).sum())
+    std_error = float(((values - mean) * weight).square().sum().sqrt())
+    harmful = False
     for k in range(MAX_HALVINGS + 1):
         energy.scale = 0.5**k
         estimate = normalize()
         gain = -energy.scale * mean - estimate.value
-        if gain >= 0 and not find_fault(estimate):
+        fault = find_fault(estimate)
+        if gain >= 0 and not fault:
             break
+        harmful = harmful or (k == 0 and (bool(fault) or gain < -2 * std_error))
     else:
         energy.scale = 0.0
         estimate = normalize()
-    if energy.scale < 1:
+    if harmful:
         warnings.warn(
             f"The learned correction was scaled by {energy.scale:g} (correction_scale_): "
             "at full strength it lowers the likelihood of held-out rows, or puts mass "
