@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.spatial.distance import cdist
+from sklearn.base import clone
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
@@ -12,6 +13,7 @@ __all__ = [
     "kernel",
     "mixture_by_bic",
     "mixture_by_rows",
+    "refit",
 ]
 
 COMPONENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -152,3 +154,10 @@ def kernel(X, X_valid, *, n_selection=10_000):
         if value > best_value:
             best, best_value = h, value
     return Kernel(KernelDensity(bandwidth=best).fit(Z), mean, std)
+
+
+def refit(model, X):
+    """Return a `Mixture` or a `Kernel` with the same settings, fitted to other rows."""
+    mean, std = _moments(X)
+    inner = clone(model.model).fit((X - mean) / std)
+    return type(model)(inner, mean, std)

@@ -36,8 +36,7 @@ def fit_kernel(X, seed):
     order = np.random.default_rng(seed).permutation(len(X))
     n_train = len(X) * 4 // 5
     model = _baselines.kernel(X[order[:n_train]], X[order[n_train:]])
-    model.model.fit((X - model.mean) / model.std)
-    return _baselines.Kernel(model.model, model.mean, model.std)
+    return _baselines.refit(model, X)
 
 
 def fit_mvl(X, seed, **params):

@@ -251,13 +251,13 @@ def main():
     start = time.perf_counter()
     if args.quick:
         few = {k: CASES[k] for k in ("2x100-d2", "2x100-d20-mlp")}
-        objectives_table(sheet, few, args.seeds, n_rounds=20)
-        dimensions_table(sheet, (2, 8), args.seeds, n_rounds=20)
+        objectives_table(sheet, few, args.seeds, n_rounds=12)
+        dimensions_table(sheet, (2, 8), args.seeds, n_rounds=12)
         fit_table(sheet, args.seeds, n_epochs=3, n_rounds=3)
     else:
-        objectives_table(sheet, cases, args.seeds, n_rounds=200)
+        objectives_table(sheet, cases, args.seeds, n_rounds=100)
         if args.only is None:
-            dimensions_table(sheet, (2, 4, 8, 16, 32, 64), args.seeds, n_rounds=50)
+            dimensions_table(sheet, (2, 4, 8, 16, 32, 64), args.seeds, n_rounds=25)
             fit_table(sheet, args.seeds, n_epochs=40, n_rounds=7)
     show_progress(f"{time.perf_counter() - start:.0f} s")
 

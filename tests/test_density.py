@@ -225,10 +225,13 @@ def test_weights_of_the_gaussian_case_in_closed_form():
     np.testing.assert_allclose(mean, np.average(X, axis=0, weights=w), rtol=1e-8)
     np.testing.assert_allclose(np.diag(cov), np.diag(expected), rtol=1e-8)
     assert 0.95 < cov[0, 1] / expected[0, 1] <= 1  # the shrinkage at 400 rows
-    # Copies instead of weights: the same up to the shrinkage, which counts rows.
+    # Copies instead of weights: the same mean and variances. The correlations are shrunk
+    # a little less (1.1 % against 2.4 %), since copies look like independent rows.
     copies = MVLDensity(**params).fit(np.repeat(X, w.astype(int), axis=0))
-    for one, two in zip(gaussian_moments(copies, 2), (mean, cov), strict=True):
-        np.testing.assert_allclose(one, two, rtol=0.01, atol=1e-8)
+    copied_mean, copied_cov = gaussian_moments(copies, 2)
+    np.testing.assert_allclose(copied_mean, mean, rtol=1e-8)
+    np.testing.assert_allclose(np.diag(copied_cov), np.diag(cov), rtol=1e-8)
+    np.testing.assert_allclose(copied_cov, cov, rtol=0.02)
     # Rows of weight zero are as good as absent, and only ratios matter.
     T = rng.normal(size=(50, 2))
     absent = MVLDensity(**params).fit(X[w > 0], sample_weight=w[w > 0])
@@ -274,6 +277,9 @@ def test_score_is_the_mean_and_without_normalizer_the_hyvarinen_score(fitted):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings(  # the step of 0.5 is meant to be bad
+    "ignore:The learned correction:sklearn.exceptions.ConvergenceWarning"
+)
 @pytest.mark.parametrize("scoring", [None, hyvarinen_scorer])
 def test_grid_search_finds_the_lower_fisher_divergence(scoring):
     # Step sizes three orders apart and a crushing penalty are compared fairly.

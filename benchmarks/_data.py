@@ -1,0 +1,57 @@
+"""Real data from the folder that SK_WMVL_DATA names, with the fixed splits."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from _common import show_progress
+
+__all__ = ["data_folder", "parkinsons", "red_wine"]
+
+MAX_CORRELATION = 0.98  # columns closer to one before them are near-copies
+
+
+def data_folder():
+    """Return the folder of the data sets, or None after saying that there is none."""
+    folder = os.environ.get("SK_WMVL_DATA")
+    if folder and (Path(folder) / "uci").is_dir():
+        return Path(folder)
+    show_progress("skipped: set SK_WMVL_DATA to the folder of the data sets")
+    return None
+
+
+def split(n, seed):
+    """Return the indices of training (80 %), validation and test rows."""
+    order = np.random.default_rng(seed).permutation(n)
+    return np.split(order, [int(0.8 * n), int(0.9 * n)])
+
+
+def red_wine(folder, seed):
+    """Return RedWine's three parts: unique rows, 11 columns, dequantised.
+
+    Each column gets uniform noise within the median gap of its sorted distinct values on
+    either side, without which a density of rounded numbers has no upper bound.
+    """
+    path = folder / "uci" / "winequality-red.csv"
+    table = np.loadtxt(path, delimiter=",", skiprows=1)
+    X = np.unique(table, axis=0)[:, :-1]
+    gap = np.array([np.median(np.diff(np.unique(column))) for column in X.T])
+    X = X + np.random.default_rng([seed, 1]).uniform(-1, 1, X.shape) * gap
+    return [X[rows] for rows in split(len(X), seed)]
+
+
+def parkinsons(folder, seed):
+    """Return Parkinsons' three parts: no subject is in two of them, 15 columns."""
+    path = folder / "uci" / "parkinsons_updrs.csv"
+    table = np.loadtxt(path, delimiter=",", skiprows=1)
+    X = table[:, 3:]
+    correlation = np.abs(np.corrcoef(X.T))
+    kept: list[int] = []
+    for j in range(X.shape[1]):
+        if (correlation[j, kept] <= MAX_CORRELATION).all():
+            kept.append(j)
+    subjects = np.unique(table[:, 0])
+    return [
+        X[np.isin(table[:, 0], subjects[part])][:, kept]
+        for part in split(len(subjects), seed)
+    ]
