@@ -218,7 +218,9 @@ def fit_table(sheet, seeds, n_epochs, n_rounds):
             }
             functions = {
                 "bare loop": lambda X=X, seed=seed: bare_loop(X, n_epochs, batch, seed),
-                "fit, same steps": lambda X=X, s=settings: MVLDensity(**bare, **s).fit(X),
+                "fit, same steps": lambda X=X, s={**bare, **settings}: MVLDensity(
+                    **s
+                ).fit(X),
                 "fit, no log Z": lambda X=X, s=settings: MVLDensity(
                     normalizer=None, **s
                 ).fit(X),

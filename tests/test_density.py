@@ -94,16 +94,16 @@ def test_noisy_objectives_learn(objective, global_random_seed):
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize("d", [2, 10])
+@pytest.mark.parametrize("d", [2, 10, 30])
 def test_never_much_worse_than_the_gaussian(d, global_random_seed):
-    # 5 000 draws of a correlated Gaussian, 5 000 test rows: at most 0.01 nats (0.02 in
-    # ten dimensions) below the fitted Gaussian.
+    # 5 000 draws of a Gaussian with condition number of about d^4, 5 000 test rows: at
+    # most 0.01 nats below the fitted Gaussian.
     rng = np.random.default_rng([global_random_seed, d])
     A = rng.normal(size=(d, d))
     X, T = rng.normal(size=(5000, d)) @ A.T, rng.normal(size=(5000, d)) @ A.T
     density = MVLDensity(random_state=global_random_seed, max_epochs=20).fit(X)
     gaussian = stats.multivariate_normal(X.mean(0), np.cov(X.T)).logpdf(T).mean()
-    assert density.score(T) > gaussian - 0.002 * d - 0.008
+    assert density.score(T) > gaussian - 0.01
 
 
 def gaussian_moments(density, d):
@@ -120,7 +120,7 @@ def test_untrained_model_is_its_base():
     np.testing.assert_allclose(mean, X.mean(0), rtol=1e-8, atol=1e-8)
     expected = np.cov(X.T, ddof=0)
     np.testing.assert_allclose(np.diag(cov), np.diag(expected), rtol=1e-8)
-    assert 0.9 < cov[0, 1] / expected[0, 1] <= 1  # shrunk a little
+    assert 0.95 < cov[0, 1] / expected[0, 1] <= 1  # shrunk a little
     mixture = GaussianMixture(3, random_state=0).fit(X)
     for base in (mixture, FrozenEstimator(mixture)):
         density = MVLDensity(random_state=0, lr=1e-30, base=base, **SMALL).fit(X)
@@ -224,14 +224,11 @@ def test_weights_of_the_gaussian_case_in_closed_form():
     expected = np.cov(X.T, aweights=w, ddof=0)
     np.testing.assert_allclose(mean, np.average(X, axis=0, weights=w), rtol=1e-8)
     np.testing.assert_allclose(np.diag(cov), np.diag(expected), rtol=1e-8)
-    assert 0.95 < cov[0, 1] / expected[0, 1] <= 1  # the shrinkage at 400 rows
-    # Copies instead of weights: the same mean and variances. The correlations are shrunk
-    # a little less (1.1 % against 2.4 %), since copies look like independent rows.
+    assert 0.98 < cov[0, 1] / expected[0, 1] <= 1  # shrunk a little
+    # Copies instead of weights.
     copies = MVLDensity(**params).fit(np.repeat(X, w.astype(int), axis=0))
-    copied_mean, copied_cov = gaussian_moments(copies, 2)
-    np.testing.assert_allclose(copied_mean, mean, rtol=1e-8)
-    np.testing.assert_allclose(np.diag(copied_cov), np.diag(cov), rtol=1e-8)
-    np.testing.assert_allclose(copied_cov, cov, rtol=0.02)
+    for one, two in zip(gaussian_moments(copies, 2), (mean, cov), strict=True):
+        np.testing.assert_allclose(one, two, rtol=0.01)
     # Rows of weight zero are as good as absent, and only ratios matter.
     T = rng.normal(size=(50, 2))
     absent = MVLDensity(**params).fit(X[w > 0], sample_weight=w[w > 0])
