@@ -91,7 +91,8 @@ class Sheet:
             writer.writerow([*row, "environment"])
             machine = environment()
             for kept in self.rows:
-                writer.writerow([*map(_cell, kept.values()), machine])
+                cells = [_cell(value).strip() for value in kept.values()]
+                writer.writerow([*cells, machine])
         os.replace(temporary, self.out)
 
 

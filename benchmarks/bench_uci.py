@@ -3,8 +3,8 @@
 RedWine has unique rows, dequantised; Parkinsons is split by subject. Every method learns
 from the training and validation rows of the split together: the baselines choose their
 components or bandwidth on the validation rows and are fitted again to both parts,
-MVLDensity holds out rows of its own. `nll` is in nats per row, lower is better, with its
-standard error over test rows; `log_z_se` is the standard error of the normaliser, common
+MVLDensity holds out rows of its own. `nll` is in nats per row with columns in
+standard deviations, lower is better, with its standard error over test rows; `log_z_se` is the standard error of the normaliser, common
 to all rows. Needs SK_WMVL_DATA.
 
     python benchmarks/bench_uci.py --seeds 0 1 2 3 4 --out benchmarks/results/uci.csv
@@ -47,6 +47,12 @@ METHODS = {
 }
 
 
+def standardize(X, X_valid, X_test):
+    """Return the parts in standard deviations of what the methods learn from."""
+    rows = np.r_[X, X_valid]
+    return tuple((part - rows.mean(0)) / rows.std(0) for part in (X, X_valid, X_test))
+
+
 def main():
     """Fit every method to every split."""
     args = options(__doc__, quick="RedWine, one split, 3 epochs")
@@ -61,7 +67,7 @@ def main():
     sheet = Sheet(args.out)
     for name in sets:
         for seed in args.seeds:
-            X, X_valid, X_test = SETS[name](folder, seed)
+            X, X_valid, X_test = standardize(*SETS[name](folder, seed))
             for method, fit in methods.items():
                 start = time.perf_counter()
                 model = fit(X, X_valid, seed)
