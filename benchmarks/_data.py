@@ -8,7 +8,7 @@ from _common import show_progress
 
 __all__ = ["data_folder", "parkinsons", "red_wine"]
 
-MAX_CORRELATION = 0.98  # columns closer to one before them are near-copies
+MAX_CORRELATION = 0.98  # of near-copies
 
 
 def data_folder():
@@ -45,11 +45,11 @@ def parkinsons(folder, seed):
     path = folder / "uci" / "parkinsons_updrs.csv"
     table = np.loadtxt(path, delimiter=",", skiprows=1)
     X = table[:, 3:]
-    correlation = np.abs(np.corrcoef(X.T))
-    kept: list[int] = []
-    for j in range(X.shape[1]):
-        if (correlation[j, kept] <= MAX_CORRELATION).all():
-            kept.append(j)
+    close = np.corrcoef(X.T) > MAX_CORRELATION
+    kept = list(range(X.shape[1]))
+    # The first of each group of near-copies goes, one at a time, as in the literature.
+    while (rows := np.flatnonzero(close[np.ix_(kept, kept)].sum(0) > 1)).size:
+        del kept[rows[0]]
     subjects = np.unique(table[:, 0])
     return [
         X[np.isin(table[:, 0], subjects[part])][:, kept]

@@ -1,85 +1,118 @@
-"""Scoring: rows per second against KernelDensity, and the memory of a fit.
+"""Cost of use: rows scored per second, and the memory of a fit.
 
-`score_samples` of a fitted MVLDensity (2x128 network, float64) costs the same whatever it
-was fitted to; a kernel estimate looks at its training rows. The second table is the peak
-resident memory of one epoch in a process of its own; what importing takes is in it.
+Scoring: `score_samples` of a fitted MVLDensity, whose cost does not depend on the rows it
+was fitted to, against KernelDensity fitted to 1e3, 1e4 and 1e5 rows (default exact
+tolerances, bandwidth by the normal rule). Memory: the growth of the peak resident memory
+during `fit` with default settings but one epoch, each in a process of its own; `per_data`
+divides it by the size of X in float64, which must stay level as n grows, and `d2` is what
+one n x d x d array of float32 would take.
 
     python benchmarks/bench_scoring.py --out benchmarks/results/scoring.csv
 """
 
 import multiprocessing
 import resource
-import time
+import warnings
+from pathlib import Path
 
 import numpy as np
-from _common import Sheet, options
+from _common import Sheet, options, time_interleaved
 from sklearn.neighbors import KernelDensity
 
 from sk_wmvl import MVLDensity
 
-
-def peak_memory(n, d, batch):
-    """Return peak resident megabytes of a fit; called in a fresh process."""
-    X = np.random.default_rng(0).normal(size=(n, d))
-    MVLDensity(
-        max_epochs=1, batch_size=batch, normalizer=None, random_state=0, device="cpu"
-    ).fit(X)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+N_SCORED = 10_000
+MEGA = 1e6
 
 
-def rows_per_second(model, X):
-    """Return the median over seven calls."""
-    model.score_samples(X[:100])
-    seconds = []
-    for _ in range(7):
-        start = time.perf_counter()
-        model.score_samples(X)
-        seconds.append(time.perf_counter() - start)
-    return len(X) / np.median(seconds)
+def scoring_table(sheet, dimensions, sizes, n_scored, seed, n_rounds):
+    rng = np.random.default_rng(seed)
+    for d in dimensions:
+        X_test = rng.normal(size=(n_scored, d))
+        density = MVLDensity(max_epochs=1, random_state=seed)
+        density.fit(rng.normal(size=(2000, d)))
+        functions = {"MVLDensity": lambda f=density, X=X_test: f.score_samples(X)}
+        n_rows = {"MVLDensity": n_scored}
+        for n in sizes:
+            kernel = KernelDensity(bandwidth=n ** (-1 / (d + 4)))
+            kernel.fit(rng.normal(size=(n, d)))
+            name = f"KernelDensity, {n}"
+            # A row costs O(n): score fewer of them.
+            n_rows[name] = min(n_scored, max(20, 2_000_000 // n))
+            X = X_test[: n_rows[name]]
+            functions[name] = lambda f=kernel, X=X: f.score_samples(X)
+        seconds = time_interleaved(functions, n_rounds=n_rounds, n_warm_up=1)
+        own = None
+        for name, times in seconds.items():
+            rate = n_rows[name] / np.median(times)
+            own = own or rate
+            sheet.add(
+                table="scoring",
+                method=f"{name:>21s}",
+                seed=seed,
+                d=d,
+                rows_per_s=rate,
+                ratio=own / rate,
+                mb="",
+                per_data="",
+                d2="",
+            )
+
+
+def peak_bytes():
+    """Return the peak resident memory of this process so far."""
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss counts the parent's peak too
+        line = next(x for x in status.read_text().splitlines() if "VmHWM" in x)
+        return 1024 * int(line.split()[1])
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def fit_growth(n, d, batch_size, seed):
+    """Return by how much a fit raises the peak memory; run in its own process."""
+    rng = np.random.default_rng(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one epoch is no training
+        # Once in small, for what is loaded and allocated only once.
+        MVLDensity(max_epochs=1, random_state=0).fit(rng.normal(size=(200, d)))
+        X = rng.normal(size=(n, d))
+        before = peak_bytes()
+        MVLDensity(max_epochs=1, batch_size=batch_size, random_state=seed).fit(X)
+    return peak_bytes() - before
+
+
+def memory_table(sheet, shapes, seed):
+    for n, d, batch_size in shapes:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            growth = pool.apply(fit_growth, (n, d, batch_size, seed))
+        sheet.add(
+            table="memory",
+            method=f"n={n}, batch={batch_size}".rjust(21),
+            seed=seed,
+            d=d,
+            rows_per_s="",
+            ratio="",
+            mb=growth / MEGA,
+            per_data=growth / (8 * n * d),
+            d2=4 * n * d**2 / MEGA,
+        )
 
 
 def main():
-    """Time scoring, then measure memory."""
-    args = options(__doc__, quick="one dimension, one size")
+    """Print both tables."""
+    args = options(__doc__, quick="one dimension, 1 000 rows")
     sheet = Sheet(args.out)
-    rng = np.random.default_rng(0)
-    for d in [2] if args.quick else [2, 10]:
-        density = MVLDensity(max_epochs=1, random_state=0).fit(
-            rng.normal(size=(2000, d))
+    for seed in args.seeds:
+        if args.quick:
+            scoring_table(sheet, [2], [1000], 2000, seed, n_rounds=3)
+            memory_table(sheet, [(2000, 10, 256)], seed)
+            continue
+        scoring_table(
+            sheet, [2, 10], [1000, 10_000, 100_000], N_SCORED, seed, n_rounds=7
         )
-        own = rows_per_second(density, rng.normal(size=(5000, d)))
-        sheet.add(
-            table="rows/s", d=d, n=0, batch=0, model="MVLDensity", value=own, ratio=1.0
-        )
-        for n in [1000] if args.quick else [1000, 10_000, 100_000]:
-            kernel = KernelDensity(bandwidth=0.2).fit(rng.normal(size=(n, d)))
-            rate = rows_per_second(kernel, rng.normal(size=(max(50, 10**6 // n), d)))
-            sheet.add(
-                table="rows/s",
-                d=d,
-                n=n,
-                batch=0,
-                model="KernelDensity",
-                value=rate,
-                ratio=own / rate,
-            )
-    shapes = [(1000, 2, 256), (10_000, 2, 256)]
-    if not args.quick:
-        shapes += [(100_000, 2, 256), (100_000, 20, 256), (100_000, 20, 8192)]
-    first = None
-    for n, d, batch in shapes:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            peak = pool.apply(peak_memory, (n, d, batch))
-        first = first or peak
-        sheet.add(
-            table="peak MB",
-            d=d,
-            n=n,
-            batch=batch,
-            model="MVLDensity",
-            value=peak,
-            ratio=peak / first,
-        )
+        sizes = [(n, 50, 256) for n in (20_000, 40_000, 80_000, 160_000)]
+        batches = [(20_000, 50, batch) for batch in (64, 1024, 4096)]
+        memory_table(sheet, sizes + batches, seed)
 
 
 if __name__ == "__main__":
