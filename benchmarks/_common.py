@@ -106,7 +106,9 @@ def time_interleaved(functions, *, n_rounds, n_calls=1, n_warm_up=3):
     """Return seconds per call of each function, of shape (n_rounds,).
 
     In every round each function runs in turn: what slows the machine down for a while
-    slows all of them, and ratios of medians are fair.
+    slows all of them, and ratios of medians are fair. The seconds are of processor time:
+    on a shared machine the wall clock adds whole time slices of other processes, to long
+    calls more often than to short ones.
 
     Parameters
     ----------
@@ -127,10 +129,10 @@ def time_interleaved(functions, *, n_rounds, n_calls=1, n_warm_up=3):
     seconds = {name: np.empty(n_rounds) for name in functions}
     for k in range(n_rounds):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = time.process_time()
             for _ in range(n_calls):
                 function()
-            seconds[name][k] = (time.perf_counter() - start) / n_calls
+            seconds[name][k] = (time.process_time() - start) / n_calls
     return seconds
 
 

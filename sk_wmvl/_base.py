@@ -18,7 +18,12 @@ from sk_wmvl._coordinates import fit_coordinates
 from sk_wmvl._net_params import NetParamsMixin
 from sk_wmvl._progress import FitProgress, SklearnBridge
 from sk_wmvl._random import draw_seed, make_generator
-from sk_wmvl._trainer import OPTIMIZERS, ObjectiveNet, limit_threads
+from sk_wmvl._trainer import (
+    OPTIMIZERS,
+    ObjectiveNet,
+    check_callbacks,
+    limit_threads,
+)
 from sk_wmvl._validation import (
     CallbackSupportMixin,
     Integral,
@@ -115,7 +120,7 @@ class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, A
         resume = self.warm_start and self.__sklearn_is_fitted__()
         X = check_rows(self, X, reset=not resume, min_samples=2)
         weight = check_weights(sample_weight, X)
-        return self._fit(X, weight, resume=resume, epochs=self.max_epochs)
+        return self._fit(X, weight, resume=resume, epochs=None)
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
@@ -144,7 +149,7 @@ class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, A
         minimum = 1 if resume else 2
         X = check_rows(self, X, reset=not resume, min_samples=minimum)
         weight = check_weights(sample_weight, X)
-        return self._fit(X, weight, resume=resume, epochs=None)
+        return self._fit(X, weight, resume=resume, epochs=1)
 
     def _fit(self, X, weight, *, resume: bool, epochs: int | None):
         if weight is not None:
@@ -171,13 +176,13 @@ class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, A
             self._radius = RADIUS_FACTOR * max(1.0, float(norms.max()))
             self._training_state = None
         u = self._coordinates.to_internal(X)
-        data, valid = self._make_datasets(u, weight, held_out=epochs is not None)
-        net = self._make_net(data, valid, one_cycle=epochs is not None)
+        data, valid = self._make_datasets(u, weight, held_out=epochs is None)
+        net = self._make_net(data, valid, one_cycle=epochs is None)
         rows = data if valid is None else valid
-        context = self._init_context(X, net, rows, epochs or 1)
+        context = self._init_context(X, net, rows, epochs or net.max_epochs)
         width = max([X.shape[1], *check_widths(self.hidden_layer_sizes)])
         with limit_threads(net.batch_size, width, self.device_):
-            net.partial_fit(data, epochs=epochs or 1)
+            net.partial_fit(data, epochs=epochs)
             for name, value in self._freeze(net, rows).items():
                 setattr(self, name, value)
         self._training_state = net.get_training_state()
@@ -263,6 +268,7 @@ class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, A
             optimizer, options = self.optimizer, {}
         # User's callbacks are copied: skorch initialises them in place.
         callbacks = copy.deepcopy(list(self.callbacks or []))
+        check_callbacks(callbacks)
         if self.verbose == 1:
             callbacks.append(("fit_progress", FitProgress(type(self).__name__)))
         params = {
@@ -289,7 +295,13 @@ class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, A
         }
         net = ObjectiveNet(energy, **params).initialize()
         if self._training_state is not None:
-            net.set_training_state(self._training_state)
+            try:
+                net.set_training_state(self._training_state)
+            except (RuntimeError, ValueError) as error:
+                raise ValueError(
+                    "Training cannot go on from the last fit: the network or the optimizer "
+                    "has changed. Fit anew, with warm_start=False."
+                ) from error
         return net
 
     def _init_context(self, X, net: ObjectiveNet, rows: TensorData, epochs: int):

@@ -122,7 +122,7 @@ class MVLDensity(DensityMixin, BaseEnergyEstimator):
     objective_ : BaseObjective
         The objective.
     log_normalizer_ : float
-        :math:`\log Z`. Absent if `normalizer` is None, as are the next three.
+        :math:`\log Z`. None without `normalizer`, as its error and result.
     log_normalizer_std_ : float
         Its standard error, in nats: a common error of all `score_samples`.
     correction_scale_ : float
@@ -254,7 +254,13 @@ class MVLDensity(DensityMixin, BaseEnergyEstimator):
     def _freeze(self, net, rows) -> dict:
         energy = self._freeze_energy(net)
         if self.normalizer is None:
-            return {"energy_": energy}
+            return {
+                "energy_": energy,
+                "correction_scale_": 1.0,
+                "normalizer_result_": None,
+                "log_normalizer_": None,
+                "log_normalizer_std_": None,
+            }
         normalizer = resolve(
             self.normalizer, NORMALIZERS, BaseNormalizer, name="normalizer"
         )
@@ -296,7 +302,9 @@ class MVLDensity(DensityMixin, BaseEnergyEstimator):
             constant if `normalizer` is None.
         """
         energy = self.energy_samples(X)
-        return -energy if self.normalizer is None else -energy - self.log_normalizer_
+        return (
+            -energy if self.log_normalizer_ is None else -energy - self.log_normalizer_
+        )
 
     def score(self, X, y=None) -> float:
         """Return the mean log density of X; higher is better.
@@ -316,7 +324,8 @@ class MVLDensity(DensityMixin, BaseEnergyEstimator):
             for different `epsilon` and `alpha` compare.
         """
         del y
-        if self.normalizer is None:
+        check_is_fitted(self)
+        if self.log_normalizer_ is None:
             return -hyvarinen_score(self, X)
         return float(self.score_samples(X).mean())
 

@@ -32,7 +32,7 @@ from sk_wmvl._batches import BatchIterator, TensorData
 from sk_wmvl.metrics import hyvarinen_values
 from sk_wmvl.objectives import BaseObjective
 
-__all__ = ["OPTIMIZERS", "ObjectiveNet", "limit_threads"]
+__all__ = ["OPTIMIZERS", "ObjectiveNet", "check_callbacks", "limit_threads"]
 
 # The fused kernels take a third of the time of the plain ones on small networks.
 OPTIMIZERS: dict[str, tuple[type, dict[str, Any]]] = {
@@ -329,6 +329,18 @@ def _map_arrays(value, function):
     if isinstance(value, list):
         return [_map_arrays(v, function) for v in value]
     return value
+
+
+def check_callbacks(callbacks: list) -> None:
+    """Raise TypeError unless each entry is a skorch callback or a (name, callback) pair."""
+    for entry in callbacks:
+        callback = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry
+        kind = callback if isinstance(callback, type) else type(callback)
+        if not issubclass(kind, Callback):
+            raise TypeError(
+                "callbacks must hold skorch callbacks or (name, callback) pairs; got "
+                f"{entry!r}."
+            )
 
 
 @cache

@@ -259,7 +259,11 @@ def test_score_is_the_mean_and_without_normalizer_the_hyvarinen_score(fitted):
     T = banana(500, 9)
     assert fitted.score(T) == pytest.approx(fitted.score_samples(T).mean())
     density = MVLDensity(normalizer=None, random_state=0, **SMALL).fit(banana(500, 0))
-    assert not hasattr(density, "log_normalizer_")
+    assert density.log_normalizer_ is None
+    # What counts is the fit, not what the parameter was set to since.
+    assert density.set_params(normalizer="auto").score(T) == -hyvarinen_score(
+        density, T
+    )
     assert density.score(T) == -hyvarinen_score(density, T)
     # An oracle: the divergence of score_fn by finite differences.
     T, h = T[:50], 1e-5
@@ -311,6 +315,10 @@ def test_partial_fit_and_warm_start_continue():
     assert warm.n_iter_ == 6
     with pytest.raises(ValueError, match="3 features"):
         warm.fit(np.c_[X, X[:, 0]])
+    with pytest.raises(ValueError, match="cannot go on from the last fit"):
+        warm.set_params(hidden_layer_sizes=(5,)).fit(X)
+    longer = MVLDensity(random_state=0, net_params={"max_epochs": 5}, **SMALL).fit(X)
+    assert longer.n_iter_ == 5  # net_params win
 
 
 def test_early_stopping_keeps_the_best_weights():

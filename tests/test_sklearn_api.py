@@ -166,6 +166,11 @@ def test_bad_energies(X):
         MVLDensity(base=GaussianMixture().fit(X[:, :1]), **SMALL).fit(X)
 
 
+def test_bad_callbacks(X):
+    with pytest.raises(TypeError, match="callbacks must hold skorch callbacks.*got 3"):
+        MVLDensity(callbacks=[3], **SMALL).fit(X)
+
+
 def test_typing_errors_in_net_params_are_reported(X):
     with pytest.raises(ValueError, match="did you mean optimizer__betas"):
         MVLDensity(net_params={"optimizer_betas": (0.5, 0.9)}, **SMALL).fit(X)
