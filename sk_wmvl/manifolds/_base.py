@@ -1,24 +1,133 @@
-"""What a manifold must offer: points, tangent vectors, geodesics, volume."""
+"""What a manifold must offer: points, tangent vectors, geodesics, volume, and a border."""
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple, Self
 
 import torch
+from sklearn.base import clone
 from torch import Tensor
 
 from sk_wmvl._component import BaseComponent
+from sk_wmvl._random import randn_like
 
-__all__ = ["BaseManifold"]
+__all__ = [
+    "BaseManifold",
+    "LocalChart",
+    "check_columns",
+    "check_defect",
+    "check_finite",
+]
+
+
+class LocalChart(NamedTuple):
+    r"""Local coordinates y of shape (n, m), one chart per point.
+
+    Attributes
+    ----------
+    y : Tensor of shape (n, m)
+        The points.
+    to_manifold : callable
+        Maps coordinates of shape (n, m) to points of shape (n, d); row i in chart i.
+    metric : callable
+        Maps coordinates of shape (n, m) to the metric G, of shape (n, m, m).
+    """
+
+    y: Tensor
+    to_manifold: Callable[[Tensor], Tensor]
+    metric: Callable[[Tensor], Tensor]
 
 
 class BaseManifold(BaseComponent, ABC):
     r"""A Riemannian manifold embedded in :math:`\mathbb{R}^d`.
 
-    Points `x` and tangent vectors `u` are tensors of shape (n, d) in ambient coordinates.
-    Densities are with respect to the Riemannian volume.
+    Points `x` and tangent vectors `u` are tensors of shape (n, d) in the ambient
+    coordinates in which the geometry is written (unit quaternions, say). Users' rows may
+    be something else (rotation matrices, say) of shape (n, n_columns): `from_user`
+    validates and converts, `to_user` converts back. Densities are with respect to the
+    Riemannian volume. All functions are differentiable in their tensors, to second order
+    at u = 0 and at x = y too, and work in float32 and float64.
+
+    Attributes
+    ----------
+    dim : int or None
+        Intrinsic dimension m; None until `with_columns` has seen data.
+    is_compact : bool
+        Whether the volume is finite.
+    columns_hint : str
+        What its columns are, for messages.
     """
 
+    dim: int | None
+    is_compact: ClassVar[bool] = True
+    columns_hint: ClassVar[str] = "it has one column per coordinate"
+
+    # --- shape ------------------------------------------------------------------------
+
+    @property
     @abstractmethod
-    def project(self, x: Tensor) -> Tensor:
+    def n_columns(self) -> int:
+        """Columns of the users' rows."""
+
+    @property
+    @abstractmethod
+    def ambient_dim(self) -> int:
+        """The number d of ambient coordinates."""
+
+    @property
+    def frame_dim(self) -> int:
+        """The number k of coordinates that `frame` takes, at least m."""
+        return self.ambient_dim
+
+    @abstractmethod
+    def with_columns(self, n_columns: int) -> Self:
+        """Return a copy made for rows of a given width.
+
+        Raises
+        ------
+        ValueError
+            If points of this manifold cannot have that many columns.
+        """
+
+    def _known_dim(self) -> int:
+        """Return `dim`, which must be known."""
+        if self.dim is None:
+            raise ValueError(
+                f"The dimension of {self!r} is not known yet: give it, or call "
+                "with_columns."
+            )
+        return self.dim
+
+    def _resized(self, **params) -> Self:
+        """Return a clone with some parameters changed."""
+        return clone(self).set_params(**params)
+
+    # --- border -----------------------------------------------------------------------
+
+    @abstractmethod
+    def from_user(self, x: Tensor) -> Tensor:
+        """Return the points of shape (n, d) that users' rows of shape (n, n_columns) mean.
+
+        Raises
+        ------
+        ValueError
+            If a row is off the manifold: the worst row, its defect, and the remedy.
+        """
+
+    def to_user(self, x: Tensor) -> Tensor:
+        """Return points as users' rows, of shape (n, n_columns)."""
+        return x
+
+    def push_to_user(self, x: Tensor, u: Tensor) -> Tensor:
+        """Return tangent vectors in users' units: the differential of `to_user`."""
+        del x
+        return u
+
+    # --- tangent vectors --------------------------------------------------------------
+
+    @abstractmethod
+    def projection(self, x: Tensor) -> Tensor:
         """Return the points of the manifold nearest to ambient points of shape (n, d)."""
 
     @abstractmethod
@@ -26,8 +135,48 @@ class BaseManifold(BaseComponent, ABC):
         """Return the orthogonal projection of ambient vectors onto the tangent spaces."""
 
     @abstractmethod
+    def inner(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        """Return inner products in the metric at `x`, of shape (n,)."""
+
+    def norm(self, x: Tensor, u: Tensor) -> Tensor:
+        """Return lengths of tangent vectors, of shape (n,)."""
+        return self.inner(x, u, u).clamp(min=0).sqrt()
+
+    @abstractmethod
+    def frame(self, x: Tensor, v: Tensor) -> Tensor:
+        r"""Return :math:`A(x)\,v`, tangent at `x`, with :math:`A A^\top = G^{-1}(x)`.
+
+        Linear in `v` of shape (n, k). White noise becomes tangent noise, and the gradient
+        of :math:`v\mapsto f(\mathrm{retract}(x, A v))` at zero has the length of
+        the Riemannian gradient of f; its Laplacian there is that of Laplace-Beltrami.
+        """
+
+    @abstractmethod
+    def egrad2rgrad(self, x: Tensor, g: Tensor) -> Tensor:
+        """Return the Riemannian gradients that ambient derivatives `g` stand for."""
+
+    def random_tangent(
+        self, x: Tensor, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        r"""Return tangent vectors drawn from :math:`N(0, G^{-1})`, shape (n, d)."""
+        return self.frame(x, randn_like(x.new_empty(len(x), self.frame_dim), generator))
+
+    # --- geodesics --------------------------------------------------------------------
+
+    @abstractmethod
+    def retract(self, x: Tensor, u: Tensor) -> Tensor:
+        """Return a second-order approximation of `exp`: it differs by O(|u|^3)."""
+
+    @abstractmethod
+    def geodesic(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return point and velocity at time one of the geodesic from `x` with velocity `u`.
+
+        Both have shape (n, d). The geodesic flow: reversible, and it preserves volume.
+        """
+
     def exp(self, x: Tensor, u: Tensor) -> Tensor:
         """Return the geodesic from `x` with velocity `u` at time one, shape (n, d)."""
+        return self.geodesic(x, u)[0]
 
     @abstractmethod
     def log(self, x: Tensor, y: Tensor) -> Tensor:
@@ -35,14 +184,139 @@ class BaseManifold(BaseComponent, ABC):
 
     @abstractmethod
     def dist(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return geodesic distances of shape (n,)."""
+        """Return geodesic distances of shape (n,); exactly zero for ``x == y``."""
 
-    @abstractmethod
-    def random_tangent(
-        self, x: Tensor, *, generator: torch.Generator | None = None
+    def transport(self, x: Tensor, y: Tensor, u: Tensor) -> Tensor:
+        """Return `u` moved in parallel along the shortest geodesic from `x` to `y`."""
+        raise NotImplementedError(
+            f"{type(self).__name__} offers no parallel transport."
+        )
+
+    def log_det_exp(self, x: Tensor, u: Tensor) -> Tensor:
+        """Return log |det d exp| at `u`, in orthonormal frames, of shape (n,).
+
+        What turns a density on the tangent space at `x` into one on the manifold.
+        """
+        raise NotImplementedError(f"{type(self).__name__} offers no Jacobian of exp.")
+
+    def diffuse(
+        self,
+        x: Tensor,
+        sigma: float | Tensor,
+        *,
+        generator: torch.Generator | None = None,
     ) -> Tensor:
-        r"""Return tangent vectors drawn from :math:`N(0, G^{-1})`, shape (n, d)."""
+        r"""Return points of the wrapped normal :math:`\exp_x(\sigma z)`.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, d)
+        sigma : float or Tensor of shape (n,)
+            The noise level, a geodesic length.
+        generator : torch.Generator, default=None
+            Source of noise, on the CPU.
+        """
+        scale = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1, 1)
+        return self.exp(x, scale * self.random_tangent(x, generator=generator))
+
+    def chart(self, x: Tensor) -> LocalChart:
+        """Return local coordinates around each point; `x` is well inside its chart."""
+        raise NotImplementedError(f"{type(self).__name__} offers no chart.")
+
+    # --- volume -----------------------------------------------------------------------
 
     @abstractmethod
+    def random_point(
+        self,
+        n_samples: int,
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float64,
+    ) -> Tensor:
+        """Return points of shape (n_samples, d), on the CPU.
+
+        Uniform if the manifold is compact; otherwise of the law its class names.
+        """
+
     def log_volume(self) -> float:
         """Return the log of the total volume; infinite if the manifold is not compact."""
+        return math.inf
+
+    def quadrature(self, n_nodes: int) -> tuple[Tensor, Tensor]:
+        """Return nodes of shape (N, d) and log weights of shape (N,), in float64.
+
+        Weights sum to the volume. `n_nodes` is the number per period of the longest
+        axis, and N grows like its m-th power.
+
+        Raises
+        ------
+        NotImplementedError
+            Where there is no rule, as in more than three dimensions.
+        """
+        raise NotImplementedError(f"{type(self).__name__} offers no quadrature.")
+
+    # --- what a network sees ----------------------------------------------------------
+
+    @property
+    def n_features(self) -> int:
+        """The number of `features`."""
+        return self.ambient_dim
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return smooth functions of the point, of shape (n, n_features).
+
+        They separate points and have the manifold's symmetries (period, sign), so that
+        any network of them has too.
+        """
+        return x
+
+    @property
+    def flat_columns(self) -> list[int]:
+        """Ambient coordinates that are Euclidean: they may be shifted and scaled."""
+        return []
+
+
+def check_columns(owner: BaseManifold, n_columns: int, fits: bool) -> None:
+    """Raise ValueError unless the manifold's points can have so many columns."""
+    if not fits:
+        raise ValueError(
+            f"X has {n_columns} column(s), but the rows of {owner!r} cannot: "
+            f"{type(owner).columns_hint}."
+        )
+
+
+def check_finite(owner: BaseManifold, x: Tensor) -> None:
+    """Raise ValueError naming the first row that holds a NaN or an infinity."""
+    bad = ~torch.isfinite(x).all(-1)
+    if bool(bad.any()):
+        row = int(bad.nonzero()[0])
+        raise ValueError(
+            f"Row {row} given to {type(owner).__name__} holds NaN or infinity: "
+            f"{x[row].tolist()}."
+        )
+
+
+def check_defect(
+    owner: BaseManifold, defect: Tensor, tolerance: float, *, what: str, remedy: str
+) -> None:
+    """Raise ValueError if a defect exceeds the tolerance, naming the worst row.
+
+    Parameters
+    ----------
+    owner : BaseManifold
+    defect : Tensor of shape (n,)
+        Not negative; how far each row is off.
+    tolerance : float
+    what : str
+        What the defect measures, such as ``"| |x| - 1 |"``.
+    remedy : str
+        What the user can do, as a sentence.
+    """
+    bad = ~(defect <= tolerance)
+    if bool(bad.any()):
+        row = int(defect.argmax())
+        raise ValueError(
+            f"X has rows that are no points of {owner!r}: {int(bad.sum())} of "
+            f"{len(defect)}, the worst is row {row} with {what} = "
+            f"{float(defect[row]):.3g}, tolerance {tolerance:g}. {remedy}"
+        )

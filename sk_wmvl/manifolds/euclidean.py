@@ -1,18 +1,27 @@
 """Euclidean space: the flat case, where tangent vectors are differences of points."""
 
-import math
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from sk_wmvl._random import randn_like
-from sk_wmvl.manifolds._base import BaseManifold
+from sk_wmvl.manifolds._base import (
+    BaseManifold,
+    LocalChart,
+    check_columns,
+    check_finite,
+)
 
 __all__ = ["Euclidean"]
 
 
 class Euclidean(BaseManifold):
-    r"""The space :math:`\mathbb{R}^d` with Lebesgue measure.
+    r"""The space :math:`\mathbb{R}^m` with Lebesgue measure.
+
+    Parameters
+    ----------
+    dim : int or None, default=None
+        The dimension m; None takes it from the data.
 
     Examples
     --------
@@ -23,7 +32,32 @@ class Euclidean(BaseManifold):
     tensor([5.])
     """
 
-    def project(self, x: Tensor) -> Tensor:
+    is_compact: ClassVar[bool] = False
+
+    def __init__(self, dim: int | None = None):
+        self.dim = dim
+
+    @property
+    def n_columns(self) -> int:
+        """The dimension m."""
+        return self._known_dim()
+
+    @property
+    def ambient_dim(self) -> int:
+        """The dimension m."""
+        return self._known_dim()
+
+    def with_columns(self, n_columns: int) -> Self:
+        """Return a copy for rows of a given width; see `BaseManifold.with_columns`."""
+        check_columns(self, n_columns, self.dim in (None, n_columns))
+        return self._resized(dim=n_columns)
+
+    def from_user(self, x: Tensor) -> Tensor:
+        """Return `x`, if it is finite."""
+        check_finite(self, x)
+        return x
+
+    def projection(self, x: Tensor) -> Tensor:
         """Return `x`."""
         return x
 
@@ -32,9 +66,28 @@ class Euclidean(BaseManifold):
         del x
         return u
 
-    def exp(self, x: Tensor, u: Tensor) -> Tensor:
+    def inner(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        """Return inner products, of shape (n,)."""
+        del x
+        return (u * v).sum(-1)
+
+    def frame(self, x: Tensor, v: Tensor) -> Tensor:
+        """Return `v`."""
+        del x
+        return v
+
+    def egrad2rgrad(self, x: Tensor, g: Tensor) -> Tensor:
+        """Return `g`."""
+        del x
+        return g
+
+    def retract(self, x: Tensor, u: Tensor) -> Tensor:
         """Return ``x + u``."""
         return x + u
+
+    def geodesic(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``x + u`` and `u`."""
+        return x + u, u
 
     def log(self, x: Tensor, y: Tensor) -> Tensor:
         """Return ``y - x``."""
@@ -44,12 +97,39 @@ class Euclidean(BaseManifold):
         """Return Euclidean distances of shape (n,)."""
         return torch.linalg.vector_norm(y - x, dim=-1)
 
-    def random_tangent(
-        self, x: Tensor, *, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Return standard normal vectors of the shape of `x`."""
-        return randn_like(x, generator)
+    def transport(self, x: Tensor, y: Tensor, u: Tensor) -> Tensor:
+        """Return `u`."""
+        del x, y
+        return u
 
-    def log_volume(self) -> float:
-        """Return infinity."""
-        return math.inf
+    def log_det_exp(self, x: Tensor, u: Tensor) -> Tensor:
+        """Return zero."""
+        del x
+        return torch.zeros_like(u[:, 0])
+
+    def chart(self, x: Tensor) -> LocalChart:
+        """Return the coordinates themselves."""
+
+        def metric(y: Tensor) -> Tensor:
+            return torch.eye(y.shape[1], dtype=y.dtype, device=y.device).expand(
+                len(y), -1, -1
+            )
+
+        return LocalChart(x, lambda y: y, metric)
+
+    def random_point(
+        self,
+        n_samples: int,
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float64,
+    ) -> Tensor:
+        """Return standard normal points of shape (n_samples, m)."""
+        return torch.randn(
+            n_samples, self.ambient_dim, generator=generator, dtype=dtype
+        )
+
+    @property
+    def flat_columns(self) -> list[int]:
+        """All of them."""
+        return list(range(self.ambient_dim))

@@ -1,0 +1,193 @@
+"""The geometry that spheres, axes, rotations and compositions share: unit vectors."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sk_wmvl.manifolds._base import BaseManifold, LocalChart
+
+__all__ = ["UnitVectors", "sin_over", "sphere_quadrature"]
+
+SERIES_BELOW = 1e-2  # of the squared argument: five terms are then exact in float64
+
+
+def sin_over(square: Tensor) -> Tensor:
+    r"""Return :math:`\sin r / r` as a smooth function of :math:`r^2`.
+
+    With a double ``where``, so that all derivatives are finite at zero.
+    """
+    small = square < SERIES_BELOW
+    r = torch.where(small, 1.0, square).sqrt()
+    s = torch.where(small, square, 0.0)
+    series = 1 - s / 6 * (1 - s / 20 * (1 - s / 42 * (1 - s / 72 * (1 - s / 110))))
+    return torch.where(small, series, r.sin() / r)
+
+
+def cosine(square: Tensor) -> Tensor:
+    r"""Return :math:`\cos r` as a smooth function of :math:`r^2`."""
+    small = square < SERIES_BELOW
+    r = torch.where(small, 1.0, square).sqrt()
+    s = torch.where(small, square, 0.0)
+    series = 1 - s / 2 * (1 - s / 12 * (1 - s / 30 * (1 - s / 56 * (1 - s / 90))))
+    return torch.where(small, series, r.cos())
+
+
+def safe_norm(u: Tensor) -> Tensor:
+    """Return norms of shape (n, 1) whose gradient at zero is zero."""
+    square = u.square().sum(-1, keepdim=True)
+    zero = square == 0
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, square).sqrt())
+
+
+class UnitVectors(BaseManifold):
+    r"""Unit vectors of :math:`\mathbb{R}^d` with the metric of a sphere of some radius.
+
+    Geodesics are great circles traversed with unit ambient speed; lengths are `radius`
+    times ambient lengths. A member adds the border and what is identified with what.
+    """
+
+    radius: float = 1.0
+
+    def projection(self, x: Tensor) -> Tensor:
+        """Return `x` divided by its norm; a zero vector becomes NaN."""
+        return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+
+    def to_tangent(self, x: Tensor, u: Tensor) -> Tensor:
+        """Return `u` less its part along `x`."""
+        return u - (x * u).sum(-1, keepdim=True) * x
+
+    def inner(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        """Return inner products, of shape (n,)."""
+        del x
+        return self.radius**2 * (u * v).sum(-1)
+
+    def frame(self, x: Tensor, v: Tensor) -> Tensor:
+        """Return the tangent part of `v`, scaled to the metric."""
+        u = self.to_tangent(x, v)
+        return u if self.radius == 1 else u / self.radius
+
+    def egrad2rgrad(self, x: Tensor, g: Tensor) -> Tensor:
+        """Return Riemannian gradients of shape (n, d)."""
+        u = self.to_tangent(x, g)
+        return u if self.radius == 1 else u / self.radius**2
+
+    def retract(self, x: Tensor, u: Tensor) -> Tensor:
+        """Return ``x + u`` divided by its norm: of second order on a sphere."""
+        return self.projection(x + u)
+
+    def geodesic(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the end of a great circle and the velocity there."""
+        square = u.square().sum(-1, keepdim=True)
+        c, s = cosine(square), sin_over(square)
+        return self.projection(c * x + s * u), c * u - s * square * x
+
+    def log(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the velocity that leads to `y`; of length pi to an antipode.
+
+        Towards an antipode every direction leads; the one returned is arbitrary.
+        """
+        u = self.to_tangent(x, y)
+        c = (x * y).sum(-1, keepdim=True)
+        s = safe_norm(u)
+        angle = torch.atan2(s, c)
+        tiny = s <= 1e-12 if x.dtype == torch.float64 else s <= 1e-6
+        ratio = angle / torch.where(tiny, 1.0, s)
+        # near x the ratio tends to one; near -x an arbitrary direction is taken
+        near = torch.where(tiny & (c > 0), u, ratio * u)
+        axis = torch.zeros_like(x).scatter(
+            -1, x.abs().argmin(-1, keepdim=True), torch.ones_like(c)
+        )
+        away = self.to_tangent(x, axis)
+        away = math.pi * away / torch.linalg.vector_norm(away, dim=-1, keepdim=True)
+        return torch.where(tiny & (c < 0), away, near)
+
+    def dist(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the angle times the radius, of shape (n,)."""
+        # 2 atan2(|x - y|, |x + y|) has full accuracy at both ends, and is 0 for x == y
+        half = torch.atan2(safe_norm(x - y), safe_norm(x + y))
+        return 2 * self.radius * half.squeeze(-1)
+
+    def transport(self, x: Tensor, y: Tensor, u: Tensor) -> Tensor:
+        """Return `u` moved along the great circle from `x` to `y` (not its antipode)."""
+        along = (y * u).sum(-1, keepdim=True) / (1 + (x * y).sum(-1, keepdim=True))
+        return u - along * (x + y)
+
+    def log_det_exp(self, x: Tensor, u: Tensor) -> Tensor:
+        r"""Return :math:`(m-1)\log(\sin r/r)`, of shape (n,); -inf where r is π."""
+        del x
+        ratio = sin_over(u.square().sum(-1))
+        return (self.ambient_dim - 2) * ratio.abs().log()
+
+    def chart(self, x: Tensor) -> LocalChart:
+        r"""Return stereographic coordinates, from the pole farther from each point.
+
+        With :math:`x = (2y, \pm(1-|y|^2))/(1+|y|^2)` and metric
+        :math:`4r^2/(1+|y|^2)^2\,I`, r the radius.
+        """
+        sign = torch.where(x[:, -1:] >= 0, 1.0, -1.0).to(x.dtype)
+        y = x[:, :-1] / (1 + sign * x[:, -1:])
+
+        def to_manifold(y: Tensor) -> Tensor:
+            square = y.square().sum(-1, keepdim=True)
+            return torch.cat([2 * y, sign * (1 - square)], -1) / (1 + square)
+
+        def metric(y: Tensor) -> Tensor:
+            factor = (2 * self.radius / (1 + y.square().sum(-1))).square()
+            eye = torch.eye(y.shape[1], dtype=y.dtype, device=y.device)
+            return factor[:, None, None] * eye
+
+        return LocalChart(y, to_manifold, metric)
+
+    def random_point(
+        self,
+        n_samples: int,
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float64,
+    ) -> Tensor:
+        """Return uniform points of shape (n_samples, d)."""
+        shape = n_samples, self.ambient_dim
+        return self.projection(torch.randn(shape, generator=generator, dtype=dtype))
+
+    def _log_area(self) -> float:
+        """Return the log of the area of the whole sphere of this radius."""
+        d = self.ambient_dim
+        unit = math.log(2) + d / 2 * math.log(math.pi) - math.lgamma(d / 2)
+        return unit + (d - 1) * math.log(self.radius)
+
+
+def sphere_quadrature(m: int, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    r"""Return a product rule on the unit sphere :math:`S^m`, m at most 3.
+
+    Gauss-Gegenbauer in the last coordinate times a rule on the sphere of one dimension
+    less; equal spacing on the circle. Exact for polynomials of degree below `n_nodes`.
+
+    Returns
+    -------
+    nodes : ndarray of shape (N, m + 1)
+    weights : ndarray of shape (N,)
+    """
+    if m == 1:
+        angle = 2 * np.pi * (np.arange(n_nodes) + 0.5) / n_nodes
+        return np.c_[np.cos(angle), np.sin(angle)], np.full(
+            n_nodes, 2 * np.pi / n_nodes
+        )
+    # With t = x_m the area element is (1 - t^2)^{(m-2)/2} dt times that of the slice.
+    n_latitudes = math.ceil(n_nodes / 2)
+    if m == 2:
+        t, w = np.polynomial.legendre.leggauss(n_latitudes)
+    else:  # m == 3: Chebyshev of the second kind, in closed form
+        k = np.arange(1, n_latitudes + 1) * np.pi / (n_latitudes + 1)
+        t, w = np.cos(k), np.pi / (n_latitudes + 1) * np.sin(k) ** 2
+    inner, v = sphere_quadrature(m - 1, n_nodes)
+    r = np.sqrt((1 - t) * (1 + t))
+    nodes = np.concatenate(
+        [
+            (r[:, None, None] * inner).reshape(-1, m),
+            np.repeat(t, len(inner))[:, None],
+        ],
+        axis=1,
+    )
+    return nodes, np.outer(w, v).ravel()
