@@ -11,6 +11,7 @@ from sk_wmvl.energies.base_measures import (
 )
 from sk_wmvl.energies.composed import AffineEnergy, CorrectedEnergy, freeze
 from sk_wmvl.energies.inner_product import InnerProductEnergy
+from sk_wmvl.energies.lifted import LiftedEnergy, tangent_basis
 from sk_wmvl.energies.mlp import MLPEnergy
 
 ENERGIES: dict[str, Callable[..., BaseEnergy]] = {
@@ -26,9 +27,11 @@ __all__ = [
     "CorrectedEnergy",
     "GaussianBase",
     "InnerProductEnergy",
+    "LiftedEnergy",
     "MLPEnergy",
     "MixtureBase",
     "check_energy",
     "freeze",
     "from_mixture",
+    "tangent_basis",
 ]

@@ -6,6 +6,7 @@ from sk_wmvl.objectives.denoising import DenoisingScoreMatching
 from sk_wmvl.objectives.detached import DetachedMinimumVelocity
 from sk_wmvl.objectives.finite_difference import FiniteDifferenceScoreMatching
 from sk_wmvl.objectives.minimum_velocity import MinimumVelocity
+from sk_wmvl.objectives.riemannian import RiemannianObjective
 from sk_wmvl.objectives.score_matching import ScoreMatching
 from sk_wmvl.objectives.sliced import SlicedScoreMatching
 from sk_wmvl.samplers import Langevin
@@ -32,6 +33,7 @@ __all__ = [
     "DetachedMinimumVelocity",
     "FiniteDifferenceScoreMatching",
     "MinimumVelocity",
+    "RiemannianObjective",
     "ScoreMatching",
     "SlicedScoreMatching",
 ]

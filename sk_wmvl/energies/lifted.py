@@ -1,0 +1,131 @@
+"""An energy on a manifold, seen from the tangent spaces at given points.
+
+At the origin of each tangent space its first two derivatives are the Riemannian ones, so
+that whatever is written for Euclidean space serves on a manifold as it stands.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from sk_wmvl.energies._base import BaseEnergy
+from sk_wmvl.manifolds import BaseManifold
+
+__all__ = ["LiftedEnergy", "tangent_basis"]
+
+
+def tangent_basis(manifold: BaseManifold, x: Tensor) -> Tensor:
+    r"""Return white coordinates of which none is lost: B of shape (n, k, m).
+
+    The columns of B are orthonormal and span the row space of the frame A, so that with
+    w in :math:`\mathbb{R}^m` the map :math:`w\mapsto A(x)\,Bw` is an isometry onto the
+    tangent space. A frame of k > m coordinates drops the others.
+
+    Parameters
+    ----------
+    manifold : BaseManifold
+        With its dimension known.
+    x : Tensor of shape (n, d)
+        Points.
+
+    Returns
+    -------
+    basis : Tensor of shape (n, k, m)
+        Constant: it carries no gradient.
+
+    Examples
+    --------
+    Two of the three coordinates that move a point of the sphere:
+
+    >>> import torch
+    >>> from sk_wmvl.energies import tangent_basis
+    >>> from sk_wmvl.manifolds import Sphere
+    >>> tangent_basis(Sphere(2), torch.tensor([[0.0, 0.0, 1.0]])).shape
+    torch.Size([1, 3, 2])
+    """
+    n, k, m = len(x), manifold.frame_dim, manifold.dim
+    eye = torch.eye(k, dtype=x.dtype, device=x.device)
+    with torch.no_grad():
+        if k == m:
+            return eye.expand(n, k, k)
+        rows = manifold.frame(x.repeat(k, 1), eye.repeat_interleave(n, 0))
+        frame = rows.view(k, n, -1).permute(1, 2, 0)  # A, of shape (n, d, k)
+        return torch.linalg.svd(frame, full_matrices=False).Vh[:, :m].mT
+
+
+class LiftedEnergy(BaseEnergy):
+    r"""The energy of the point that a tangent vector leads to.
+
+    .. math:: \tilde E_x(v) = E\bigl(\mathrm{retract}(x, A(x)\,v)\bigr),
+              \qquad v\in\mathbb{R}^k.
+
+    As :math:`AA^\top = G^{-1}` and the retraction agrees with exp to second order,
+    at v = 0 its gradient has the length of the Riemannian gradient of E,
+    its differential applied to v is :math:`dE_x(Av)`, and its Laplacian is
+    :math:`\Delta E`, that of Laplace-Beltrami. A Langevin step on it from v = 0 is the
+    step of `RiemannianLangevin`.
+
+    Parameters
+    ----------
+    energy : Module
+        Maps points of shape (n, d) to energies of shape (n,).
+    manifold : BaseManifold
+        The manifold.
+    x : Tensor of shape (n, d)
+        Where the tangent spaces are attached; held constant.
+    basis : Tensor of shape (n, k, m) or None, default=None
+        If given, coordinates w of shape (n, m) stand for v = Bw; see `tangent_basis`.
+
+    See Also
+    --------
+    sk_wmvl.objectives.RiemannianObjective : An objective on the lifted energy.
+
+    Examples
+    --------
+    On the sphere the function :math:`x_3` has :math:`\Delta x_3 = -2x_3`.
+
+    >>> import torch
+    >>> from sk_wmvl._autodiff import energy_grad_laplacian
+    >>> from sk_wmvl.energies import LiftedEnergy
+    >>> from sk_wmvl.manifolds import Sphere
+    >>> x = torch.tensor([[0.6, 0.0, 0.8]])
+    >>> lifted = LiftedEnergy(lambda x: x[:, 2], Sphere(2), x)
+    >>> energy_grad_laplacian(lifted, torch.zeros(1, 3), create_graph=False)[2]
+    tensor([-1.6000])
+    """
+
+    def __init__(
+        self,
+        energy: nn.Module,
+        manifold: BaseManifold,
+        x: Tensor,
+        *,
+        basis: Tensor | None = None,
+    ):
+        super().__init__()
+        self.energy = energy
+        self.manifold = manifold
+        self.x = x.detach()
+        self.basis = basis
+
+    def origin(self) -> Tensor:
+        """Return the coordinates, all zero, of the points themselves."""
+        width = self.manifold.frame_dim if self.basis is None else self.basis.shape[2]
+        return self.x.new_zeros(len(self.x), width)
+
+    def forward(self, v: Tensor) -> Tensor:
+        """Return the energies, of shape (r n,), at coordinates of shape (r n, k).
+
+        Objectives evaluate several moves of each point in one call; then r > 1, and
+        row i belongs to point i modulo n.
+        """
+        repeats, rest = divmod(len(v), len(self.x)) if len(self.x) else (1, len(v))
+        if rest:
+            raise ValueError(
+                f"LiftedEnergy has tangent spaces at {len(self.x)} point(s); coordinates "
+                f"of {len(v)} rows are no whole number of moves of each."
+            )
+        if self.basis is not None:
+            moves = v.view(repeats, len(self.x), -1, 1)
+            v = (self.basis @ moves).reshape(len(v), -1)
+        x = self.x if repeats == 1 else self.x.repeat(repeats, 1)
+        return self.energy(self.manifold.retract(x, self.manifold.frame(x, v)))
