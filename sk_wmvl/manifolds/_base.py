@@ -53,14 +53,11 @@ class BaseManifold(BaseComponent, ABC):
     ----------
     dim : int or None
         Intrinsic dimension m; None until `with_columns` has seen data.
-    is_compact : bool
-        Whether the volume is finite.
     columns_hint : str
         What its columns are, for messages.
     """
 
     dim: int | None
-    is_compact: ClassVar[bool] = True
     columns_hint: ClassVar[str] = "it has one column per coordinate"
 
     # --- shape ------------------------------------------------------------------------
@@ -241,6 +238,11 @@ class BaseManifold(BaseComponent, ABC):
     def log_volume(self) -> float:
         """Return the log of the total volume; infinite if the manifold is not compact."""
         return math.inf
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether the volume is finite."""
+        return self.log_volume() < math.inf
 
     def quadrature(self, n_nodes: int) -> tuple[Tensor, Tensor]:
         """Return nodes of shape (N, d) and log weights of shape (N,), in float64.

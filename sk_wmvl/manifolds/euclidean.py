@@ -1,6 +1,6 @@
 """Euclidean space: the flat case, where tangent vectors are differences of points."""
 
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -31,8 +31,6 @@ class Euclidean(BaseManifold):
     >>> Euclidean().dist(x, y)
     tensor([5.])
     """
-
-    is_compact: ClassVar[bool] = False
 
     def __init__(self, dim: int | None = None):
         self.dim = dim
