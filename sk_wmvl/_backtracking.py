@@ -7,6 +7,7 @@ family in :math:`\lambda`, on which the held-out log-likelihood is concave: goin
 it far enough always ends where the correction does no harm.
 """
 
+import math
 import warnings
 from collections.abc import Callable
 
@@ -25,12 +26,14 @@ MAX_HALVINGS = 7  # down to 1/128, then the base itself
 def backtrack(
     energy: CorrectedEnergy, normalize: Callable[[], LogNormalizer], rows: TensorData
 ) -> LogNormalizer:
-    r"""Halve the correction until it raises the likelihood of some rows over the base's.
+    r"""Scale the correction to where it raises the likelihood of some rows most.
 
     The mean log-likelihood of the rows exceeds the base measure's by
-    :math:`J(\lambda) = -\lambda\,\overline{E_\theta} - \log Z(\lambda)`. The first of
-    :math:`\lambda = 1, \frac12, \frac14, \dots` with a trustworthy :math:`\log Z` and
-    :math:`J(\lambda) \ge 0` is kept, or 0 if there is none.
+    :math:`J(\lambda) = -\lambda\,\overline{E_\theta} - \log Z(\lambda)`, a concave
+    function. Of :math:`\lambda = 1, \frac12, \frac14, \dots` the one with the largest J is
+    kept, if its :math:`\log Z` can be trusted and J exceeds its own standard error;
+    otherwise 0, the base measure alone: within an error the simpler model is preferred, the
+    one-standard-error rule of [Breiman1984]_.
 
     Parameters
     ----------
@@ -57,19 +60,23 @@ def backtrack(
     with torch.no_grad():
         values = energy.correction(rows.x.double())
     mean = float((values * weight).sum())
-    std_error = float(((values - mean) * weight).square().sum().sqrt())
+    spread = float(((values - mean) * weight).square().sum().sqrt())
     harmful = False
+    best_gain, best_scale, best = 0.0, 0.0, None
     for k in range(MAX_HALVINGS + 1):
         energy.scale = 0.5**k
         estimate = normalize()
         gain = -energy.scale * mean - estimate.value
+        error = math.hypot(energy.scale * spread, estimate.std_error)
         fault = find_fault(estimate)
-        if gain >= 0 and not fault:
-            break
-        harmful = harmful or (k == 0 and (bool(fault) or gain < -2 * std_error))
-    else:
-        energy.scale = 0.0
-        estimate = normalize()
+        harmful = harmful or (k == 0 and (bool(fault) or gain < -2 * error))
+        if best is not None and gain <= best_gain:
+            break  # J is concave: it only falls from here
+        if gain > error and not fault:
+            best_gain, best_scale, best = gain, energy.scale, estimate
+    energy.scale = best_scale
+    if best is None:
+        best = normalize()
     if harmful:
         warnings.warn(
             f"The learned correction was scaled by {energy.scale:g} (correction_scale_): "
@@ -78,4 +85,4 @@ def backtrack(
             ConvergenceWarning,
             stacklevel=6,
         )
-    return estimate
+    return best

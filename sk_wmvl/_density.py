@@ -126,9 +126,10 @@ class MVLDensity(DensityMixin, BaseEnergyEstimator):
     log_normalizer_std_ : float
         Its standard error, in nats: a common error of all `score_samples`.
     correction_scale_ : float
-        What the correction was multiplied by: 1, or less if at full strength it made
-        held-out rows less likely than the base measure does; with a warning if by
-        more than sampling error.
+        What the correction was multiplied by: 1, or less if that makes held-out rows
+        more likely; 0 if it gains no more than a standard error over the base measure.
+        With a warning if at full strength it made them less likely than the base
+        measure does, by more than sampling error.
     normalizer_result_ : LogNormalizer
         The estimate with its effective sample size and method.
     n_iter_ : int
