@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from sk_wmvl._autodiff import energy_grad_laplacian, energy_grad_quadratic
 from sk_wmvl._random import make_generator, rademacher
+from sk_wmvl.energies import LiftedEnergy, tangent_basis
+from sk_wmvl.manifolds import BaseManifold, Euclidean
 
 __all__ = [
     "fisher_divergence",
@@ -14,20 +16,27 @@ __all__ = [
     "hyvarinen_values",
 ]
 
-# Above this many features the exact Laplacian gives way to fixed random probes.
+# Above this many dimensions the exact Laplacian gives way to fixed random probes.
 MAX_EXACT_FEATURES = 20
 N_PROBES = 8
 CHUNK = 1024  # rows at a time: bounds the memory of second derivatives
 
 
-def hyvarinen_values(energy: nn.Module, x: Tensor, *, seed: int = 0) -> Tensor:
+def hyvarinen_values(
+    energy: nn.Module,
+    x: Tensor,
+    *,
+    manifold: BaseManifold | None = None,
+    seed: int = 0,
+) -> Tensor:
     r"""Return the Hyvärinen score of an energy at each point.
 
     .. math:: \tfrac12\|\nabla E(x)\|^2 - \Delta E(x)
 
-    The Laplacian is exact up to 20 features; above, it is estimated with 8 random sign
+    The Laplacian is exact up to 20 dimensions; above, it is estimated with 8 random sign
     vectors per point that depend only on the seed and the row's place, so that two
-    models, or two epochs, are compared on the same probes.
+    models, or two epochs, are compared on the same probes. On a manifold gradient and
+    Laplacian are those of its metric, evaluated on the lifted energy.
 
     Parameters
     ----------
@@ -35,6 +44,8 @@ def hyvarinen_values(energy: nn.Module, x: Tensor, *, seed: int = 0) -> Tensor:
         Maps points of shape (n, d) to energies of shape (n,).
     x : Tensor of shape (n, d)
         Points.
+    manifold : BaseManifold or None, default=None
+        Where the points live, with its dimension known; None is Euclidean space.
     seed : int, default=0
         Seed of the probes.
 
@@ -45,19 +56,42 @@ def hyvarinen_values(energy: nn.Module, x: Tensor, *, seed: int = 0) -> Tensor:
 
     References
     ----------
-    [Hyvarinen2005]_
+    [Hyvarinen2005]_, [Mardia2016]_
+
+    Examples
+    --------
+    Of a von Mises-Fisher energy on the sphere, :math:`E = -\kappa\mu^\top x`, the score is
+    :math:`\frac12\kappa^2(1-t^2) - 2\kappa t` with :math:`t=\mu^\top x`.
+
+    >>> import torch
+    >>> from sk_wmvl.manifolds import Sphere
+    >>> from sk_wmvl.metrics import hyvarinen_values
+    >>> x = torch.tensor([[0.6, 0.0, 0.8]])
+    >>> hyvarinen_values(lambda x: -5 * x[:, 2], x, manifold=Sphere(2))  # 4.5 - 8
+    tensor([-3.5000])
     """
-    exact = x.shape[1] <= MAX_EXACT_FEATURES
+    if isinstance(manifold, Euclidean):
+        manifold = None
+    dim = x.shape[1] if manifold is None else manifold.dim
+    if dim is None:
+        raise ValueError(
+            f"The dimension of {manifold!r} is not known yet: give it, or call "
+            "with_columns."
+        )
+    exact = dim <= MAX_EXACT_FEATURES
     generator = make_generator(seed)
     values = []
     for rows in x.split(CHUNK):
+        seen, at = energy, rows
+        if manifold is not None:
+            basis = tangent_basis(manifold, rows) if exact else None
+            seen = LiftedEnergy(energy, manifold, rows, basis=basis)
+            at = seen.origin()
         if exact:
-            _, grad, laplacian = energy_grad_laplacian(energy, rows, create_graph=False)
+            _, grad, laplacian = energy_grad_laplacian(seen, at, create_graph=False)
         else:
-            v = rademacher((N_PROBES, *rows.shape), rows, generator)
-            _, grad, laplacian = energy_grad_quadratic(
-                energy, rows, v, create_graph=False
-            )
+            v = rademacher((N_PROBES, *at.shape), at, generator)
+            _, grad, laplacian = energy_grad_quadratic(seen, at, v, create_graph=False)
         values.append(0.5 * grad.square().sum(-1) - laplacian)
     return torch.cat(values)
 
