@@ -9,7 +9,7 @@ from sk_wmvl.objectives.minimum_velocity import MinimumVelocity
 from sk_wmvl.objectives.riemannian import RiemannianObjective
 from sk_wmvl.objectives.score_matching import ScoreMatching
 from sk_wmvl.objectives.sliced import SlicedScoreMatching
-from sk_wmvl.samplers import Langevin
+from sk_wmvl.samplers import SPOS, SVGD, BirthDeath, Langevin
 
 # Each makes an objective from the estimator's step size; those without a step ignore it.
 OBJECTIVES = {
@@ -17,6 +17,9 @@ OBJECTIVES = {
         Langevin(epsilon, max_drift=epsilon**-0.5)
     ),
     "mvl-graph": lambda epsilon=1e-3: MinimumVelocity(Langevin(epsilon)),
+    "mvl-svgd": lambda epsilon=1e-3: MinimumVelocity(SVGD(epsilon)),
+    "mvl-spos": lambda epsilon=1e-3: MinimumVelocity(SPOS(epsilon)),
+    "mvl-birth-death": lambda epsilon=1e-3: MinimumVelocity(BirthDeath(epsilon)),
     "sm": lambda epsilon=1e-3: ScoreMatching(),
     "ssm": lambda epsilon=1e-3: SlicedScoreMatching(variance_reduced=False),
     "ssm-vr": lambda epsilon=1e-3: SlicedScoreMatching(),

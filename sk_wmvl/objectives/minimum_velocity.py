@@ -5,7 +5,14 @@ from torch import Tensor, nn
 
 from sk_wmvl._component import resolve
 from sk_wmvl.objectives._base import BaseObjective, warn_below_floor
-from sk_wmvl.samplers import SAMPLERS, BaseSampler, Langevin, evaluate
+from sk_wmvl.samplers import (
+    SAMPLERS,
+    SPOS,
+    BaseSampler,
+    BirthDeath,
+    Langevin,
+    evaluate,
+)
 
 __all__ = ["MinimumVelocity"]
 
@@ -26,6 +33,11 @@ class MinimumVelocity(BaseObjective):
     with 1/ε in place of its 2/ε, so that with `Langevin` the expectation is
     :math:`\frac12\|\nabla E\|^2 - \Delta E + O(\epsilon)`. The gradient flows through
     :math:`x^-`.
+
+    If the step also moves mass between samples (`BirthDeath`), at rates
+    :math:`r_i` with sum zero, the mean energy changes by it too, and
+    :math:`-r_i\,[E(x_i) - \bar E]` is added: its expectation is the change, and no mass is
+    drawn at random.
 
     Parameters
     ----------
@@ -85,7 +97,7 @@ class MinimumVelocity(BaseObjective):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Return the objective at each sample; see `BaseObjective.__call__`."""
-        sampler = make_sampler(self.sampler)
+        sampler = make_sampler(self.sampler, whole_step=True)
         warn_below_floor(self, sampler.step_size, x, FLOAT32_FLOOR)
         state = evaluate(energy, x, create_graph=torch.is_grad_enabled())
         step = sampler.step(
@@ -93,15 +105,31 @@ class MinimumVelocity(BaseObjective):
         )
         if step.mirror is not None:
             both = energy(torch.cat([step.x, step.mirror]))
-            return (state.energy - both.view(2, -1).mean(0)) / step.step_size
-        difference = state.energy - energy(step.x)
-        if self.control_variate and step.noise is not None:
-            difference = difference + (state.grad * step.noise).sum(-1)
+            difference = state.energy - both.view(2, -1).mean(0)
+        else:
+            difference = state.energy - energy(step.x)
+            if self.control_variate and step.noise is not None:
+                difference = difference + (state.grad * step.noise).sum(-1)
+        if step.log_weight is not None:
+            # The weights sum to zero, so the energy may be counted from its mean: a
+            # constant added to the energy then changes no sample's value.
+            centered = state.energy - state.energy.mean()
+            difference = difference - step.log_weight * centered
         return difference / step.step_size
 
 
-def make_sampler(sampler: BaseSampler | str | None) -> BaseSampler:
-    """Return the sampler an objective was given; `Langevin` if none."""
+# Their step has a part that is lost, or counted twice, where it is held constant.
+WHOLE_STEP_ONLY = (SPOS, BirthDeath)
+
+
+def make_sampler(
+    sampler: BaseSampler | str | None, *, whole_step: bool = False
+) -> BaseSampler:
+    """Return the sampler an objective was given; `Langevin` if none.
+
+    An objective that differentiates through the step and heeds its weights says
+    `whole_step`; the others take no sampler that needs it.
+    """
     if sampler is None:
         return Langevin()
     if not isinstance(sampler, BaseSampler):
@@ -110,5 +138,10 @@ def make_sampler(sampler: BaseSampler | str | None) -> BaseSampler:
         raise ValueError(
             f"sampler={sampler!r} accepts or rejects its moves, so its step has no "
             "derivative. Use a diffusion such as Langevin()."
+        )
+    if isinstance(sampler, WHOLE_STEP_ONLY) and not whole_step:
+        raise ValueError(
+            f"sampler={sampler!r} is not just a drift and a noise, and this objective "
+            "would overlook the rest. Use MinimumVelocity with it, or Langevin() here."
         )
     return sampler

@@ -3,20 +3,37 @@
 from sk_wmvl.samplers._base import BaseSampler, Chain, State, Transition, evaluate
 from sk_wmvl.samplers._draw import draw
 from sk_wmvl.samplers._warmup import adapt_step_size
+from sk_wmvl.samplers.birth_death import BirthDeath
 from sk_wmvl.samplers.diagnostics import ess_bulk, ess_tail, mcse_mean, rhat
 from sk_wmvl.samplers.hmc import HMC
+from sk_wmvl.samplers.ito import ItoSampler
 from sk_wmvl.samplers.langevin import Langevin
+from sk_wmvl.samplers.leave_one_out import LeaveOneOutDensity
 from sk_wmvl.samplers.mala import MALA
+from sk_wmvl.samplers.spos import SPOS
+from sk_wmvl.samplers.svgd import SVGD
 
-SAMPLERS = {"langevin": Langevin, "mala": MALA, "hmc": HMC}
+SAMPLERS = {
+    "langevin": Langevin,
+    "mala": MALA,
+    "hmc": HMC,
+    "svgd": SVGD,
+    "spos": SPOS,
+    "birth-death": BirthDeath,
+}
 
 __all__ = [
     "HMC",
     "MALA",
     "SAMPLERS",
+    "SPOS",
+    "SVGD",
     "BaseSampler",
+    "BirthDeath",
     "Chain",
+    "ItoSampler",
     "Langevin",
+    "LeaveOneOutDensity",
     "State",
     "Transition",
     "adapt_step_size",

@@ -48,6 +48,9 @@ class Transition(NamedTuple):
         The new state, if the sampler evaluated the energy at the new positions.
     step_size : float or Tensor of shape (n,)
         The step taken, one for all or one per chain; what an objective divides by.
+    log_weight : Tensor of shape (n,) or None
+        How the log of each chain's mass grows over the step, to first order and with sum
+        zero; None if the sampler moves no mass from chain to chain.
     """
 
     x: Tensor
@@ -56,6 +59,7 @@ class Transition(NamedTuple):
     accept_prob: Tensor | None = None
     state: State | None = None
     step_size: float | Tensor = math.nan
+    log_weight: Tensor | None = None
 
 
 class Chain(NamedTuple):
