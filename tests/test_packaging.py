@@ -1,6 +1,7 @@
 """One home for the metadata, one version, and commands that the README tells."""
 
 import configparser
+import importlib.util
 import re
 import tomllib
 from pathlib import Path
@@ -116,3 +117,15 @@ def test_pre_commit_takes_its_tools_from_the_pinned_environment():
     text = (ROOT / ".pre-commit-config.yaml").read_text()
     assert re.findall(r"repo: (.+)", text) == ["local"]
     assert set(re.findall(r"entry: (\S+ \S+ \S+)", text)) == {"python3 .ci/env.py lint"}
+
+
+def test_tables_are_what_the_results_give():
+    path = ROOT / "benchmarks" / "tables.py"
+    spec = importlib.util.spec_from_file_location("tables", path)
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    kept = {file.stem: file.read_text("utf-8") for file in tables.TABLES.glob("*.csv")}
+    made = {name: tables.as_text(make()) for name, make in tables.MAKERS.items()}
+    assert kept == made, "run python benchmarks/tables.py"
+    page = (ROOT / "doc" / "benchmarks.rst").read_text()
+    assert set(re.findall(r":file: tables/(\w+)\.csv", page)) == set(made)

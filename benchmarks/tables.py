@@ -1,0 +1,310 @@
+"""The documentation's tables: results reduced over seeds, and the aims beside them.
+
+Reads benchmarks/results/*.csv and writes doc/tables/*.csv, which doc/benchmarks.rst
+includes; a test fails when a table is not what the results give. Numbers are means or,
+of times, medians over seeds; times are ratios where another time is at hand to divide by.
+
+    python benchmarks/tables.py
+"""
+
+import csv
+import io
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+TABLES = ROOT / "doc" / "tables"
+
+OURS, BASELINES = "MVLDensity", ("GaussianMixture", "KernelDensity")
+# Published test NLL of the better of GaussianMixture and KernelDensity.
+PUBLISHED = {"redwine": 12.59, "parkinsons": 15.89}
+GAP_AIMS = {"banana": 0.01, "cosine": 0.02, "ring": 0.02}
+GAUSSIAN_AIM = 0.01  # nats above the fitted Gaussian
+SECONDS_AIM = 30
+SMALL_STEP_AIM, LARGE_STEP_AIM, FIT_AIM = 2.0, 3.0, 1.15
+
+
+def read(name):
+    """Return the rows of a result, numbers as floats."""
+    with (RESULTS / f"{name}.csv").open(newline="") as file:
+        return [{k: number(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def number(text):
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def select(rows, key, **conditions):
+    """Return {seed: value} of a column in the rows that match."""
+    chosen = [r for r in rows if all(r[k] == v for k, v in conditions.items())]
+    return {r["seed"]: r[key] for r in chosen}
+
+
+def distinct(rows, key):
+    """Return the values of a column in order of appearance."""
+    return list(dict.fromkeys(r[key] for r in rows))
+
+
+def mean(values, error):
+    """Return 'mean ± standard error': over seeds, or of the rows if there is one seed."""
+    values = np.asarray(values)
+    if len(values) > 1:
+        error = values.std(ddof=1) / math.sqrt(len(values))
+    if not error:
+        return f"{values.mean():.4g}"
+    digits = max(0, min(4, 1 - math.floor(math.log10(error))))
+    return f"{values.mean():.{digits}f} ± {error:.{digits}f}"
+
+
+def short(value):
+    """Return a number in three digits, four after the point at most."""
+    if not math.isfinite(value):
+        return "-"
+    digits = 2 if value == 0 else max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{min(4, digits)}f}"
+
+
+def median(values):
+    return short(np.median(list(values)))
+
+
+# --- quality on known densities ---------------------------------------------------------
+
+
+def density_table(cell):
+    """Return one row per distribution and one column per method."""
+    rows = read("density")
+    methods = distinct(rows, "method")
+    table = [["", *methods, "seeds"]]
+    for data in distinct(rows, "data"):
+        cells = [cell(rows, {"data": data, "method": m}) for m in methods]
+        n_seeds = len(select(rows, "gap", data=data, method=OURS))
+        table.append([data, *cells, str(n_seeds)])
+    return table
+
+
+def density_gap():
+    return density_table(
+        lambda rows, case: mean(
+            list(select(rows, "gap", **case).values()),
+            next(iter(select(rows, "gap_se", **case).values())),
+        )
+    )
+
+
+def density_fisher():
+    return density_table(
+        lambda rows, case: short(np.mean(list(select(rows, "fisher", **case).values())))
+    )
+
+
+def density_seconds():
+    return density_table(
+        lambda rows, case: median(select(rows, "seconds", **case).values())
+    )
+
+
+# --- real data --------------------------------------------------------------------------
+
+
+def nll_by_method(rows, data):
+    """Return {method: {seed: NLL}} over the seeds that every method has."""
+    methods = distinct([r for r in rows if r["data"] == data], "method")
+    table = {m: select(rows, "nll_white", data=data, method=m) for m in methods}
+    seeds = set.intersection(*(set(values) for values in table.values()))
+    return {m: {s: values[s] for s in sorted(seeds)} for m, values in table.items()}
+
+
+def behind(table, method):
+    """Return by how much a method is behind the better baseline on average, by seed."""
+    best = min(BASELINES, key=lambda m: np.mean(list(table[m].values())))
+    return [value - table[best][seed] for seed, value in table[method].items()]
+
+
+def uci():
+    rows = read("uci")
+    header = ["", "method", "NLL", "less the better of GMM and KDE", "log Z s.e."]
+    table = [[*header, "seconds", "splits"]]
+    for data in distinct(rows, "data"):
+        nll = nll_by_method(rows, data)
+        for method, values in nll.items():
+            case = {"data": data, "method": method}
+            error = next(iter(select(rows, "nll_se", **case).values()))
+            log_z = select(rows, "log_z_se", **case)
+            root = math.sqrt(np.mean([log_z[s] ** 2 for s in values]))
+            seconds = select(rows, "seconds", **case)
+            table.append(
+                [
+                    data,
+                    method,
+                    mean(list(values.values()), error),
+                    mean(behind(nll, method), 0.0),
+                    short(root) if root else "exact",
+                    median(seconds[s] for s in values),
+                    str(len(values)),
+                ]
+            )
+    return table
+
+
+# --- cost -------------------------------------------------------------------------------
+
+
+def training(kind, *, cases_down=False):
+    """Return ratios of times; the cases go along the top or down the side."""
+    rows = [r for r in read("training") if r["table"] == kind]
+    cases, methods = distinct(rows, "case"), distinct(rows, "method")
+
+    def cell(case, method):
+        values = select(rows, "ratio", case=case, method=method)
+        return f"{np.median(list(values.values())):.2f}" if values else "-"
+
+    if cases_down:
+        return [["", *methods]] + [[c] + [cell(c, m) for m in methods] for c in cases]
+    return [["", *cases]] + [[m] + [cell(c, m) for c in cases] for m in methods]
+
+
+def scoring():
+    rows = [r for r in read("scoring") if r["table"] == "scoring"]
+    table = [["", "columns", "rows per second", "MVLDensity is faster, times"]]
+    for d in distinct(rows, "d"):
+        for method in distinct(rows, "method"):
+            case = {"d": d, "method": method}
+            rate, ratio = (select(rows, k, **case) for k in ("rows_per_s", "ratio"))
+            table.append(
+                [method, f"{d:g}", median(rate.values()), median(ratio.values())]
+            )
+    return table
+
+
+def memory():
+    rows = [r for r in read("scoring") if r["table"] == "memory"]
+    table = [["", "columns", "MB", "times the data", "MB of n d² floats"]]
+    for method in distinct(rows, "method"):
+        d, mb, per_data, d2 = (
+            select(rows, k, method=method) for k in ("d", "mb", "per_data", "d2")
+        )
+        cells = [median(column.values()) for column in (mb, per_data, d2)]
+        table.append([method, f"{next(iter(d.values())):g}", *cells])
+    return table
+
+
+def quality(data):
+    """Return seconds to each target, and the time of an epoch relative to mvl's."""
+    rows = [r for r in read("quality") if r["data"] == data]
+    targets = distinct(rows, "target")
+    own = select(rows, "per_epoch", method="mvl", target=targets[0])
+    header = [f"seconds to {target:g}" for target in targets]
+    table = [["", *header, "epoch / mvl's", "lowest seen"]]
+    for method in distinct(rows, "method"):
+        cells = []
+        for target in targets:
+            seconds = select(rows, "seconds", method=method, target=target)
+            # Not reached counts as longer than any.
+            values = np.nan_to_num(list(seconds.values()), nan=np.inf)
+            reached = np.isfinite(values)
+            share = "" if reached.all() else f" ({reached.sum()} of {len(values)})"
+            cells.append(median(values) + share)
+        first = {"method": method, "target": targets[0]}
+        per_epoch = select(rows, "per_epoch", **first)
+        ratio = np.median([per_epoch[s] / own[s] for s in per_epoch])
+        best = median(select(rows, "best", **first).values())
+        table.append([method, *cells, f"{ratio:.2f}", best])
+    return table
+
+
+# --- the aims ---------------------------------------------------------------------------
+
+
+def aim(what, allowed, value, shown=None):
+    met = "yes" if value <= allowed else "**no**"
+    return [what, f"≤ {allowed:g}", shown or short(value), met]
+
+
+def aims():
+    """Return what was aimed at, what was measured, and whether it is met."""
+    table = [["aim", "allowed", "measured", "met"]]
+    rows = read("density")
+    for data, allowed in GAP_AIMS.items():
+        case = {"data": data, "method": OURS}
+        values, errors = (
+            list(select(rows, k, **case).values()) for k in ("gap", "gap_se")
+        )
+        shown = mean(values, errors[0])
+        table.append(aim(f"{data}: gap, nats", allowed, np.mean(values), shown))
+        seconds = np.median(list(select(rows, "seconds", **case).values()))
+        table.append(aim(f"{data}: seconds of a fit", SECONDS_AIM, seconds))
+    for data in (x for x in distinct(rows, "data") if x.startswith("gaussian-")):
+        ours, gaussian = (
+            np.mean(list(select(rows, "gap", data=data, method=m).values()))
+            for m in (OURS, "Gaussian")
+        )
+        what = f"{data}: gap above the fitted Gaussian's, nats"
+        table.append(aim(what, GAUSSIAN_AIM, ours - gaussian))
+    rows = read("uci")
+    for data, published in PUBLISHED.items():
+        nll = nll_by_method(rows, data)
+        best = min(np.mean(list(nll[m].values())) for m in BASELINES)
+        for method in (m for m in nll if m.startswith(OURS)):
+            value = np.mean(list(nll[method].values()))
+            what = f"{data}, {method}: NLL, the better of GMM and KDE here"
+            table.append(aim(what, round(best, 2), round(value, 2), f"{value:.2f}"))
+            what = f"{data}, {method}: the same, as published"
+            table.append(aim(what, published, round(value, 2), f"{value:.2f}"))
+    rows = [r for r in read("training") if r["table"] == "step"]
+    for case in distinct(rows, "case"):
+        small = case.startswith("2x100")
+        if small or "d784" in case:
+            ratio = select(rows, "ratio", case=case, method="mvl, default")
+            allowed = SMALL_STEP_AIM if small else LARGE_STEP_AIM
+            what = f"{case}: a step of mvl, in supervised steps"
+            table.append(aim(what, allowed, np.median(list(ratio.values()))))
+    rows = [r for r in read("training") if r["table"] == "fit"]
+    for case in distinct(rows, "case"):
+        for method in ("fit, same steps", "fit, default"):
+            ratio = select(rows, "ratio", case=case, method=method)
+            what = f"{case}: {method}, in bare loops"
+            table.append(aim(what, FIT_AIM, np.median(list(ratio.values()))))
+    return table
+
+
+MAKERS: dict[str, Callable[[], list[list[str]]]] = {
+    "aims": aims,
+    "density_gap": density_gap,
+    "density_fisher": density_fisher,
+    "density_seconds": density_seconds,
+    "uci": uci,
+    "training_step": partial(training, "step"),
+    "training_growth": partial(training, "growth", cases_down=True),
+    "training_fit": partial(training, "fit"),
+    "scoring": scoring,
+    "memory": memory,
+    "quality_banana": partial(quality, "banana"),
+    "quality_mixture": partial(quality, "mixture-20"),
+}
+
+
+def as_text(table):
+    """Return the table in CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(table)
+    return text.getvalue()
+
+
+def main():
+    """Write every table."""
+    TABLES.mkdir(exist_ok=True)
+    for name, make in MAKERS.items():
+        (TABLES / f"{name}.csv").write_text(as_text(make()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
