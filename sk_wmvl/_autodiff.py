@@ -5,6 +5,8 @@ Every function switches gradients on for itself, so that callers may be under
 parameters (``create_graph``).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,9 @@ __all__ = [
     "energy_and_grad",
     "energy_grad_laplacian",
     "energy_grad_quadratic",
+    "metric_drift",
+    "pullback",
+    "pushforward",
     "quadratic_form",
 ]
 
@@ -116,3 +121,95 @@ def energy_grad_laplacian(
         energy, x, basis[:, None, :].expand(-1, *x.shape), create_graph=create_graph
     )
     return value, grad, mean * x.shape[1]
+
+
+def pullback(f: Callable[[Tensor], Tensor], y: Tensor, covector: Tensor) -> Tensor:
+    r"""Return :math:`J(y)^\top c`, row by row, with J the Jacobian of `f`.
+
+    Parameters
+    ----------
+    f : callable
+        Maps tensors of shape (n, m) to (n, d), rows independently.
+    y : Tensor of shape (n, m)
+        Where; taken as constants.
+    covector : Tensor of shape (n, d)
+        The result is linear in it, and carries a graph if it does.
+
+    Returns
+    -------
+    pulled : Tensor of shape (n, m)
+    """
+    with torch.enable_grad():
+        y = y.detach().requires_grad_()
+        (pulled,) = torch.autograd.grad(
+            f(y), y, covector, create_graph=covector.requires_grad
+        )
+    return pulled
+
+
+def pushforward(f: Callable[[Tensor], Tensor], y: Tensor, vector: Tensor) -> Tensor:
+    r"""Return :math:`J(y)\,v`, row by row, with J the Jacobian of `f`; constant.
+
+    Parameters
+    ----------
+    f : callable
+        Maps tensors of shape (n, m) to (n, d), rows independently.
+    y : Tensor of shape (n, m)
+        Where.
+    vector : Tensor of shape (n, m)
+        What is pushed.
+
+    Returns
+    -------
+    pushed : Tensor of shape (n, d)
+    """
+    with torch.enable_grad():
+        y = y.detach().requires_grad_()
+        value = f(y)
+        dual = torch.zeros_like(value, requires_grad=True)
+        # J'c is linear in c, so its derivative in c along v is Jv: reverse over reverse.
+        (pulled,) = torch.autograd.grad(value, y, dual, create_graph=True)
+        (pushed,) = torch.autograd.grad(pulled, dual, vector.detach())
+    return pushed
+
+
+def metric_drift(
+    metric: Callable[[Tensor], Tensor], y: Tensor
+) -> tuple[Tensor, Tensor]:
+    r"""Return the metric and the drift of Brownian motion in coordinates, both constant.
+
+    .. math:: b^i = \tfrac12 g^{ij}\,\partial_j\log|G| + \partial_k g^{ik}
+              = |G|^{-1/2}\,\partial_k\bigl(|G|^{1/2} g^{ik}\bigr),
+
+    the first-order part of the Laplace-Beltrami operator
+    :math:`g^{ij}\partial_i\partial_j + b^i\partial_i`.
+
+    Parameters
+    ----------
+    metric : callable
+        Maps coordinates of shape (n, m) to the metric G of shape (n, m, m), rows
+        independently.
+    y : Tensor of shape (n, m)
+        Coordinates.
+
+    Returns
+    -------
+    metric : Tensor of shape (n, m, m)
+    drift : Tensor of shape (n, m)
+    """
+    with torch.enable_grad():
+        y = y.detach().requires_grad_()
+        g = metric(y)
+        if not g.requires_grad:  # the same everywhere
+            return g, torch.zeros_like(y)
+        inverse = torch.linalg.inv(g)
+        (slope,) = torch.autograd.grad(torch.logdet(g).sum(), y, retain_graph=True)
+        # All entries along one coordinate at a time, as in `pushforward`.
+        dual = torch.zeros_like(g, requires_grad=True)
+        (pulled,) = torch.autograd.grad(inverse, y, dual, create_graph=True)
+        divergence = torch.zeros_like(y)
+        for k in range(y.shape[1]):
+            (along,) = torch.autograd.grad(pulled[:, k].sum(), dual, retain_graph=True)
+            divergence = divergence + along[:, :, k]
+    drift = 0.5 * (inverse.detach() @ slope.unsqueeze(-1)).squeeze(-1) + divergence
+    return g.detach(), drift

@@ -10,6 +10,8 @@ from sk_wmvl.samplers.ito import ItoSampler
 from sk_wmvl.samplers.langevin import Langevin
 from sk_wmvl.samplers.leave_one_out import LeaveOneOutDensity
 from sk_wmvl.samplers.mala import MALA
+from sk_wmvl.samplers.riemannian_langevin import RiemannianLangevin
+from sk_wmvl.samplers.riemannian_langevin_local import LocalRiemannianLangevin
 from sk_wmvl.samplers.spos import SPOS
 from sk_wmvl.samplers.svgd import SVGD
 
@@ -34,6 +36,8 @@ __all__ = [
     "ItoSampler",
     "Langevin",
     "LeaveOneOutDensity",
+    "LocalRiemannianLangevin",
+    "RiemannianLangevin",
     "State",
     "Transition",
     "adapt_step_size",
