@@ -1,5 +1,14 @@
 """Data to try estimators on."""
 
+from sk_wmvl.datasets.directional import (
+    MANIFOLD_DISTRIBUTIONS,
+    VonMisesFisherMixture,
+    VonMisesMixture,
+    circle_mixture,
+    sphere_mixture,
+    torus_mixture,
+    twenty_dimensional_sphere_mixture,
+)
 from sk_wmvl.datasets.synthetic import (
     DISTRIBUTIONS,
     Banana,
@@ -15,6 +24,7 @@ from sk_wmvl.datasets.synthetic import (
 
 __all__ = [
     "DISTRIBUTIONS",
+    "MANIFOLD_DISTRIBUTIONS",
     "Banana",
     "BaseDistribution",
     "CorrelatedGaussian",
@@ -22,6 +32,12 @@ __all__ = [
     "Funnel",
     "GaussianMixtures",
     "Rings",
+    "VonMisesFisherMixture",
+    "VonMisesMixture",
+    "circle_mixture",
     "eight_gaussians",
+    "sphere_mixture",
+    "torus_mixture",
     "twenty_dimensional_mixture",
+    "twenty_dimensional_sphere_mixture",
 ]
