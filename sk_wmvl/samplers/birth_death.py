@@ -46,10 +46,9 @@ class BirthDeath(BaseSampler):
     rate : float, default=1.0
         The rate :math:`\lambda`, in inverse squared units of `x`.
     log_density : callable or None, default=None
-        The log density of the particles: maps (n, d) to (n,). It gets what the energy
-        gets; in an estimator with ``standardize=True`` that is internal units, in which a
-        log density differs from that in the units of X by a constant, which is
-        immaterial, but at other points. None is `LeaveOneOutDensity`.
+        The log density of the particles, up to a constant: maps (n, d) to (n,). It sees
+        the points that the energy sees, which inside an estimator are standardised
+        unless ``standardize=False``. None is `LeaveOneOutDensity`.
 
     See Also
     --------

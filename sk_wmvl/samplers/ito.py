@@ -115,15 +115,14 @@ class ItoSampler(BaseSampler):
     def _increment(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         sigma = self.diffusion(x) if callable(self.diffusion) else self.diffusion
         sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
-        if sigma.ndim == 3:
+        if sigma.ndim == 3 and sigma.shape[:2] == x.shape:
             z = randn_like(x.new_empty(len(x), sigma.shape[2]), generator)
-            increment = (sigma @ z.unsqueeze(-1)).squeeze(-1)
-        else:
-            increment = sigma * randn_like(x, generator)
-        if increment.shape != x.shape:
+            return (sigma @ z.unsqueeze(-1)).squeeze(-1)
+        try:
+            return sigma.expand_as(x) * randn_like(x, generator)
+        except RuntimeError as error:
             raise ValueError(
                 f"diffusion of ItoSampler must broadcast to {tuple(x.shape)}, as the "
                 f"points, or have shape ({len(x)}, {x.shape[1]}, k); got "
                 f"{tuple(sigma.shape)}."
-            )
-        return increment
+            ) from error
