@@ -8,7 +8,15 @@ from torch import Tensor
 
 from sk_wmvl.manifolds._base import BaseManifold, LocalChart
 
-__all__ = ["UnitVectors", "sin_over", "sphere_quadrature"]
+__all__ = [
+    "UnitVectors",
+    "folded_quadrature",
+    "nearer_sign",
+    "safe_norm",
+    "sin_over",
+    "sphere_quadrature",
+    "unit",
+]
 
 SERIES_BELOW = 1e-2  # of the squared argument: five terms are then exact in float64
 
@@ -41,18 +49,45 @@ def safe_norm(u: Tensor) -> Tensor:
     return torch.where(zero, 0.0, torch.where(zero, 1.0, square).sqrt())
 
 
+def unit(x: Tensor) -> Tensor:
+    """Return `x` divided by its norm; a zero vector becomes NaN."""
+    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+
+
+def nearer_sign(x: Tensor, y: Tensor) -> Tensor:
+    """Return, of shape (n, 1), the sign that brings y or -y nearer to `x`."""
+    one = torch.ones_like(x[:, :1])
+    return torch.where((x * y).sum(-1, keepdim=True) < 0, -one, one)
+
+
 class UnitVectors(BaseManifold):
     r"""Unit vectors of :math:`\mathbb{R}^d` with the metric of a sphere of some radius.
 
-    Geodesics are great circles traversed with unit ambient speed; lengths are `radius`
-    times ambient lengths. A member adds the border and what is identified with what.
+    Geodesics are great circles; lengths are `radius` times ambient lengths. A member adds
+    the border, and by `_signs` and `_representative` which points are the same: some
+    group of changes of sign acts on the coordinates, and functions on the manifold are
+    those on the sphere that it leaves alone.
     """
 
     radius: float = 1.0
 
+    def _signs(self, x: Tensor, y: Tensor) -> Tensor | None:
+        """Return the signs, (n, 1) or (n, d), that bring `y` nearest to `x`, or None."""
+        del x, y
+        return None
+
+    def _representative(self, x: Tensor) -> Tensor:
+        """Return the copy of `x` that users know."""
+        return x
+
+    def _nearest(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the copy of `y` nearest to `x`."""
+        signs = self._signs(x, y)
+        return y if signs is None else signs * y
+
     def projection(self, x: Tensor) -> Tensor:
         """Return `x` divided by its norm; a zero vector becomes NaN."""
-        return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        return self._representative(unit(x))
 
     def to_tangent(self, x: Tensor, u: Tensor) -> Tensor:
         """Return `u` less its part along `x`."""
@@ -75,19 +110,20 @@ class UnitVectors(BaseManifold):
 
     def retract(self, x: Tensor, u: Tensor) -> Tensor:
         """Return ``x + u`` divided by its norm: of second order on a sphere."""
-        return self.projection(x + u)
+        return unit(x + u)
 
     def geodesic(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return the end of a great circle and the velocity there."""
         square = u.square().sum(-1, keepdim=True)
         c, s = cosine(square), sin_over(square)
-        return self.projection(c * x + s * u), c * u - s * square * x
+        return unit(c * x + s * u), c * u - s * square * x
 
     def log(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the velocity that leads to `y`; of length pi to an antipode.
+        """Return the velocity that leads to the nearest copy of `y`.
 
         Towards an antipode every direction leads; the one returned is arbitrary.
         """
+        y = self._nearest(x, y)
         u = self.to_tangent(x, y)
         c = (x * y).sum(-1, keepdim=True)
         s = safe_norm(u)
@@ -105,14 +141,19 @@ class UnitVectors(BaseManifold):
 
     def dist(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the angle times the radius, of shape (n,)."""
+        y = self._nearest(x, y)
         # 2 atan2(|x - y|, |x + y|) has full accuracy at both ends, and is 0 for x == y
         half = torch.atan2(safe_norm(x - y), safe_norm(x + y))
         return 2 * self.radius * half.squeeze(-1)
 
     def transport(self, x: Tensor, y: Tensor, u: Tensor) -> Tensor:
         """Return `u` moved along the great circle from `x` to `y` (not its antipode)."""
-        along = (y * u).sum(-1, keepdim=True) / (1 + (x * y).sum(-1, keepdim=True))
-        return u - along * (x + y)
+        signs = self._signs(x, y)
+        z = y if signs is None else signs * y
+        along = (z * u).sum(-1, keepdim=True) / (1 + (x * z).sum(-1, keepdim=True))
+        moved = u - along * (x + z)
+        # the change of sign that takes z to y takes tangent vectors along
+        return moved if signs is None else signs * moved
 
     def log_det_exp(self, x: Tensor, u: Tensor) -> Tensor:
         r"""Return :math:`(m-1)\log(\sin r/r)`, of shape (n,); -inf where r is π."""
@@ -191,3 +232,17 @@ def sphere_quadrature(m: int, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
         axis=1,
     )
     return nodes, np.outer(w, v).ravel()
+
+
+def folded_quadrature(
+    m: int, n_nodes: int, *, orthant: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return nodes and weights on half of the unit sphere, or on its positive orthant.
+
+    The number of nodes per circle is rounded up to a multiple of four. Then the rule on
+    the whole sphere has all its symmetries and no node on a coordinate plane, and to
+    keep the nodes of one copy is to integrate, as exactly, functions with the symmetry.
+    """
+    nodes, weights = sphere_quadrature(m, 4 * math.ceil(n_nodes / 4))
+    kept = (nodes > 0).all(1) if orthant else nodes[:, -1] > 0
+    return nodes[kept], weights[kept]

@@ -6,7 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sk_wmvl.manifolds._base import check_columns, check_defect, check_finite
+from sk_wmvl.manifolds._base import (
+    BaseManifold,
+    check_columns,
+    check_defect,
+    check_finite,
+)
 from sk_wmvl.manifolds._sphere import UnitVectors, sphere_quadrature
 
 __all__ = ["Sphere", "unit_rows"]
@@ -14,7 +19,7 @@ __all__ = ["Sphere", "unit_rows"]
 TOLERANCE = 1e-6  # of the norm: rows printed with seven digits
 
 
-def unit_rows(owner: UnitVectors, x: Tensor, *, scale: bool, remedy: str) -> Tensor:
+def unit_rows(owner: BaseManifold, x: Tensor, *, scale: bool, remedy: str) -> Tensor:
     """Return rows at unit length, after a check that they have it or may be scaled.
 
     Raises

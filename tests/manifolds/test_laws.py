@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sk_wmvl._random import make_generator
-from tests.manifolds._cases import CASES, COPIES, FAR, NOT_OFFERED
+from tests.manifolds._cases import CASES, CONDITION, COPIES, FAR, NOT_OFFERED
 
 N = 7
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 3e-4}
@@ -32,6 +32,8 @@ class Setting:
         self.manifold = CASES[name]
         self.generator = make_generator(seed, zlib.crc32(name.encode()))
         self.tolerance = TOLERANCE[dtype]
+        if dtype == torch.float32:
+            self.tolerance *= CONDITION.get(name, 1)
 
     def points(self):
         return self.manifold.random_point(
@@ -127,7 +129,7 @@ def orthonormal(manifold, x):
 
 
 def test_tables_name_cases():
-    assert set(NOT_OFFERED) | set(COPIES) | set(FAR) <= set(CASES)
+    assert set(NOT_OFFERED) | set(COPIES) | set(FAR) | set(CONDITION) <= set(CASES)
 
 
 CALLS = {
@@ -349,7 +351,7 @@ def test_quadrature_converges_on_smooth_functions(name):
         nodes, log_weights = M.quadrature(n_nodes)
         return torch.logsumexp(log_weights + M.features(nodes) @ a, 0)
 
-    s.close(integral(24), integral(36), factor=1e4)
+    s.close(integral(64), integral(80), factor=1e4)
 
 
 @pytest.mark.statistical
@@ -364,7 +366,7 @@ def test_random_points_are_uniform(name, global_random_seed):
         f = M.features(x)
         return torch.cat([f, f[:, :1] * f, f[:, -1:] * f.square()], -1)
 
-    nodes, log_weights = M.quadrature(24)
+    nodes, log_weights = M.quadrature(48)
     expected = log_weights.softmax(0) @ moments(nodes)
     sample = moments(s.points())
     error = sample.std(0) / math.sqrt(s.n)

@@ -1,0 +1,171 @@
+"""Rotations of space: unit quaternions up to sign, or matrices."""
+
+import math
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sk_wmvl.manifolds._base import check_columns, check_defect, check_finite
+from sk_wmvl.manifolds._quaternions import matrices, matrices_along, quaternions
+from sk_wmvl.manifolds._sphere import UnitVectors, folded_quadrature, nearer_sign
+from sk_wmvl.manifolds._widths import form_of_width, width_of_form
+from sk_wmvl.manifolds.sphere import unit_rows
+
+__all__ = ["Rotation"]
+
+FORMS = {"quaternion": 4, "matrix": 9}
+TOLERANCE = 1e-6  # of R R^T - I: matrices printed with seven digits
+SINGULAR = 1e-6  # ratio of singular values below which no rotation is nearest
+
+
+class Rotation(UnitVectors):
+    r"""The rotations of space, :math:`SO(3)`, with the angle of rotation as its distance.
+
+    Rows are unit quaternions :math:`(x, y, z, w)`, the scalar last as in
+    `scipy.spatial.transform.Rotation`, of either sign; or matrices of nine columns, row
+    by row (``R.reshape(-1, 9)``). Inside, points are quaternions with the scalar last, on
+    a sphere of radius 2: distances are angles in radians, of at most :math:`\pi`, and the
+    volume is :math:`8\pi^2`. A log density with respect to the normalized Haar measure
+    is larger by :math:`\log 8\pi^2 = 4.369`. The network sees the matrix, so that q and
+    -q are exactly one rotation.
+
+    Parameters
+    ----------
+    coordinates : {"quaternion", "matrix"} or None, default=None
+        The form of the rows; None tells it by the number of columns.
+    scalar_first : bool, default=False
+        Whether users' quaternions are :math:`(w, x, y, z)`.
+    project : bool, default=False
+        Whether rows that are off are moved to the nearest rotation: quaternions are
+        scaled, matrices replaced by their orthogonal polar factor. Zero quaternions,
+        reflections and singular matrices stay errors.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_wmvl.manifolds import Rotation
+    >>> identity = torch.tensor([[0.0, 0.0, 0.0, 1.0]])
+    >>> quarter_turn = torch.tensor([[0.0, 0.0, -0.5**0.5, -0.5**0.5]])
+    >>> Rotation().dist(identity, quarter_turn)  # pi / 2
+    tensor([1.5708])
+    """
+
+    radius: float = 2.0
+    dim: int | None = 3
+    columns_hint: ClassVar[str] = (
+        "a rotation has four columns, a unit quaternion, or nine, its matrix row by row"
+    )
+
+    def __init__(
+        self,
+        coordinates: str | None = None,
+        *,
+        scalar_first: bool = False,
+        project: bool = False,
+    ):
+        self.coordinates = coordinates
+        self.scalar_first = scalar_first
+        self.project = project
+
+    @property
+    def n_columns(self) -> int:
+        """Four for quaternions, nine for matrices."""
+        return width_of_form(self, FORMS, self.coordinates)
+
+    @property
+    def ambient_dim(self) -> int:
+        """Four."""
+        return 4
+
+    def with_columns(self, n_columns: int) -> Self:
+        """Return a copy for rows of a given width; see `BaseManifold.with_columns`."""
+        form = form_of_width(self, FORMS, self.coordinates, n_columns)
+        return self._resized(coordinates=form)
+
+    def from_user(self, x: Tensor) -> Tensor:
+        """Return unit quaternions, scalar last; see `BaseManifold.from_user`."""
+        check_columns(self, x.shape[1], x.shape[1] == self.n_columns)
+        if self.n_columns == 9:
+            return quaternions(self._rotation_matrices(x).reshape(-1, 3, 3))
+        q = unit_rows(
+            self,
+            x,
+            scale=self.project,
+            remedy="Divide rows by their norm, or use Rotation(project=True), which does.",
+        )
+        return q.roll(-1, 1) if self.scalar_first else q
+
+    def _rotation_matrices(self, x: Tensor) -> Tensor:
+        """Return rotation matrices of shape (n, 3, 3), after checks."""
+        check_finite(self, x)
+        R = x.reshape(-1, 3, 3)
+        # in units of the largest entry, which an orthogonal matrix has near one
+        largest = R.abs().amax((1, 2), keepdim=True)
+        U, S, Vh = torch.linalg.svd(R / torch.where(largest > 0, largest, 1.0))
+        if self.project:
+            check_defect(
+                self,
+                1 - S[:, 2] / torch.where(S[:, 0] > 0, S[:, 0], 1.0),
+                1 - SINGULAR,
+                what="1 - (smallest / largest singular value)",
+                remedy="No rotation is nearest to a singular matrix: remove these rows.",
+            )
+        else:
+            eye = torch.eye(3, dtype=R.dtype, device=R.device)
+            check_defect(
+                self,
+                (R @ R.mT - eye).abs().amax((1, 2)),
+                TOLERANCE,
+                what="max |R R^T - I|",
+                remedy=(
+                    "Correct them, or use Rotation(project=True), which takes the "
+                    "nearest rotation. Columns are the entries row by row."
+                ),
+            )
+        check_defect(
+            self,
+            -(torch.linalg.det(U) * torch.linalg.det(Vh)),
+            0.0,
+            what="minus the sign of the determinant",
+            remedy=(
+                "A matrix of negative determinant is a reflection, not a rotation: give "
+                "both frames the same handedness, as by negating one axis."
+            ),
+        )
+        return U @ Vh if self.project else R
+
+    def to_user(self, x: Tensor) -> Tensor:
+        """Return quaternions or matrices, as the user's rows were."""
+        if self.n_columns == 9:
+            return matrices(x)
+        return x.roll(1, 1) if self.scalar_first else x
+
+    def push_to_user(self, x: Tensor, u: Tensor) -> Tensor:
+        """Return velocities of the quaternions or the matrices."""
+        if self.n_columns == 9:
+            return matrices_along(x, u)
+        return u.roll(1, 1) if self.scalar_first else u
+
+    def _signs(self, x: Tensor, y: Tensor) -> Tensor:
+        return nearer_sign(x, y)
+
+    def log_volume(self) -> float:
+        r"""Return :math:`\log 8\pi^2`."""
+        return self._log_area() - math.log(2)
+
+    def quadrature(self, n_nodes: int) -> tuple[Tensor, Tensor]:
+        """Return a rule on half the sphere of quaternions; see `BaseManifold`."""
+        nodes, weights = folded_quadrature(3, n_nodes, orthant=False)
+        log_weights = np.log(weights) + 3 * math.log(self.radius)
+        return torch.from_numpy(nodes), torch.from_numpy(log_weights)
+
+    @property
+    def n_features(self) -> int:
+        """Nine."""
+        return 9
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the entries of the matrix; see `BaseManifold.features`."""
+        return matrices(x)
