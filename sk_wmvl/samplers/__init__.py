@@ -5,6 +5,7 @@ from sk_wmvl.samplers._draw import draw
 from sk_wmvl.samplers._warmup import adapt_step_size
 from sk_wmvl.samplers.birth_death import BirthDeath
 from sk_wmvl.samplers.diagnostics import ess_bulk, ess_tail, mcse_mean, rhat
+from sk_wmvl.samplers.geodesic_hmc import GeodesicHMC
 from sk_wmvl.samplers.hmc import HMC
 from sk_wmvl.samplers.ito import ItoSampler
 from sk_wmvl.samplers.langevin import Langevin
@@ -33,6 +34,7 @@ __all__ = [
     "BaseSampler",
     "BirthDeath",
     "Chain",
+    "GeodesicHMC",
     "ItoSampler",
     "Langevin",
     "LeaveOneOutDensity",

@@ -1,5 +1,6 @@
 """Hamiltonian Monte Carlo: long moves that almost keep the energy, tested."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -10,7 +11,17 @@ from sk_wmvl._random import randn_like
 from sk_wmvl.samplers._base import BaseSampler, State, Transition, evaluate
 from sk_wmvl.samplers.mala import metropolis
 
-__all__ = ["HMC"]
+__all__ = ["HMC", "check_trajectory", "leapfrog", "random_steps"]
+
+
+def straight(x: Tensor, p: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """Move with constant velocity for a time h: the flow of the kinetic energy."""
+    return x + h * p, p
+
+
+def euclidean_gradient(state: State) -> Tensor:
+    """Return the gradient as it is."""
+    return state.grad
 
 
 def leapfrog(
@@ -21,8 +32,13 @@ def leapfrog(
     *,
     n_leapfrog: int,
     beta: float,
+    flow: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] = straight,
+    gradient: Callable[[State], Tensor] = euclidean_gradient,
 ) -> tuple[State, Tensor, Tensor]:
     r"""Follow :math:`\dot x = p,\ \dot p = -\beta\nabla E(x)` by the leapfrog rule.
+
+    On a manifold the motion without a force is along geodesics and the gradient is that
+    of the metric; p is the velocity.
 
     Parameters
     ----------
@@ -37,6 +53,10 @@ def leapfrog(
         Number of steps.
     beta : float
         Inverse temperature.
+    flow : callable
+        Maps (x, p, h) to where x and p are after a time h without a force.
+    gradient : callable
+        Maps a state to the gradient of the energy in the metric, of shape (n, d).
 
     Returns
     -------
@@ -50,16 +70,38 @@ def leapfrog(
     """
     start = state.x
     alive = torch.ones(len(start), dtype=torch.bool, device=start.device)
-    p = p - 0.5 * h * beta * state.grad
+    p = p - 0.5 * h * beta * gradient(state)
     for k in range(n_leapfrog):
-        x = state.x + h * p
+        x, p = flow(state.x, p, h)
         alive = alive & torch.isfinite(x).all(-1)
         # Lost chains go back to their start: an energy need never see a NaN.
         state = evaluate(energy, torch.where(alive[:, None], x, start))
         alive = alive & torch.isfinite(state.grad).all(-1)
         last = k == n_leapfrog - 1
-        p = p - (0.5 if last else 1.0) * h * beta * state.grad
+        p = p - (0.5 if last else 1.0) * h * beta * gradient(state)
     return state, p, alive
+
+
+def random_steps(
+    x: Tensor, step_size: float, jitter: float, generator: torch.Generator | None
+) -> Tensor:
+    """Return the leapfrog step of each chain, of shape (n, 1)."""
+    uniform = torch.rand(len(x), 1, dtype=x.dtype, generator=generator)
+    return step_size * (1 + jitter * (2 * uniform - 1)).to(x.device)
+
+
+def check_trajectory(
+    owner: object, *, step_size: float, n_leapfrog: int, jitter: float
+) -> None:
+    """Raise ValueError unless the parameters of a trajectory make sense."""
+    name = type(owner).__name__
+    check_positive(owner, step_size=step_size)
+    if not (isinstance(n_leapfrog, int) and n_leapfrog >= 1):
+        raise ValueError(
+            f"n_leapfrog of {name} must be an integer >= 1; got {n_leapfrog!r}."
+        )
+    if not 0 <= jitter < 1:
+        raise ValueError(f"jitter of {name} must lie in [0, 1); got {jitter!r}.")
 
 
 class HMC(BaseSampler):
@@ -84,6 +126,7 @@ class HMC(BaseSampler):
     See Also
     --------
     MALA : The case of a single leapfrog step.
+    GeodesicHMC : The same on a manifold.
 
     Notes
     -----
@@ -129,10 +172,14 @@ class HMC(BaseSampler):
     ) -> Transition:
         """Make one tested move; see `BaseSampler.step`."""
         del antithetic
-        self._check()
+        check_trajectory(
+            self,
+            step_size=self.step_size,
+            n_leapfrog=self.n_leapfrog,
+            jitter=self.jitter,
+        )
         old = State(*(t.detach() for t in state))
-        uniform = torch.rand(len(old.x), 1, dtype=old.x.dtype, generator=generator)
-        h = self.step_size * (1 + self.jitter * (2 * uniform - 1)).to(old.x.device)
+        h = random_steps(old.x, self.step_size, self.jitter, generator)
         p = randn_like(old.x, generator)
         new, p_new, alive = leapfrog(
             energy, old, p, h, n_leapfrog=self.n_leapfrog, beta=beta
@@ -143,12 +190,3 @@ class HMC(BaseSampler):
         return Transition(
             moved.x, accept_prob=accept_prob, state=moved, step_size=h[:, 0]
         )
-
-    def _check(self) -> None:
-        check_positive(self, step_size=self.step_size)
-        if not (isinstance(self.n_leapfrog, int) and self.n_leapfrog >= 1):
-            raise ValueError(
-                f"n_leapfrog of HMC must be an integer >= 1; got {self.n_leapfrog!r}."
-            )
-        if not 0 <= self.jitter < 1:
-            raise ValueError(f"jitter of HMC must lie in [0, 1); got {self.jitter!r}.")
