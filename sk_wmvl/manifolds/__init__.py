@@ -1,19 +1,49 @@
 """Spaces that data live on."""
 
 from sk_wmvl.manifolds._base import BaseManifold, LocalChart
+from sk_wmvl.manifolds.axial import AxialSphere
+from sk_wmvl.manifolds.circle import Circle
 from sk_wmvl.manifolds.euclidean import Euclidean
 from sk_wmvl.manifolds.product import Product
+from sk_wmvl.manifolds.rotation import Rotation
+from sk_wmvl.manifolds.simplex import Simplex
 from sk_wmvl.manifolds.sphere import Sphere
 from sk_wmvl.manifolds.torus import Torus
+from sk_wmvl.manifolds.units import (
+    close_compositions,
+    from_lat_lon,
+    from_period,
+    orbit_normals,
+    to_lat_lon,
+    to_period,
+)
 
-MANIFOLDS = {"euclidean": Euclidean, "sphere": Sphere, "torus": Torus}
+MANIFOLDS = {
+    "axial": AxialSphere,
+    "circle": Circle,
+    "euclidean": Euclidean,
+    "rotation": Rotation,
+    "simplex": Simplex,
+    "sphere": Sphere,
+    "torus": Torus,
+}
 
 __all__ = [
     "MANIFOLDS",
+    "AxialSphere",
     "BaseManifold",
+    "Circle",
     "Euclidean",
     "LocalChart",
     "Product",
+    "Rotation",
+    "Simplex",
     "Sphere",
     "Torus",
+    "close_compositions",
+    "from_lat_lon",
+    "from_period",
+    "orbit_normals",
+    "to_lat_lon",
+    "to_period",
 ]

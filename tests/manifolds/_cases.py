@@ -4,18 +4,41 @@ To add one, add a line to `CASES`, with the dimension known. A method that it do
 offer, because it raises NotImplementedError, goes to `NOT_OFFERED`. Where points are
 identified, add to `COPIES` a function of points and a generator that returns other
 coordinates of the same points. Where geodesics stop being shortest, add to `FAR` a
-function that returns, for each point, one at which they do.
+function that returns, for each point, one at which they do. Where float32 is worse by
+nature, say so in `CONDITION`.
 """
 
 import math
 
 import torch
 
-from sk_wmvl.manifolds import Euclidean, Sphere, Torus
+from sk_wmvl.manifolds import (
+    AxialSphere,
+    Circle,
+    Euclidean,
+    Product,
+    Rotation,
+    Simplex,
+    Sphere,
+    Torus,
+)
 
 CASES = {
+    "axial-1": AxialSphere(1),
+    "axial-2": AxialSphere(2),
+    "axial-4": AxialSphere(4),
+    "circle-angle": Circle(),
+    "circle-vector": Circle("vector"),
     "euclidean-1": Euclidean(1),
     "euclidean-3": Euclidean(3),
+    "product": Product([("a", Sphere(1)), ("b", Torus(1))]),
+    "product-mixed": Product([("a", Sphere(2)), ("b", Euclidean(2))]),
+    "rotation": Rotation(),
+    "rotation-matrix": Rotation("matrix"),
+    "rotation-scalar-first": Rotation(scalar_first=True),
+    "simplex-1": Simplex(1),
+    "simplex-2": Simplex(2),
+    "simplex-5": Simplex(5),
     "sphere-1": Sphere(1),
     "sphere-2": Sphere(2),
     "sphere-5": Sphere(5),
@@ -24,8 +47,11 @@ CASES = {
 }
 
 NOT_OFFERED = {
+    "axial-4": {"quadrature"},
     "euclidean-1": {"quadrature"},
     "euclidean-3": {"quadrature"},
+    "product-mixed": {"quadrature"},
+    "simplex-5": {"quadrature"},
     "sphere-5": {"quadrature"},
 }
 
@@ -36,12 +62,62 @@ def turns(x, generator):
     )
 
 
-COPIES = {"torus-1": turns, "torus-3": turns}
+def opposite(x, generator):
+    return x * (2 * torch.randint(0, 2, (len(x), 1), generator=generator) - 1)
+
+
+def reflections(x, generator):
+    return x * (2 * torch.randint(0, 2, x.shape, generator=generator) - 1)
+
+
+COPIES = {
+    "axial-1": opposite,
+    "axial-2": opposite,
+    "axial-4": opposite,
+    "circle-angle": turns,
+    "circle-vector": turns,
+    "rotation": opposite,
+    "rotation-scalar-first": opposite,
+    "rotation-matrix": opposite,
+    "simplex-1": reflections,
+    "simplex-2": reflections,
+    "simplex-5": reflections,
+    "torus-1": turns,
+    "torus-3": turns,
+}
+
+
+def at_right_angles(x):
+    """Return, for each axis, one at the largest distance."""
+    y = torch.zeros_like(x)
+    y[:, 0], y[:, 1] = -x[:, 1], x[:, 0]
+    return y / y.norm(dim=-1, keepdim=True)
+
+
+def corner(x):
+    """Return the composition with one part only, the smallest of `x`."""
+    return torch.eye(x.shape[1], dtype=x.dtype)[x.argmin(-1)]
+
 
 FAR = {
+    "axial-1": at_right_angles,
+    "axial-2": at_right_angles,
+    "axial-4": at_right_angles,
+    "circle-angle": lambda x: x + math.pi,
+    "circle-vector": lambda x: x + math.pi,
+    "product": lambda x: torch.cat([-x[:, :2], x[:, 2:] + math.pi], -1),
+    "rotation": at_right_angles,
+    "rotation-matrix": at_right_angles,
+    "rotation-scalar-first": at_right_angles,
+    "simplex-1": corner,
+    "simplex-2": corner,
+    "simplex-5": corner,
     "sphere-1": lambda x: -x,
     "sphere-2": lambda x: -x,
     "sphere-5": lambda x: -x,
     "torus-1": lambda x: x + math.pi,
     "torus-3": lambda x: x + math.pi,
 }
+
+# Where geodesics spread, they spread rounding errors: by cosh r over a length r, once
+# more in coordinates that grow like cosh r. Multiplies the tolerance of float32.
