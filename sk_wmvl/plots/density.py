@@ -1,16 +1,12 @@
-"""Pictures of fitted densities, in scikit-learn's Display convention."""
+"""Densities in the plane, and slices through densities of more features."""
 
 import numpy as np
 
-__all__ = ["DensityDisplay", "LossCurveDisplay"]
+from sk_wmvl.plots._common import DEPTH, compressed, draw_arrows, plain_axes
+
+__all__ = ["DensityDisplay"]
 
 MARGIN = 0.08  # of the data's range, on each side
-
-
-def _axes(ax):
-    import matplotlib.pyplot as plt
-
-    return plt.subplots()[1] if ax is None else ax
 
 
 class DensityDisplay:
@@ -142,10 +138,9 @@ class DensityDisplay:
         -------
         self : DensityDisplay
         """
-        ax = _axes(ax)
+        ax = plain_axes(ax)
         top = self.log_density.max()
-        # Six nats below the top the density is 0.25 % of it: the rest is white.
-        levels = np.linspace(top - 6, top, 13)
+        levels = np.linspace(top - DEPTH, top, 13)
         ax.contourf(self.x, self.y, self.log_density, levels=levels, cmap="Blues")
         if self.points is not None:
             ax.plot(*self.points.T, ".", color="0.25", markersize=2, alpha=0.5)
@@ -154,91 +149,8 @@ class DensityDisplay:
         if self.score is not None:
             points, score = self.score
             span = np.array([np.ptp(self.x), np.ptp(self.y)])
-            # Arrows show direction; lengths are compressed so that all can be seen.
-            scaled = score * span
-            length = np.linalg.norm(scaled, axis=1, keepdims=True)
-            arrows = scaled / np.maximum(length, 1e-12) * np.log1p(length) * span
-            ax.quiver(
-                *points.T, *arrows.T, angles="xy", color="C3", alpha=0.6, width=0.003
-            )
+            draw_arrows(ax, points, compressed(score * span) * span)
         ax.set_xlabel(self.labels[0])
         ax.set_ylabel(self.labels[1])
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
-
-
-class LossCurveDisplay:
-    """The training objective and the held-out Hyvärinen score by epoch.
-
-    Parameters
-    ----------
-    loss : array-like of shape (n_epochs,)
-        Training objective.
-    validation_loss : array-like of shape (n_epochs,)
-        Held-out score; may be empty.
-
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-        The axes.
-    figure_ : matplotlib Figure
-        The figure.
-
-    Examples
-    --------
-    >>> from sk_wmvl.plots import LossCurveDisplay
-    >>> LossCurveDisplay([3.0, 2.0], [3.1, 2.5]).plot().ax_.get_xlabel()
-    'epoch'
-    """
-
-    def __init__(self, loss, validation_loss=()):
-        self.loss = loss
-        self.validation_loss = validation_loss
-
-    @classmethod
-    def from_estimator(cls, estimator, *, ax=None):
-        """Plot the curves of a fitted estimator.
-
-        Parameters
-        ----------
-        estimator : estimator
-            Fitted, with `loss_curve_` and `validation_loss_curve_`.
-        ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        display : LossCurveDisplay
-        """
-        curves = estimator.loss_curve_, estimator.validation_loss_curve_
-        return cls(*curves).plot(ax=ax)
-
-    def plot(self, ax=None):
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        self : LossCurveDisplay
-        """
-        ax = _axes(ax)
-        epochs = np.arange(1, len(self.loss) + 1)
-        ax.plot(epochs, self.loss, color="0.5", label="training objective")
-        if len(self.validation_loss):
-            best = int(np.argmin(self.validation_loss))
-            ax.plot(
-                epochs[: len(self.validation_loss)],
-                self.validation_loss,
-                color="C0",
-                label="held-out Hyvärinen score",
-            )
-            ax.plot(epochs[best], self.validation_loss[best], "o", color="C0")
-        ax.set_xlabel("epoch")
-        ax.set_ylabel("loss")
-        ax.legend(frameon=False)
         self.ax_, self.figure_ = ax, ax.figure
         return self
