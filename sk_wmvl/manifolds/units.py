@@ -44,18 +44,16 @@ def from_lat_lon(lat: ArrayLike, lon: ArrayLike) -> np.ndarray:
     array([[0.   , 1.   , 0.   ],
            [0.866, 0.   , 0.5  ]])
     """
-    lat, lon = _finite("lat", lat), _finite("lon", lon)
-    if lat.size and np.abs(lat).max() > 90:
-        row = int(np.abs(lat).argmax())
+    degrees = _finite("lat", lat)
+    if degrees.size and np.abs(degrees).max() > 90:
+        row = int(np.abs(degrees).argmax())
         raise ValueError(
-            f"lat must lie in [-90, 90] degrees; row {row} is {lat.flat[row]:g}. Are "
+            f"lat must lie in [-90, 90] degrees; row {row} is {degrees.flat[row]:g}. Are "
             "lat and lon in this order?"
         )
-    lat, lon = np.deg2rad(lat), np.deg2rad(lon)
+    a, b = np.deg2rad(degrees), np.deg2rad(_finite("lon", lon))
     return np.stack(
-        np.broadcast_arrays(
-            np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)
-        ),
+        np.broadcast_arrays(np.cos(a) * np.cos(b), np.cos(a) * np.sin(b), np.sin(a)),
         axis=-1,
     )
 
@@ -82,15 +80,15 @@ def to_lat_lon(X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     >>> lat, lon
     (array([  0., -90.]), array([90.,  0.]))
     """
-    X = _finite("X", X)
-    if X.ndim != 2 or X.shape[1] != 3:
-        raise ValueError(f"X must have three columns, (n, 3); its shape is {X.shape}.")
-    zero = ~X.any(axis=1)
+    V = _finite("X", X)
+    if V.ndim != 2 or V.shape[1] != 3:
+        raise ValueError(f"X must have three columns, (n, 3); its shape is {V.shape}.")
+    zero = ~V.any(axis=1)
     if zero.any():
         raise ValueError(f"Row {int(zero.argmax())} of X is zero: it points nowhere.")
     # arctan2 keeps full accuracy at the poles, where arcsin of z does not
-    lat = np.arctan2(X[:, 2], np.hypot(X[:, 0], X[:, 1]))
-    return np.rad2deg(lat), np.rad2deg(np.arctan2(X[:, 1], X[:, 0]))
+    lat = np.arctan2(V[:, 2], np.hypot(V[:, 0], V[:, 1]))
+    return np.rad2deg(lat), np.rad2deg(np.arctan2(V[:, 1], V[:, 0]))
 
 
 def from_period(values: ArrayLike, period: float) -> np.ndarray:
@@ -115,8 +113,8 @@ def from_period(values: ArrayLike, period: float) -> np.ndarray:
     array([ 1.57079633, -1.57079633])
     """
     period = _period(period)
-    values = np.remainder(_finite("values", values) + period / 2, period) - period / 2
-    return 2 * np.pi * (values / period)
+    centred = np.remainder(_finite("values", values) + period / 2, period) - period / 2
+    return 2 * np.pi * (centred / period)
 
 
 def to_period(angles: ArrayLike, period: float) -> np.ndarray:
@@ -177,11 +175,9 @@ def orbit_normals(inclination: ArrayLike, node: ArrayLike) -> np.ndarray:
     array([[1., 0., 0.]])
     """
     i = np.deg2rad(_finite("inclination", inclination))
-    node = np.deg2rad(_finite("node", node))
+    o = np.deg2rad(_finite("node", node))
     return np.stack(
-        np.broadcast_arrays(
-            np.sin(i) * np.sin(node), -np.sin(i) * np.cos(node), np.cos(i)
-        ),
+        np.broadcast_arrays(np.sin(i) * np.sin(o), -np.sin(i) * np.cos(o), np.cos(i)),
         axis=-1,
     )
 
@@ -205,17 +201,17 @@ def close_compositions(X: ArrayLike) -> np.ndarray:
     >>> close_compositions([[2, 6, 0]])
     array([[0.25, 0.75, 0.  ]])
     """
-    X = _finite("X", X)
-    if X.ndim != 2:
-        raise ValueError(f"X must be of shape (n, p); its shape is {X.shape}.")
-    if X.size and X.min() < 0:
-        row, column = np.unravel_index(int(X.argmin()), X.shape)
+    amounts = _finite("X", X)
+    if amounts.ndim != 2:
+        raise ValueError(f"X must be of shape (n, p); its shape is {amounts.shape}.")
+    if amounts.size and amounts.min() < 0:
+        row, column = np.unravel_index(int(amounts.argmin()), amounts.shape)
         raise ValueError(
-            f"Amounts cannot be negative: X[{row}, {column}] is {X.min():.3g}."
+            f"Amounts cannot be negative: X[{row}, {column}] is {amounts.min():.3g}."
         )
-    empty = ~X.any(axis=1)
+    empty = ~amounts.any(axis=1)
     if empty.any():
         raise ValueError(f"Row {int(empty.argmax())} of X has only zeros: remove it.")
     # in units of the largest amount the sum cannot overflow
-    X = X / X.max(axis=1, keepdims=True)
-    return X / X.sum(axis=1, keepdims=True)
+    parts = amounts / amounts.max(axis=1, keepdims=True)
+    return parts / parts.sum(axis=1, keepdims=True)
