@@ -121,3 +121,4 @@ FAR = {
 
 # Where geodesics spread, they spread rounding errors: by cosh r over a length r, once
 # more in coordinates that grow like cosh r. Multiplies the tolerance of float32.
+CONDITION: dict[str, int] = {}
