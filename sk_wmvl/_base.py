@@ -43,10 +43,12 @@ from sk_wmvl.energies import (
     AffineEnergy,
     BaseMeasure,
     CorrectedEnergy,
+    FeatureEnergy,
     check_energy,
     freeze,
 )
 from sk_wmvl.energies._network import ACTIVATIONS
+from sk_wmvl.manifolds import BaseManifold, Euclidean
 from sk_wmvl.objectives import OBJECTIVES, BaseObjective
 
 __all__ = ["BaseEnergyEstimator"]
@@ -163,19 +165,24 @@ class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, A
         self.objective_ = self._make_objective()
         if not resume:
             self._seed = draw_seed(self.random_state)
+            self.manifold_ = self._make_manifold(X)
+        points = self._to_points(X).numpy()
+        if not resume:
             self._coordinates, mean, covariance = fit_coordinates(
-                X, weight, standardize=self.standardize
+                points,
+                weight,
+                standardize=self.standardize,
+                columns=self.manifold_.flat_columns,
             )
             if not np.isfinite(self._coordinates.scale).all():
                 raise ValueError(
                     "The covariance of X is not finite: its values are too large. "
                     "Rescale the columns."
                 )
-            self.base_ = self._make_base(X, weight, mean, covariance)
-            norms = np.linalg.norm(self._coordinates.to_internal(X), axis=1)
-            self._radius = RADIUS_FACTOR * max(1.0, float(norms.max()))
+            self.base_ = self._make_base(points, weight, mean, covariance)
+            self._radius = self._make_radius(points)
             self._training_state = None
-        u = self._coordinates.to_internal(X)
+        u = self._coordinates.to_internal(points)
         data, valid = self._make_datasets(u, weight, held_out=epochs is None)
         net = self._make_net(data, valid, one_cycle=epochs is None)
         rows = data if valid is None else valid
@@ -199,7 +206,11 @@ class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, A
         return self
 
     @abstractmethod
-    def _make_base(self, X, weight, mean, covariance) -> BaseMeasure | None:
+    def _make_manifold(self, X) -> BaseManifold:
+        """Return the manifold of the rows of X, with its dimension known."""
+
+    @abstractmethod
+    def _make_base(self, points, weight, mean, covariance) -> BaseMeasure | None:
         """Return the base measure in internal coordinates, in float64."""
 
     @abstractmethod
@@ -209,20 +220,48 @@ class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, A
         `rows` are held-out rows, or the training rows if none were held out.
         """
 
+    @property
+    def _is_lifted(self) -> bool:
+        """Whether training looks at the energy from tangent spaces."""
+        return not isinstance(self.manifold_, Euclidean)
+
+    def _to_points(self, X: np.ndarray) -> torch.Tensor:
+        """Return points of the manifold, in its ambient coordinates."""
+        return self.manifold_.from_user(torch.tensor(X, dtype=torch.float64))
+
+    def _make_radius(self, points: np.ndarray) -> float | None:
+        """Return where the network's input is clipped: nowhere if it is bounded anyway."""
+        if self.manifold_.is_compact:
+            return None
+        u = torch.from_numpy(self._coordinates.to_internal(points))
+        norms = torch.linalg.vector_norm(self.manifold_.features(u), dim=1)
+        return RADIUS_FACTOR * max(1.0, float(norms.max()))
+
+    def _split(self, n_samples: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return indices of training and of held-out rows; see `split_rows`."""
+        train, valid = split_rows(n_samples, fraction, [self._seed, SPLIT])
+        if len(valid) < MIN_VALIDATION:
+            return np.arange(n_samples), train[:0]
+        return train, valid
+
     def _make_objective(self) -> BaseObjective:
         if isinstance(self.objective, str):
             return OBJECTIVES[self.objective](self.epsilon)
         return resolve(self.objective, OBJECTIVES, BaseObjective, name="objective")
 
-    def _make_correction(self, n_features: int) -> nn.Module:
+    def _make_correction(self) -> nn.Module:
+        n_features = self.manifold_.ambient_dim
         if isinstance(self.energy, str):
-            return ENERGIES[self.energy](
-                n_features,
+            network = ENERGIES[self.energy](
+                self.manifold_.n_features,
                 check_widths(self.hidden_layer_sizes),
                 activation=self.activation,
                 spectral_norm=self.spectral_norm,
                 radius=self._radius,
                 generator=make_generator(self._seed, WEIGHTS),
+            )
+            return (
+                FeatureEnergy(network, self.manifold_) if self._is_lifted else network
             )
         if isinstance(self.energy, nn.Module):
             return copy.deepcopy(self.energy)
@@ -236,27 +275,34 @@ class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, A
 
     def _make_datasets(self, u, weight, *, held_out: bool):
         w = np.ones(len(u)) if weight is None else weight
-        train, valid = split_rows(
-            len(u),
-            self.validation_fraction if held_out and self.early_stopping else 0.0,
-            [self._seed, SPLIT],
-        )
-        if len(valid) < MIN_VALIDATION:
-            train, valid = np.arange(len(u)), train[:0]
+        fraction = self.validation_fraction if held_out and self.early_stopping else 0.0
+        train, valid = self._split(len(u), fraction)
         w = w / w[train].mean()
+        grad = self._base_grad(u)
 
         def make(rows):
             return TensorData(
                 torch.tensor(u[rows], dtype=torch.float32, device=self.device_),
                 torch.tensor(w[rows], dtype=torch.float32, device=self.device_),
+                None if grad is None else grad[torch.from_numpy(rows)].to(self.device_),
             )
 
         return make(train), make(valid) if len(valid) else None
 
+    def _base_grad(self, u: np.ndarray) -> torch.Tensor | None:
+        """Return derivatives of the base's log density, if training is lifted."""
+        if self.base_ is None or not self._is_lifted:
+            return None
+        x, base = torch.from_numpy(u), self.base_
+        grads = [
+            energy_and_grad(base, rows)[1].float() for rows in x.split(EVALUATION_CHUNK)
+        ]
+        return torch.cat(grads)
+
     def _make_net(self, data, valid, *, one_cycle: bool) -> ObjectiveNet:
-        energy = CorrectedEnergy(
-            self._make_correction(data.x.shape[1]), copy.deepcopy(self.base_)
-        ).to(self.device_, torch.float32)
+        energy = CorrectedEnergy(self._make_correction(), copy.deepcopy(self.base_)).to(
+            self.device_, torch.float32
+        )
         check_energy(energy.correction, data.x[:2], self.energy)
         if self.batch_size == "auto":
             batch_size = int(np.clip(len(data) // 32, 32, 256))
@@ -275,6 +321,7 @@ class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, A
             "objective": self.objective_,
             "noise_generator": make_generator(self._seed, NOISE),
             "monitor_seed": self._seed,
+            "manifold": self.manifold_ if self._is_lifted else None,
             "alpha": self.alpha,
             "one_cycle": one_cycle and self.lr_schedule == "one-cycle",
             "n_iter_no_change": self.n_iter_no_change,
@@ -328,7 +375,7 @@ class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, A
     def _check_tensor(self, X) -> torch.Tensor:
         check_is_fitted(self)
         X = check_rows(self, X, reset=False)
-        return torch.tensor(X, dtype=torch.float64, device=self.device_)
+        return self._to_points(X).to(self.device_)
 
     def energy_samples(self, X) -> np.ndarray:
         """Return the energy: minus the unnormalised log density, in nats.
@@ -350,6 +397,8 @@ class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, A
     def score_fn(self, X) -> np.ndarray:
         r"""Return the score :math:`\nabla\log q(x)`, in nats per unit of X.
 
+        On a manifold the Riemannian gradient, a tangent vector in the coordinates of X.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
@@ -359,11 +408,12 @@ class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, A
         -------
         score : ndarray of shape (n_samples, n_features)
         """
-        x = self._check_tensor(X)
-        grads = [
-            energy_and_grad(self.energy_, rows)[1] for rows in x.split(EVALUATION_CHUNK)
-        ]
-        return -torch.cat(grads).cpu().numpy()
+        scores = []
+        for x in self._check_tensor(X).split(EVALUATION_CHUNK):
+            _, grad = energy_and_grad(self.energy_, x)
+            u = self.manifold_.egrad2rgrad(x, -grad)
+            scores.append(self.manifold_.push_to_user(x, u))
+        return torch.cat(scores).cpu().numpy()
 
     # --- persistence ------------------------------------------------------------------
 

@@ -17,17 +17,25 @@ class TensorData(Dataset):
     ----------
     x : Tensor of shape (n, d)
     weight : Tensor of shape (n,)
+    base_grad : Tensor of shape (n, d) or None, default=None
+        Derivatives of the base measure's log density, where the energy is lifted.
     """
 
-    def __init__(self, x: Tensor, weight: Tensor):
+    def __init__(self, x: Tensor, weight: Tensor, base_grad: Tensor | None = None):
         self.x = x
         self.weight = weight
+        self.base_grad = base_grad
+
+    def tensors(self) -> list[Tensor]:
+        """Return what a batch consists of."""
+        extra = [] if self.base_grad is None else [self.base_grad]
+        return [self.x, self.weight, *extra]
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, i):
-        return self.x[i], self.weight[i]
+        return tuple(tensor[i] for tensor in self.tensors())
 
 
 class BatchIterator:
@@ -45,13 +53,12 @@ class BatchIterator:
         return math.ceil(len(self.dataset) / self.batch_size)
 
     def __iter__(self):
-        x, weight = self.dataset.x, self.dataset.weight
+        tensors = self.dataset.tensors()
         if self.shuffle:
-            order = torch.randperm(len(x), generator=self.generator).to(x.device)
-            x, weight = x[order], weight[order]
-        yield from zip(
-            x.split(self.batch_size), weight.split(self.batch_size), strict=True
-        )
+            order = torch.randperm(len(self.dataset), generator=self.generator)
+            order = order.to(tensors[0].device)
+            tensors = [tensor[order] for tensor in tensors]
+        yield from zip(*(t.split(self.batch_size) for t in tensors), strict=True)
 
 
 def split_rows(

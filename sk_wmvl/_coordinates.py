@@ -82,7 +82,11 @@ def _shrinkage(Z: np.ndarray, w: np.ndarray) -> float:
 
 
 def fit_coordinates(
-    X: np.ndarray, weight: np.ndarray | None, *, standardize: bool
+    X: np.ndarray,
+    weight: np.ndarray | None,
+    *,
+    standardize: bool,
+    columns: list[int],
 ) -> tuple[Coordinates, np.ndarray, np.ndarray]:
     """Return coordinates, and the data's mean and covariance in the user's units.
 
@@ -96,6 +100,9 @@ def fit_coordinates(
     weight : ndarray of shape (n,) or None
     standardize : bool
         If False the map is the identity.
+    columns : list of int
+        The Euclidean columns; of the others the map is the identity, the mean zero and
+        the covariance the identity.
 
     Returns
     -------
@@ -103,10 +110,24 @@ def fit_coordinates(
     mean : ndarray of shape (d,)
     covariance : ndarray of shape (d, d)
     """
+    d = X.shape[1]
+    identity = Coordinates(np.zeros(d), np.eye(d))
+    if len(columns) < d:
+        mean, covariance = np.zeros(d), np.eye(d)
+        if not columns:
+            return identity, mean, covariance
+        inner, mean[columns], covariance[np.ix_(columns, columns)] = fit_coordinates(
+            X[:, columns],
+            weight,
+            standardize=standardize,
+            columns=list(range(len(columns))),
+        )
+        identity.mean[columns] = inner.mean
+        identity.scale[np.ix_(columns, columns)] = inner.scale
+        return identity, mean, covariance
     mean, covariance = weighted_moments(X, weight)
-    d = len(mean)
     if not standardize:
-        return Coordinates(np.zeros(d), np.eye(d)), mean, covariance
+        return identity, mean, covariance
     std = np.sqrt(np.diag(covariance))
     values, vectors = np.linalg.eigh(covariance / np.outer(std, std))
     root = (vectors * np.sqrt(values)) @ vectors.T

@@ -1,33 +1,17 @@
 """Normalised densities in Euclidean space: MVLDensity."""
 
-from numbers import Integral
-
-import numpy as np
-import torch
-from sklearn.base import DensityMixin
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils.validation import check_is_fitted
 
-from sk_wmvl._backtracking import backtrack
-from sk_wmvl._base import NORMALIZER, SAMPLE, BaseEnergyEstimator
-from sk_wmvl._component import resolve
-from sk_wmvl._random import draw_seed, make_generator
+from sk_wmvl._base_density import BaseDensity
 from sk_wmvl._validation import StrOptions
-from sk_wmvl.energies import BaseMeasure, GaussianBase, from_mixture
-from sk_wmvl.energies.mixtures import MIXTURES, best_mixture, fitted_mixture
-from sk_wmvl.metrics import hyvarinen_score
-from sk_wmvl.normalizers import (
-    NORMALIZERS,
-    BaseNormalizer,
-    LogNormalizer,
-    warn_if_unreliable,
-)
-from sk_wmvl.samplers import draw
+from sk_wmvl.energies import BaseMeasure
+from sk_wmvl.energies.mixtures import MIXTURES, euclidean_base
+from sk_wmvl.manifolds import Euclidean
 
 __all__ = ["MVLDensity"]
 
 
-class MVLDensity(DensityMixin, BaseEnergyEstimator):
+class MVLDensity(BaseDensity):
     r"""Density estimation by minimum velocity.
 
     Learns an energy :math:`E` with :math:`q(x) = e^{-E(x)}/Z` by minimising the speed with
@@ -117,6 +101,8 @@ class MVLDensity(DensityMixin, BaseEnergyEstimator):
     ----------
     energy_ : Module
         The energy in float64, frozen; maps tensors in the units of X to (n,).
+    manifold_ : Euclidean
+        The space.
     base_ : BaseMeasure or None
         The base measure, in internal units.
     objective_ : BaseObjective
@@ -171,193 +157,22 @@ class MVLDensity(DensityMixin, BaseEnergyEstimator):
     True
     """
 
-    def __init__(
-        self,
-        objective="mvl",
-        *,
-        epsilon=1e-4,
-        alpha=1e-4,
-        energy="inner_product",
-        hidden_layer_sizes=(128, 128),
-        activation="silu",
-        spectral_norm=False,
-        base="gaussian",
-        normalizer="auto",
-        standardize=True,
-        batch_size="auto",
-        lr=2e-3,
-        lr_schedule="one-cycle",
-        max_epochs=100,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=20,
-        tol=0.0,
-        optimizer="adamw",
-        callbacks=None,
-        net_params=None,
-        warm_start=False,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
-        self.objective = objective
-        self.epsilon = epsilon
-        self.alpha = alpha
-        self.energy = energy
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.spectral_norm = spectral_norm
-        self.base = base
-        self.normalizer = normalizer
-        self.standardize = standardize
-        self.batch_size = batch_size
-        self.lr = lr
-        self.lr_schedule = lr_schedule
-        self.max_epochs = max_epochs
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.optimizer = optimizer
-        self.callbacks = callbacks
-        self.net_params = net_params
-        self.warm_start = warm_start
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-
     _parameter_constraints: dict = {
-        **BaseEnergyEstimator._parameter_constraints,
+        **BaseDensity._parameter_constraints,
         "base": [None, StrOptions({"gaussian", "mixture"}), *MIXTURES, FrozenEstimator],
-        "normalizer": [None, StrOptions(set(NORMALIZERS)), BaseNormalizer],
     }
 
-    def _make_base(self, X, weight, mean, covariance) -> BaseMeasure | None:
-        m, S = self._coordinates
+    def _make_manifold(self, X) -> Euclidean:
+        return Euclidean(X.shape[1])
+
+    def _make_base(self, points, weight, mean, covariance) -> BaseMeasure | None:
         # Where there is no base, the fitted Gaussian still proposes draws.
-        inverse = np.linalg.inv(S)
-        moved = inverse @ covariance @ inverse.T
-        gaussian = GaussianBase(inverse @ (mean - m), 0.5 * (moved + moved.T))
-        self._proposal: BaseMeasure = gaussian
-        if self.base is None:
-            return None
-        if self.base == "gaussian":
-            return gaussian
-        if self.base == "mixture":
-            std = np.sqrt(np.diag(covariance))
-            mixture = best_mixture((X - mean) / std, weight, self._seed)
-            self._proposal = from_mixture(mixture, (m - mean) / std, S / std[:, None])
-        else:
-            mixture = fitted_mixture(self.base, X, weight, self._seed)
-            self._proposal = from_mixture(mixture, m, S)
-        return self._proposal
-
-    def _freeze(self, net, rows) -> dict:
-        energy = self._freeze_energy(net)
-        if self.normalizer is None:
-            return {
-                "energy_": energy,
-                "correction_scale_": 1.0,
-                "normalizer_result_": None,
-                "log_normalizer_": None,
-                "log_normalizer_std_": None,
-            }
-        normalizer = resolve(
-            self.normalizer, NORMALIZERS, BaseNormalizer, name="normalizer"
+        self._proposal = euclidean_base(
+            "gaussian" if self.base is None else self.base,
+            points,
+            weight,
+            (mean, covariance),
+            self._coordinates,
+            self._seed,
         )
-        proposal = self._proposal.to(self.device_)
-
-        @torch.no_grad()
-        def normalize() -> LogNormalizer:
-            return normalizer.estimate(
-                energy.energy,
-                proposal,
-                generator=make_generator(self._seed, NORMALIZER),
-            )
-
-        if self.base_ is None:
-            estimate = normalize()
-        else:
-            estimate = backtrack(energy.energy, normalize, rows)
-        warn_if_unreliable(estimate)
-        return {
-            "energy_": energy,
-            "correction_scale_": energy.energy.scale,
-            "normalizer_result_": estimate,
-            "log_normalizer_": estimate.value,
-            "log_normalizer_std_": estimate.std_error,
-        }
-
-    def score_samples(self, X) -> np.ndarray:
-        """Return log densities, in nats, with respect to Lebesgue measure on X.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Points, in the units of the training data.
-
-        Returns
-        -------
-        log_density : ndarray of shape (n_samples,)
-            Normalised, with the common standard error `log_normalizer_std_`; up to a
-            constant if `normalizer` is None.
-        """
-        energy = self.energy_samples(X)
-        return (
-            -energy if self.log_normalizer_ is None else -energy - self.log_normalizer_
-        )
-
-    def score(self, X, y=None) -> float:
-        """Return the mean log density of X; higher is better.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Held-out data.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        score : float
-            In nats per row. If `normalizer` is None, minus the Hyvärinen score instead
-            (`sk_wmvl.metrics.hyvarinen_score`). Never the training loss, so that values
-            for different `epsilon` and `alpha` compare.
-        """
-        del y
-        check_is_fitted(self)
-        if self.log_normalizer_ is None:
-            return -hyvarinen_score(self, X)
-        return float(self.score_samples(X).mean())
-
-    def sample(self, n_samples=1, random_state=None) -> np.ndarray:
-        """Draw from the model by Hamiltonian Monte Carlo on many chains.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            How many draws.
-        random_state : int, RandomState instance or None, default=None
-            Seed; None uses the one of the fit, so that calls repeat.
-
-        Returns
-        -------
-        X : ndarray of shape (n_samples, n_features)
-            Draws, in the units of the training data.
-
-        Warns
-        -----
-        UserWarning
-            If the chains have not mixed (R-hat above 1.1).
-        """
-        check_is_fitted(self)
-        if not (isinstance(n_samples, Integral) and n_samples >= 1):
-            raise ValueError(f"n_samples must be an integer >= 1; got {n_samples!r}.")
-        seed = self._seed if random_state is None else draw_seed(random_state)
-        u = draw(
-            self.energy_.energy,
-            self._proposal.to(self.device_),
-            int(n_samples),
-            generator=make_generator(seed, SAMPLE),
-        )
-        return self.energy_.to_user(u).cpu().numpy()
+        return None if self.base is None else self._proposal

@@ -29,8 +29,9 @@ from torch import Tensor, nn
 
 from sk_wmvl._averaging import WeightAverage
 from sk_wmvl._batches import BatchIterator, TensorData
+from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.metrics import hyvarinen_values
-from sk_wmvl.objectives import BaseObjective
+from sk_wmvl.objectives import BaseObjective, RiemannianObjective
 
 __all__ = ["OPTIMIZERS", "ObjectiveNet", "check_callbacks", "limit_threads"]
 
@@ -54,6 +55,9 @@ class ObjectiveNet(NeuralNet):
     Besides skorch's own parameters:
 
     objective : BaseObjective
+    manifold : BaseManifold or None
+        Where the points live; None is Euclidean space. On a manifold the objective sees
+        the lifted correction, and of the base measure its gradient at the data.
     alpha : float
         Weight of the mean square of the correction's energy.
     noise_generator : torch.Generator
@@ -73,6 +77,7 @@ class ObjectiveNet(NeuralNet):
         objective: BaseObjective,
         noise_generator: torch.Generator,
         monitor_seed: int,
+        manifold: BaseManifold | None = None,
         alpha: float = 0.0,
         one_cycle: bool = True,
         n_iter_no_change: int | None = None,
@@ -83,6 +88,7 @@ class ObjectiveNet(NeuralNet):
         self.objective = objective
         self.noise_generator = noise_generator
         self.monitor_seed = monitor_seed
+        self.manifold = manifold
         self.alpha = alpha
         self.one_cycle = one_cycle
         self.n_iter_no_change = n_iter_no_change
@@ -119,9 +125,17 @@ class ObjectiveNet(NeuralNet):
     def train_step_single(self, batch, **fit_params):
         """Return the loss of one batch after its backward pass."""
         del fit_params
-        x, weight = batch
+        x, weight, *base_grad = batch
         self.energies_.clear()
-        values = self.objective(self.module_, x, generator=self.noise_generator)
+        if self.manifold is None:
+            values = self.objective(self.module_, x, generator=self.noise_generator)
+        else:
+            values = RiemannianObjective(self.objective, self.manifold)(
+                self.module_.correction,
+                x,
+                generator=self.noise_generator,
+                base_grad=base_grad[0] if base_grad else None,
+            )
         loss = (values * weight).mean()
         total = loss + self.alpha * self._scale(weight) if self.alpha else loss
         total.backward()
@@ -194,8 +208,13 @@ class ObjectiveNet(NeuralNet):
 
     def _monitor(self, dataset: TensorData) -> float:
         self.average_.copy_buffers()
+        energy = self.average_.module
         values = hyvarinen_values(
-            self.average_.module, dataset.x, seed=self.monitor_seed
+            energy if self.manifold is None else energy.correction,
+            dataset.x,
+            manifold=self.manifold,
+            base_grad=dataset.base_grad,
+            seed=self.monitor_seed,
         )
         return float((values * dataset.weight).sum() / dataset.weight.sum())
 

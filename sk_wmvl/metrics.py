@@ -27,6 +27,7 @@ def hyvarinen_values(
     x: Tensor,
     *,
     manifold: BaseManifold | None = None,
+    base_grad: Tensor | None = None,
     seed: int = 0,
 ) -> Tensor:
     r"""Return the Hyvärinen score of an energy at each point.
@@ -46,6 +47,9 @@ def hyvarinen_values(
         Points.
     manifold : BaseManifold or None, default=None
         Where the points live, with its dimension known; None is Euclidean space.
+    base_grad : Tensor of shape (n, d) or None, default=None
+        If given, on a manifold, `energy` corrects a base measure with these derivatives
+        of its log density, and the value lacks the base's own Laplacian.
     seed : int, default=0
         Seed of the probes.
 
@@ -81,11 +85,12 @@ def hyvarinen_values(
     exact = dim <= MAX_EXACT_FEATURES
     generator = make_generator(seed)
     values = []
-    for rows in x.split(CHUNK):
+    for start, rows in zip(range(0, len(x), CHUNK), x.split(CHUNK), strict=True):
         seen, at = energy, rows
         if manifold is not None:
             basis = tangent_basis(manifold, rows) if exact else None
-            seen = LiftedEnergy(energy, manifold, rows, basis=basis)
+            grads = None if base_grad is None else base_grad[start : start + CHUNK]
+            seen = LiftedEnergy(energy, manifold, rows, basis=basis, base_grad=grads)
             at = seen.origin()
         if exact:
             _, grad, laplacian = energy_grad_laplacian(seen, at, create_graph=False)
@@ -123,7 +128,8 @@ def hyvarinen_score(estimator, X, sample_weight=None) -> float:
     [Hyvarinen2005]_
     """
     x = estimator._check_tensor(X)
-    values = hyvarinen_values(estimator.energy_, x).cpu().numpy()
+    manifold = getattr(estimator, "manifold_", None)
+    values = hyvarinen_values(estimator.energy_, x, manifold=manifold).cpu().numpy()
     return float(np.average(values, weights=sample_weight))
 
 

@@ -9,9 +9,19 @@ from sk_wmvl.energies.base_measures import (
     MixtureBase,
     from_mixture,
 )
-from sk_wmvl.energies.composed import AffineEnergy, CorrectedEnergy, freeze
+from sk_wmvl.energies.composed import (
+    AffineEnergy,
+    CorrectedEnergy,
+    FeatureEnergy,
+    freeze,
+)
 from sk_wmvl.energies.inner_product import InnerProductEnergy
 from sk_wmvl.energies.lifted import LiftedEnergy, tangent_basis
+from sk_wmvl.energies.manifold_mixture import (
+    ManifoldMixture,
+    UniformBase,
+    fit_manifold_mixture,
+)
 from sk_wmvl.energies.mlp import MLPEnergy
 
 ENERGIES: dict[str, Callable[..., BaseEnergy]] = {
@@ -25,12 +35,16 @@ __all__ = [
     "BaseEnergy",
     "BaseMeasure",
     "CorrectedEnergy",
+    "FeatureEnergy",
     "GaussianBase",
     "InnerProductEnergy",
     "LiftedEnergy",
     "MLPEnergy",
+    "ManifoldMixture",
     "MixtureBase",
+    "UniformBase",
     "check_energy",
+    "fit_manifold_mixture",
     "freeze",
     "from_mixture",
     "tangent_basis",

@@ -10,8 +10,9 @@ from torch.nn.utils import parametrize
 
 from sk_wmvl.energies._base import BaseEnergy
 from sk_wmvl.energies.base_measures import BaseMeasure
+from sk_wmvl.manifolds import BaseManifold
 
-__all__ = ["AffineEnergy", "CorrectedEnergy", "freeze"]
+__all__ = ["AffineEnergy", "CorrectedEnergy", "FeatureEnergy", "freeze"]
 
 
 class CorrectedEnergy(BaseEnergy):
@@ -52,6 +53,38 @@ class CorrectedEnergy(BaseEnergy):
         if self.scale != 1:
             value = self.scale * value
         return value if self.base is None else value - self.base.log_prob(x)
+
+
+class FeatureEnergy(BaseEnergy):
+    r"""An energy of the features of a point on a manifold.
+
+    The features have the manifold's period or signs, and so has any function of them.
+
+    Parameters
+    ----------
+    energy : Module
+        Maps features of shape (n, n_features) to energies of shape (n,).
+    manifold : BaseManifold
+        The manifold.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_wmvl.energies import FeatureEnergy
+    >>> from sk_wmvl.manifolds import Torus
+    >>> energy = FeatureEnergy(lambda z: z[:, 0], Torus(1))  # the cosine
+    >>> energy(torch.tensor([[0.0], [6.283185307]]))
+    tensor([1., 1.])
+    """
+
+    def __init__(self, energy: nn.Module, manifold: BaseManifold):
+        super().__init__()
+        self.energy = energy
+        self.manifold = manifold
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the energies, of shape (n,), at points of shape (n, d)."""
+        return self.energy(self.manifold.features(x))
 
 
 class AffineEnergy(BaseEnergy):

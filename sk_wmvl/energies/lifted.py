@@ -74,6 +74,12 @@ class LiftedEnergy(BaseEnergy):
         Where the tangent spaces are attached; held constant.
     basis : Tensor of shape (n, k, m) or None, default=None
         If given, coordinates w of shape (n, m) stand for v = Bw; see `tangent_basis`.
+    base_grad : Tensor of shape (n, d) or None, default=None
+        Derivatives of the log density of a base measure at `x`. If given, `energy` is a
+        correction of that base, which enters by its differential,
+        :math:`E(\cdot) - \langle\nabla\log q_0(x), A(x)\,v\rangle`: all that score
+        matching sees of it, up to a constant. The base is then not evaluated in training,
+        and its curvature adds no noise.
 
     See Also
     --------
@@ -100,12 +106,14 @@ class LiftedEnergy(BaseEnergy):
         x: Tensor,
         *,
         basis: Tensor | None = None,
+        base_grad: Tensor | None = None,
     ):
         super().__init__()
         self.energy = energy
         self.manifold = manifold
         self.x = x.detach()
         self.basis = basis
+        self.base_grad = base_grad
 
     def origin(self) -> Tensor:
         """Return the coordinates, all zero, of the points themselves."""
@@ -128,4 +136,9 @@ class LiftedEnergy(BaseEnergy):
             moves = v.view(repeats, len(self.x), -1, 1)
             v = (self.basis @ moves).reshape(len(v), -1)
         x = self.x if repeats == 1 else self.x.repeat(repeats, 1)
-        return self.energy(self.manifold.retract(x, self.manifold.frame(x, v)))
+        u = self.manifold.frame(x, v)
+        value = self.energy(self.manifold.retract(x, u))
+        if self.base_grad is None:
+            return value
+        grad = self.base_grad if repeats == 1 else self.base_grad.repeat(repeats, 1)
+        return value - (grad * u).sum(-1)

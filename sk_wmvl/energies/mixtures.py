@@ -8,7 +8,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["MIXTURES", "best_mixture", "fitted_mixture"]
+from sk_wmvl.energies.base_measures import BaseMeasure, GaussianBase, from_mixture
+
+__all__ = ["MIXTURES", "best_mixture", "euclidean_base", "fitted_mixture"]
 
 MIXTURES = (GaussianMixture, BayesianGaussianMixture)
 MAX_COMPONENTS = 20
@@ -96,3 +98,45 @@ def fitted_mixture(base, X: np.ndarray, weight: np.ndarray | None, seed: int):
             f"{X.shape[1]}."
         )
     return mixture
+
+
+def euclidean_base(
+    base,
+    X: np.ndarray,
+    weight: np.ndarray | None,
+    moments: tuple[np.ndarray, np.ndarray],
+    coordinates: tuple[np.ndarray, np.ndarray],
+    seed: int,
+) -> BaseMeasure:
+    """Return a base measure in internal coordinates.
+
+    Parameters
+    ----------
+    base : {'gaussian', 'mixture'}, mixture or FrozenEstimator
+        The Gaussian with the given moments; the mixture with the lowest BIC; the user's.
+    X : ndarray of shape (n_samples, n_features)
+        Data.
+    weight : ndarray of shape (n_samples,) or None
+        Weights.
+    moments : tuple of ndarray
+        Mean (d,) and covariance (d, d) of the data.
+    coordinates : tuple of ndarray
+        Mean m (d,) and scale S (d, d) of the map x = m + S u.
+    seed : int
+        Seed of the mixture's starts.
+
+    Returns
+    -------
+    base : BaseMeasure
+        The density of u.
+    """
+    (mean, covariance), (m, S) = moments, coordinates
+    if isinstance(base, str) and base == "gaussian":
+        inverse = np.linalg.inv(S)
+        moved = inverse @ covariance @ inverse.T
+        return GaussianBase(inverse @ (mean - m), 0.5 * (moved + moved.T))
+    if isinstance(base, str) and base == "mixture":
+        std = np.sqrt(np.diag(covariance))
+        mixture = best_mixture((X - mean) / std, weight, seed)
+        return from_mixture(mixture, (m - mean) / std, S / std[:, None])
+    return from_mixture(fitted_mixture(base, X, weight, seed), m, S)

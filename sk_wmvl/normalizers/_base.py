@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_wmvl._component import BaseComponent
+from sk_wmvl.manifolds import BaseManifold, Euclidean
 
 __all__ = [
     "BaseNormalizer",
@@ -16,6 +17,7 @@ __all__ = [
     "LogNormalizer",
     "NormalizerWarning",
     "evaluate_in_chunks",
+    "is_flat",
     "log_mean_exp",
     "warn_if_unreliable",
 ]
@@ -78,6 +80,7 @@ class BaseNormalizer(BaseComponent, ABC):
         proposal: nn.Module,
         *,
         generator: torch.Generator | None = None,
+        manifold: BaseManifold | None = None,
     ) -> LogNormalizer:
         """Return log Z of `energy` with its standard error; warn if it is unreliable.
 
@@ -91,6 +94,9 @@ class BaseNormalizer(BaseComponent, ABC):
             A normalised density close to the model, with ``sample`` and ``log_prob``.
         generator : torch.Generator, default=None
             Source of noise, on the CPU.
+        manifold : BaseManifold or None, default=None
+            Where the points live, with its dimension known; None is Euclidean space. Z is
+            then the integral with respect to its volume.
 
         Returns
         -------
@@ -103,7 +109,9 @@ class BaseNormalizer(BaseComponent, ABC):
         """
         # Samplers need autograd, which inference mode would forbid even inside.
         with torch.inference_mode(False), torch.no_grad():
-            result = self.estimate(energy, proposal, generator=generator)
+            result = self.estimate(
+                energy, proposal, generator=generator, manifold=manifold
+            )
         warn_if_unreliable(result)
         return result
 
@@ -114,6 +122,7 @@ class BaseNormalizer(BaseComponent, ABC):
         proposal: nn.Module,
         *,
         generator: torch.Generator | None = None,
+        manifold: BaseManifold | None = None,
     ) -> LogNormalizer:
         """Return log Z silently, under ``torch.no_grad()``; see `log_normalizer`."""
 
@@ -135,6 +144,11 @@ class CountedEnergy(nn.Module):
         """Return the energies, of shape (n,)."""
         self.n_evaluations += len(x)
         return self.energy(x)
+
+
+def is_flat(manifold: BaseManifold | None) -> bool:
+    """Return whether a manifold is Euclidean space, whose coordinates are global."""
+    return manifold is None or isinstance(manifold, Euclidean)
 
 
 def evaluate_in_chunks(energy: nn.Module, x: Tensor) -> Tensor:

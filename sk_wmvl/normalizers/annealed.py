@@ -11,12 +11,19 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 from sk_wmvl._component import resolve
-from sk_wmvl.normalizers._base import BaseNormalizer, CountedEnergy, LogNormalizer
+from sk_wmvl.manifolds import BaseManifold
+from sk_wmvl.normalizers._base import (
+    BaseNormalizer,
+    CountedEnergy,
+    LogNormalizer,
+    is_flat,
+)
 from sk_wmvl.normalizers.importance import summarize_weights
 from sk_wmvl.samplers import (
     HMC,
     SAMPLERS,
     BaseSampler,
+    GeodesicHMC,
     State,
     adapt_step_size,
     evaluate,
@@ -153,6 +160,7 @@ class AnnealedNormalizer(BaseNormalizer):
         The transition, with a Metropolis test. Its step size is only a first guess.
         None is HMC with two leapfrog steps: of one, two, three, five and ten, two gave
         the most effective draws per gradient on three Gaussian targets, or close to it.
+        On a manifold None is `GeodesicHMC`, and another sampler must be one of it.
     n_transitions : int, default=1
         Moves at each temperature.
 
@@ -203,12 +211,13 @@ class AnnealedNormalizer(BaseNormalizer):
         proposal: nn.Module,
         *,
         generator: torch.Generator | None = None,
+        manifold: BaseManifold | None = None,
     ) -> LogNormalizer:
         """Return log Z; see `BaseNormalizer.estimate`."""
         self._check()
         counted = CountedEnergy(energy)
         path = GeometricPath(counted, proposal)
-        schedule = self._pilot(path, generator)
+        schedule = self._pilot(path, manifold, generator)
 
         x = proposal.sample(self.n_chains, generator=generator)
         log_weights = x.new_zeros(self.n_chains)
@@ -227,13 +236,17 @@ class AnnealedNormalizer(BaseNormalizer):
         return summarize_weights(log_weights, counted.n_evaluations, "annealed")
 
     def _pilot(
-        self, path: GeometricPath, generator: torch.Generator | None
+        self,
+        path: GeometricPath,
+        manifold: BaseManifold | None,
+        generator: torch.Generator | None,
     ) -> Schedule:
-        sampler = (
-            HMC(n_leapfrog=2)
-            if self.sampler is None
-            else resolve(self.sampler, SAMPLERS, BaseSampler, name="sampler")
-        )
+        if self.sampler is not None:
+            sampler = resolve(self.sampler, SAMPLERS, BaseSampler, name="sampler")
+        elif manifold is None or is_flat(manifold):
+            sampler = HMC(n_leapfrog=2)
+        else:
+            sampler = GeodesicHMC(manifold, n_leapfrog=2)
         x = path.proposal.sample(N_PILOT, generator=generator)
         t, lengths = [0.0], [0.0]
         log_steps: list[float] = []

@@ -6,10 +6,11 @@ import torch
 from torch import nn
 
 from sk_wmvl._component import check_positive
+from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.normalizers._base import BaseNormalizer, LogNormalizer
 from sk_wmvl.normalizers.annealed import AnnealedNormalizer
 from sk_wmvl.normalizers.importance import ImportanceNormalizer
-from sk_wmvl.normalizers.quadrature import QuadratureNormalizer
+from sk_wmvl.normalizers.quadrature import QuadratureNormalizer, has_quadrature
 
 __all__ = ["AutoNormalizer"]
 
@@ -73,6 +74,7 @@ class AutoNormalizer(BaseNormalizer):
         proposal: nn.Module,
         *,
         generator: torch.Generator | None = None,
+        manifold: BaseManifold | None = None,
     ) -> LogNormalizer:
         """Return log Z; see `BaseNormalizer.estimate`."""
         check_positive(
@@ -80,18 +82,24 @@ class AutoNormalizer(BaseNormalizer):
             target_std_error=self.target_std_error,
             max_evaluations=self.max_evaluations,
         )
-        d = proposal.sample(1, generator=generator).shape[1]
+        if manifold is None or manifold.dim is None:
+            d = proposal.sample(1, generator=generator).shape[1]
+        else:
+            d = manifold.dim
         used = 0
 
         def run(normalizer: BaseNormalizer) -> LogNormalizer:
             nonlocal used
-            result = normalizer.estimate(energy, proposal, generator=generator)
+            result = normalizer.estimate(
+                energy, proposal, generator=generator, manifold=manifold
+            )
             used += result.n_evaluations
             if result.method == "quadrature" and self._is_accurate(result):
                 result = result._replace(problem="")  # `tol` was not needed
             return result._replace(n_evaluations=used)
 
-        if d <= 2:
+        has_rule = has_quadrature(manifold)
+        if d <= 2 and has_rule:
             result = run(QuadratureNormalizer())
             if self._is_accurate(result) or result.value == math.inf:
                 return result
@@ -105,7 +113,7 @@ class AutoNormalizer(BaseNormalizer):
         if not result.problem and self._is_accurate(result):
             return result
 
-        if d == 3:
+        if d == 3 and has_rule:
             result = run(QuadratureNormalizer())
             if self._is_accurate(result) or result.value == math.inf:
                 return result

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.normalizers._base import (
     CHUNK,
     BaseNormalizer,
@@ -185,8 +186,10 @@ class ImportanceNormalizer(BaseNormalizer):
         proposal: nn.Module,
         *,
         generator: torch.Generator | None = None,
+        manifold: BaseManifold | None = None,
     ) -> LogNormalizer:
         """Return log Z; see `BaseNormalizer.estimate`."""
+        del manifold  # the proposal is a density on it
         if not (isinstance(self.n_samples, int) and self.n_samples >= 100):
             raise ValueError(
                 "n_samples of ImportanceNormalizer must be an integer >= 100; got "

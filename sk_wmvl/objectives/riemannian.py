@@ -79,15 +79,21 @@ class RiemannianObjective(BaseObjective):
         x: Tensor,
         *,
         generator: torch.Generator | None = None,
+        base_grad: Tensor | None = None,
     ) -> Tensor:
-        """Return the objective at each sample; see `BaseObjective.__call__`."""
-        if isinstance(self.manifold, Euclidean):
+        """Return the objective at each sample; see `BaseObjective.__call__`.
+
+        With `base_grad` the energy is the correction of a base measure; see `LiftedEnergy`.
+        """
+        if isinstance(self.manifold, Euclidean) and base_grad is None:
             return self.objective(energy, x, generator=generator)
         check_sampler(self.objective)
         basis = None
         if counts_dimensions(self.objective):
             basis = tangent_basis(self.manifold, x)
-        lifted = LiftedEnergy(energy, self.manifold, x, basis=basis)
+        lifted = LiftedEnergy(
+            energy, self.manifold, x, basis=basis, base_grad=base_grad
+        )
         return self.objective(lifted, lifted.origin(), generator=generator)
 
 

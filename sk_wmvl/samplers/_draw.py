@@ -6,8 +6,10 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from sk_wmvl.manifolds import BaseManifold, Euclidean
 from sk_wmvl.samplers._warmup import adapt_step_size
 from sk_wmvl.samplers.diagnostics import rhat
+from sk_wmvl.samplers.geodesic_hmc import GeodesicHMC
 from sk_wmvl.samplers.hmc import HMC
 
 __all__ = ["draw"]
@@ -31,6 +33,7 @@ def draw(
     n_samples: int,
     *,
     generator: torch.Generator,
+    manifold: BaseManifold | None = None,
 ) -> Tensor:
     r"""Return draws from :math:`\exp(-E)`.
 
@@ -51,6 +54,9 @@ def draw(
         How many draws.
     generator : torch.Generator
         Source of noise, on the CPU.
+    manifold : BaseManifold or None, default=None
+        Where the points live; None is Euclidean space. On a manifold the moves are those
+        of `GeodesicHMC`, where it has geodesics; where not, proposals are only resampled.
 
     Returns
     -------
@@ -71,8 +77,11 @@ def draw(
         rows = torch.multinomial(weights, n, replacement=True, generator=generator)
         return pool[rows.to(pool.device)]
 
+    if isinstance(manifold, Euclidean):
+        manifold = None
+    first = HMC() if manifold is None else GeodesicHMC(manifold)
     sampler, _ = adapt_step_size(
-        HMC(), energy, resample(N_ADAPT_CHAINS), n_steps=N_ADAPT, generator=generator
+        first, energy, resample(N_ADAPT_CHAINS), n_steps=N_ADAPT, generator=generator
     )
     if n_effective >= MIN_EFFECTIVE * n_samples:
         start = resample(n_samples)
@@ -86,7 +95,10 @@ def draw(
         thin=THIN,
         generator=generator,
     )
-    kept = chain.samples.transpose(0, 1).cpu().numpy()
+    seen = chain.samples
+    if manifold is not None:
+        seen = _features(manifold, seen)
+    kept = seen.transpose(0, 1).cpu().numpy()
     worst = max(float(rhat(kept[:, :, j])) for j in range(kept.shape[2]))
     if worst > MAX_RHAT:
         warnings.warn(
@@ -98,3 +110,8 @@ def draw(
     flat = chain.samples.flatten(0, 1)
     order = torch.randperm(len(flat), generator=generator)[:n_samples]
     return flat[order.to(flat.device)]
+
+
+def _features(manifold: BaseManifold, samples: Tensor) -> Tensor:
+    """Return the features of chains, (n_kept, n_chains, n_features)."""
+    return manifold.features(samples.flatten(0, 1)).unflatten(0, samples.shape[:2])

@@ -1,0 +1,286 @@
+"""Normalised densities on manifolds: RiemannianMVLDensity."""
+
+import numpy as np
+import torch
+
+from sk_wmvl._base_density import BaseDensity
+from sk_wmvl._component import resolve
+from sk_wmvl._validation import StrOptions
+from sk_wmvl.energies import BaseMeasure, UniformBase, fit_manifold_mixture
+from sk_wmvl.energies.mixtures import euclidean_base
+from sk_wmvl.manifolds import MANIFOLDS, BaseManifold, Euclidean, Sphere
+
+__all__ = ["RiemannianMVLDensity"]
+
+UNIT_TOLERANCE = 1e-6
+
+
+class RiemannianMVLDensity(BaseDensity):
+    r"""Density estimation on a manifold by minimum velocity.
+
+    Learns an energy :math:`E` on a sphere, torus, rotation group, simplex, hyperbolic
+    space, a product of such or a space of the user's, with :math:`q(x) = e^{-E(x)}/Z` with
+    respect to the Riemannian volume, by minimising the speed with which Riemannian
+    Langevin dynamics aimed at q, started at the data, leaves it [Wang2020]_. The energy
+    corrects a base measure, :math:`E = E_\theta - \log q_0`, by a network of smooth
+    functions of the point that have the manifold's symmetries: the period of angles, the
+    sign of axes and quaternions.
+
+    Parameters
+    ----------
+    manifold : str or BaseManifold, default='auto'
+        ``'circle'``, ``'sphere'``, ``'torus'``, ``'rotation'``, ``'axial'``,
+        ``'simplex'``, ``'hyperbolic'``, ``'spd'``, ``'euclidean'``, or an object such as
+        ``Sphere(project=True)`` or a `Product`. A row that is no point of it is an
+        error. ``'auto'`` is the unit sphere if every row is a unit vector (to 1e-6) of at
+        least two columns, and Euclidean space otherwise; `manifold_` says which.
+    objective : str or BaseObjective, default='mvl'
+        What is minimised, as in `MVLDensity`, in its Riemannian form
+        (`RiemannianObjective`): ``'mvl'``, ``'mvl-graph'``, ``'sm'``, ``'ssm'``,
+        ``'ssm-vr'``, ``'fd-ssm'``, ``'dsm'``, ``'cd1'`` or an object.
+    epsilon : float, default=1e-4
+        The step :math:`\epsilon` of the sampler, a squared geodesic length
+        (of whitened coordinates, where the manifold has Euclidean ones). The bias of
+        the objective grows like :math:`\epsilon`; it also smooths. For ``'dsm'`` it is the
+        variance of the noise. Ignored by ``'sm'``, ``'ssm'``, ``'ssm-vr'`` and objects.
+    alpha : float, default=1e-4
+        Weight of the mean square of the correction :math:`E_\theta` in the loss: the
+        regularisation towards the base measure.
+    energy : {'inner_product', 'mlp'}, Module or callable, default='inner_product'
+        The correction :math:`E_\theta`: :math:`u^\top\psi(u)`, a network with one output, a
+        module from (n, d) to (n,), which is copied, or a callable that makes one from
+        the number of features. It sees internal units.
+    hidden_layer_sizes : array-like of int, default=(128, 128)
+        Widths of the hidden layers of a built-in energy.
+    activation : {'silu', 'softplus', 'tanh', 'gelu', 'elu'}, default='silu'
+        Activation of a built-in energy.
+    spectral_norm : bool, default=False
+        Whether hidden weights of a built-in energy are divided by their spectral norm.
+    base : {'mixture', 'uniform'} or None, default='mixture'
+        The base measure :math:`q_0`. ``'mixture'``: von Mises-Fisher components on
+        spheres and their quotients, products of von Mises densities on tori, wrapped
+        normals elsewhere, as many as held-out rows ask for, over a uniform background
+        where the manifold is compact (`fit_manifold_mixture`); in Euclidean space the
+        Gaussian mixture with the lowest BIC. ``'uniform'``: the uniform density of a
+        compact manifold. None: no base measure.
+    normalizer : str, BaseNormalizer or None, default='auto'
+        How Z is computed: ``'auto'``, ``'quadrature'``, ``'importance'`` or
+        ``'annealed'``. With None `score_samples` are unnormalised and `score` is minus
+        the Hyvärinen score.
+    standardize : bool, default=True
+        Whether to train in whitened units (a shrunk covariance; the log-determinant is
+        put back).
+    batch_size : int or 'auto', default='auto'
+        Rows per step; ``'auto'`` is a 32nd of the rows, but 32 to 256.
+    lr : float, default=2e-3
+        The (largest) learning rate.
+    lr_schedule : {'one-cycle', 'constant'}, default='one-cycle'
+        Whether the rate rises and falls once over `max_epochs`.
+    max_epochs : int, default=100
+        Passes over the data.
+    early_stopping : bool, default=True
+        Whether to hold out rows, to keep the weights with the best Hyvärinen score on
+        them, and to stop when it no longer improves. Fewer than two held-out rows are
+        not used.
+    validation_fraction : float, default=0.1
+        Share of rows held out.
+    n_iter_no_change : int, default=20
+        Epochs without an improvement by `tol` before training stops.
+    tol : float, default=0.0
+        Smallest improvement that counts, in units of the Hyvärinen score.
+    optimizer : {'adamw', 'adam', 'rmsprop', 'sgd', 'lbfgs'} or class, default='adamw'
+        The torch optimiser. ``'adamw'`` comes without weight decay; set it by
+        ``net_params={"optimizer__weight_decay": ...}``.
+    callbacks : list of skorch callbacks or None, default=None
+        Copied and called during training.
+    net_params : dict or None, default=None
+        Further parameters of the skorch net, which win over the others. An entry is also
+        a parameter ``net__key`` of the estimator.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the last fit; coordinates and base measure are kept.
+    device : str or torch.device, default='auto'
+        Where to train and evaluate; ``'auto'`` is CUDA when there is one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, splits, noise and draws. None takes fresh entropy and leaves
+        numpy's global stream alone.
+    verbose : int, default=0
+        0 is silent, 1 shows a progress bar, 2 a table of epochs.
+
+    Attributes
+    ----------
+    energy_ : Module
+        The energy in float64, frozen; maps points in the ambient coordinates of
+        `manifold_`, such as unit quaternions for rotation matrices, to (n,).
+    manifold_ : BaseManifold
+        The manifold, with its dimension.
+    base_ : BaseMeasure or None
+        The base measure, in internal units.
+    objective_ : BaseObjective
+        The objective.
+    log_normalizer_ : float
+        :math:`\log Z`. None without `normalizer`, as its error and result.
+    log_normalizer_std_ : float
+        Its standard error, in nats: a common error of all `score_samples`.
+    correction_scale_ : float
+        What the correction was multiplied by: 1, or less if that makes held-out rows
+        more likely; 0 if it gains no more than a standard error over the base measure.
+        With a warning if at full strength it made them less likely than the base
+        measure does, by more than sampling error.
+    normalizer_result_ : LogNormalizer
+        The estimate with its effective sample size and method.
+    n_iter_ : int
+        Epochs trained.
+    loss_curve_ : list of float
+        Training objective per epoch.
+    validation_loss_curve_ : list of float
+        Held-out Hyvärinen score per epoch, in internal units; lower is better.
+    history_ : list of dict
+        skorch's history.
+    device_ : torch.device
+        Where it was trained.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Their names, if X had any.
+
+    See Also
+    --------
+    MVLDensity : The same in Euclidean space.
+
+    Notes
+    -----
+    Score matching cannot see the relative weight of well-separated modes; the base mixture
+    supplies it. Training sees the base through its gradient at the data only, so that a
+    large mixture costs nothing there; to score a row is to evaluate all its components.
+
+    References
+    ----------
+    [Wang2020]_, [Mardia2000]_
+
+    Examples
+    --------
+    Uniform directions have density 1 / (4 pi).
+
+    >>> import numpy as np
+    >>> from sk_wmvl import RiemannianMVLDensity
+    >>> X = np.random.default_rng(0).normal(size=(500, 3))
+    >>> X /= np.linalg.norm(X, axis=1, keepdims=True)
+    >>> density = RiemannianMVLDensity(max_epochs=5, random_state=0).fit(X)
+    >>> density.manifold_
+    Sphere(dim=2)
+    >>> bool(abs(density.score(X) + np.log(4 * np.pi)) < 0.1)
+    True
+    """
+
+    def __init__(
+        self,
+        manifold="auto",
+        objective="mvl",
+        *,
+        epsilon=1e-4,
+        alpha=1e-4,
+        energy="inner_product",
+        hidden_layer_sizes=(128, 128),
+        activation="silu",
+        spectral_norm=False,
+        base="mixture",
+        normalizer="auto",
+        standardize=True,
+        batch_size="auto",
+        lr=2e-3,
+        lr_schedule="one-cycle",
+        max_epochs=100,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=20,
+        tol=0.0,
+        optimizer="adamw",
+        callbacks=None,
+        net_params=None,
+        warm_start=False,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        super().__init__(
+            objective,
+            epsilon=epsilon,
+            alpha=alpha,
+            energy=energy,
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            spectral_norm=spectral_norm,
+            base=base,
+            normalizer=normalizer,
+            standardize=standardize,
+            batch_size=batch_size,
+            lr=lr,
+            lr_schedule=lr_schedule,
+            max_epochs=max_epochs,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            optimizer=optimizer,
+            callbacks=callbacks,
+            net_params=net_params,
+            warm_start=warm_start,
+            device=device,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.manifold = manifold
+
+    _parameter_constraints: dict = {
+        **BaseDensity._parameter_constraints,
+        "manifold": [StrOptions({"auto", *MANIFOLDS}), BaseManifold],
+        "base": [None, StrOptions({"mixture", "uniform"})],
+    }
+
+    def _make_manifold(self, X) -> BaseManifold:
+        n_columns = X.shape[1]
+        if isinstance(self.manifold, str) and self.manifold == "auto":
+            norms = np.linalg.norm(X, axis=1)
+            is_sphere = n_columns > 1 and (abs(norms - 1) <= UNIT_TOLERANCE).all()
+            return Sphere(n_columns - 1) if is_sphere else Euclidean(n_columns)
+        manifold = resolve(self.manifold, MANIFOLDS, BaseManifold, name="manifold")
+        return manifold.with_columns(n_columns)
+
+    def _make_base(self, points, weight, mean, covariance) -> BaseMeasure | None:
+        manifold = self.manifold_
+        if self.base == "uniform" and not manifold.is_compact:
+            raise ValueError(
+                f"base='uniform' needs a compact manifold, and {manifold!r} is not. Use "
+                "base='mixture' or None."
+            )
+        if isinstance(manifold, Euclidean):
+            self._proposal = euclidean_base(
+                "mixture",
+                points,
+                weight,
+                (mean, covariance),
+                self._coordinates,
+                self._seed,
+            )
+        elif manifold.is_compact and self.base != "mixture":
+            self._proposal = UniformBase(manifold)
+        else:
+            self._proposal = self._fit_mixture(points, weight)
+        return None if self.base is None else self._proposal
+
+    def _fit_mixture(self, points, weight) -> BaseMeasure:
+        """Fit to the rows that train, choose by the rows held out."""
+        x = torch.from_numpy(self._coordinates.to_internal(points))
+        w = torch.ones(len(x)) if weight is None else torch.from_numpy(weight)
+        w = w.double() / w.double().mean()
+        train, valid = self._split(len(x), self.validation_fraction)
+        if not len(valid):
+            valid = train
+        return fit_manifold_mixture(
+            self.manifold_,
+            x[train],
+            w[train],
+            x[valid],
+            w[valid],
+            seed=self._seed,
+        )
