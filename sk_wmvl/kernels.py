@@ -137,20 +137,21 @@ class BaseKernel(BaseComponent, ABC):
         return 2 * slope.unsqueeze(-1) * (x.unsqueeze(1) - y).detach()
 
     def _check_sight(self, distance: Tensor, length_scale: float) -> None:
-        apart = distance[distance > 0]
-        if len(apart) == 0:  # one place: there is nothing to see
+        most = float(distance.max())
+        if most == 0:  # one place: there is nothing to see
             return
-        least, most = float(apart.min()), float(apart.max())
+        apart = distance.masked_fill(distance == 0, torch.inf)
+        neighbor = float(apart.min(1).values.median())
         name = type(self).__name__
         advice = (
-            f"the points lie {least:.2g} to {most:.2g} apart. Choose a length between, or "
-            "length_scale=None for the median distance."
+            f"neighbors lie {neighbor:.2g} apart, the farthest points {most:.2g}. Choose a "
+            "length between, or length_scale=None for the median distance."
         )
-        if least > self.reach * length_scale:
+        if neighbor > self.reach * length_scale:
             raise ValueError(
-                f"length_scale={length_scale:.3g} of {name} is too small: no point is "
-                f"within {self.reach:g} length scales of another, so that none is felt; "
-                + advice
+                f"length_scale={length_scale:.3g} of {name} is too small: half of the "
+                f"points have no other within {self.reach:g} length scales, so that they "
+                "feel none; " + advice
             )
         if most < LEAST_RATIO * length_scale:
             raise ValueError(

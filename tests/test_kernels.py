@@ -92,10 +92,14 @@ def test_length_scale_is_a_positive_number(cls, value):
 @pytest.mark.parametrize("cls", [RBF, IMQ])
 def test_absurd_length_scales_are_refused_with_a_reason(cls):
     x = points(30)
-    with pytest.raises(ValueError, match=r"too small.*lie .* apart.*length_scale=None"):
+    reason = r"too small.*neighbors lie .* apart.*length_scale=None"
+    with pytest.raises(ValueError, match=reason):
         cls(1e-9).gram(x)
     with pytest.raises(ValueError, match=r"too large.*only the mean"):
         cls(1e5).gram(x)
+    crowd = torch.cat([x, x[:1] + 1e-9])  # one pair in sight does not excuse the rest
+    with pytest.raises(ValueError, match="half of the points have no other"):
+        cls(1e-9).gram(crowd)
     for unlike in (0.05, 100.0):  # narrow and wide, not absurd
         assert torch.isfinite(cls(unlike).gram(x).value).all()
 
