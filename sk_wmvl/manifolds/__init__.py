@@ -4,6 +4,7 @@ from sk_wmvl.manifolds._base import BaseManifold, LocalChart
 from sk_wmvl.manifolds.axial import AxialSphere
 from sk_wmvl.manifolds.circle import Circle
 from sk_wmvl.manifolds.euclidean import Euclidean
+from sk_wmvl.manifolds.hyperbolic import Hyperbolic
 from sk_wmvl.manifolds.product import Product
 from sk_wmvl.manifolds.rotation import Rotation
 from sk_wmvl.manifolds.simplex import Simplex
@@ -22,6 +23,7 @@ MANIFOLDS = {
     "axial": AxialSphere,
     "circle": Circle,
     "euclidean": Euclidean,
+    "hyperbolic": Hyperbolic,
     "rotation": Rotation,
     "simplex": Simplex,
     "sphere": Sphere,
@@ -34,6 +36,7 @@ __all__ = [
     "BaseManifold",
     "Circle",
     "Euclidean",
+    "Hyperbolic",
     "LocalChart",
     "Product",
     "Rotation",

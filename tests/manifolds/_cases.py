@@ -16,6 +16,7 @@ from sk_wmvl.manifolds import (
     AxialSphere,
     Circle,
     Euclidean,
+    Hyperbolic,
     Product,
     Rotation,
     Simplex,
@@ -31,6 +32,9 @@ CASES = {
     "circle-vector": Circle("vector"),
     "euclidean-1": Euclidean(1),
     "euclidean-3": Euclidean(3),
+    "hyperbolic-1": Hyperbolic(1),
+    "hyperbolic-2": Hyperbolic(2),
+    "hyperbolic-4-ball": Hyperbolic(4, model="ball"),
     "product": Product([("a", Sphere(1)), ("b", Torus(1))]),
     "product-mixed": Product([("a", Sphere(2)), ("b", Euclidean(2))]),
     "rotation": Rotation(),
@@ -50,6 +54,9 @@ NOT_OFFERED = {
     "axial-4": {"quadrature"},
     "euclidean-1": {"quadrature"},
     "euclidean-3": {"quadrature"},
+    "hyperbolic-1": {"quadrature"},
+    "hyperbolic-2": {"quadrature"},
+    "hyperbolic-4-ball": {"quadrature"},
     "product-mixed": {"quadrature"},
     "simplex-5": {"quadrature"},
     "sphere-5": {"quadrature"},
@@ -121,4 +128,4 @@ FAR = {
 
 # Where geodesics spread, they spread rounding errors: by cosh r over a length r, once
 # more in coordinates that grow like cosh r. Multiplies the tolerance of float32.
-CONDITION: dict[str, int] = {}
+CONDITION = {"hyperbolic-2": 10, "hyperbolic-4-ball": 10}

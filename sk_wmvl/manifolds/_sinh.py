@@ -1,0 +1,60 @@
+"""Hyperbolic functions of r as smooth functions of r squared.
+
+Each has a series below `SERIES_BELOW` and a double ``where``, so that all derivatives are
+finite at zero, in float32 too.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = ["asinh_over", "cosh", "log_sinh_over", "sinh_over"]
+
+SERIES_BELOW = 1e-2  # of the squared argument
+# asinh(t)/t = sum_k (-1)^k (2k)! / (4^k k!^2 (2k+1)) t^2k; eight terms leave 1e-18
+ASINH = [(-1) ** k * math.comb(2 * k, k) / (4**k * (2 * k + 1)) for k in range(8)]
+
+
+def split(square: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return where to use the series, r for elsewhere, and r squared for the series."""
+    small = square < SERIES_BELOW
+    return (
+        small,
+        torch.where(small, 1.0, square).sqrt(),
+        torch.where(small, square, 0.0),
+    )
+
+
+def cosh(square: Tensor) -> Tensor:
+    r"""Return :math:`\cosh r` from :math:`r^2`."""
+    small, r, s = split(square)
+    series = 1 + s / 2 * (1 + s / 12 * (1 + s / 30 * (1 + s / 56 * (1 + s / 90))))
+    return torch.where(small, series, r.cosh())
+
+
+def sinh_series(s: Tensor) -> Tensor:
+    """Return the series of `sinh_over`."""
+    return 1 + s / 6 * (1 + s / 20 * (1 + s / 42 * (1 + s / 72 * (1 + s / 110))))
+
+
+def sinh_over(square: Tensor) -> Tensor:
+    r"""Return :math:`\sinh r / r` from :math:`r^2`."""
+    small, r, s = split(square)
+    return torch.where(small, sinh_series(s), r.sinh() / r)
+
+
+def log_sinh_over(square: Tensor) -> Tensor:
+    r"""Return :math:`\log(\sinh r / r)` from :math:`r^2`, without overflow."""
+    small, r, s = split(square)
+    large = r + torch.log1p(-torch.exp(-2 * r)) - torch.log(2 * r)
+    return torch.where(small, sinh_series(s).log(), large)
+
+
+def asinh_over(square: Tensor) -> Tensor:
+    r"""Return :math:`\mathrm{asinh}\,t / t` from :math:`t^2`."""
+    small, t, s = split(square)
+    series = torch.zeros_like(s)
+    for coefficient in reversed(ASINH):
+        series = coefficient + s * series
+    return torch.where(small, series, t.asinh() / t)
