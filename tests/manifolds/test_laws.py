@@ -240,9 +240,13 @@ def test_retraction_is_of_second_order(name):
     u = s.tangent(x)
     u = u / M.norm(x, u)[:, None]
     t = np.array([0.08, 0.04, 0.02])
-    error = [
-        float((M.retract(x, h * u) - M.exp(x, h * u)).norm(dim=-1).max()) for h in t
-    ]
+
+    def gap(y, z):
+        if "dist" in NOT_OFFERED.get(name, set()):
+            return (y - z).norm(dim=-1)
+        return M.dist(y, z)  # points may be one in other coordinates
+
+    error = [float(gap(M.retract(x, h * u), M.exp(x, h * u)).max()) for h in t]
     if max(error) > 1e-12:
         slope = np.polyfit(np.log(t), np.log(error), 1)[0]
         assert slope > 2.8
