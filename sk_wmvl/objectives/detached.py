@@ -5,7 +5,12 @@ from torch import Tensor, nn
 
 from sk_wmvl.objectives._base import BaseObjective, warn_below_floor
 from sk_wmvl.objectives.minimum_velocity import FLOAT32_FLOOR, make_sampler
-from sk_wmvl.samplers import BaseSampler, evaluate
+from sk_wmvl.samplers import (
+    BaseSampler,
+    LocalRiemannianLangevin,
+    RiemannianLangevin,
+    evaluate,
+)
 
 __all__ = ["DetachedMinimumVelocity"]
 
@@ -75,6 +80,13 @@ class DetachedMinimumVelocity(BaseObjective):
     ) -> Tensor:
         """Return the objective at each sample; see `BaseObjective.__call__`."""
         sampler = make_sampler(self.sampler)
+        if isinstance(sampler, RiemannianLangevin | LocalRiemannianLangevin):
+            # The speed would be measured in ambient coordinates, not in the metric.
+            raise ValueError(
+                f"DetachedMinimumVelocity measures the gradient in flat space; with "
+                f"{sampler!r} use MinimumVelocity, or give the manifold to "
+                "RiemannianObjective(DetachedMinimumVelocity(), manifold)."
+            )
         warn_below_floor(self, sampler.step_size, x, FLOAT32_FLOOR)
         # The graph of E(x) is shared with the loss; the gradient's own graph is not kept.
         state = evaluate(energy, x, retain_graph=torch.is_grad_enabled())

@@ -1,0 +1,390 @@
+"""Samplers on manifolds: generators by hand, moments in closed form."""
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import ive
+from sklearn.base import clone
+
+import sk_wmvl.manifolds._base
+import sk_wmvl.samplers.riemannian_langevin_local
+from sk_wmvl.manifolds import Euclidean, LocalChart, Product, Sphere, Torus
+from sk_wmvl.samplers import (
+    HMC,
+    SAMPLERS,
+    GeodesicHMC,
+    LocalRiemannianLangevin,
+    RiemannianLangevin,
+    adapt_step_size,
+    evaluate,
+    mcse_mean,
+    rhat,
+)
+from sk_wmvl.samplers.hmc import leapfrog
+from tests.objectives._riemannian import CASES, design, generator_of, points
+
+LANGEVIN = [RiemannianLangevin, LocalRiemannianLangevin]
+
+
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def offered(sampler, state):
+    """Skip where a manifold has no chart."""
+    try:
+        return sampler.step(lambda x: x.sum(-1), state, generator=generator(0))
+    except NotImplementedError as error:
+        pytest.skip(str(error))
+
+
+def rates(sampler, f, energy, x, beta, seed):
+    """Return what one step does to f, per unit of time; the noise's part taken out."""
+    state = evaluate(energy, x)
+    step = sampler.step(energy, state, beta=beta, generator=generator(seed))
+    increment = f(step.x) - f(x) - (f.grad(x) * step.noise).sum(-1)
+    return (increment / step.step_size).detach()
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("beta", [0.5, 1.0])
+@pytest.mark.parametrize("make", LANGEVIN)
+@pytest.mark.parametrize("name", CASES)
+def test_generator(name, make, beta, global_random_seed):
+    # Eight points, 10 000 steps of 1e-4 from each; |z| < 4, beside a bias of O(step):
+    # at most 2e-3 of the rate's size (see the test of the bias below).
+    manifold, function = CASES[name]
+    f, energy = function(3), function(7)
+    x = points(manifold, 8, global_random_seed)
+    offered(make(manifold), evaluate(energy, x))
+    many = x.repeat_interleave(10_000, 0)
+    seed = global_random_seed + 1000
+    rate = rates(make(manifold, 1e-4), f, energy, many, beta, seed).view(8, -1)
+    expected = generator_of(f, energy, x, beta).detach()
+    se = rate.std(1) / 100
+    assert (
+        (rate.mean(1) - expected).abs() < 4 * se + 2e-3 * (1 + expected.abs())
+    ).all()
+
+
+@pytest.mark.parametrize("beta", [0.5, 1.0])
+@pytest.mark.parametrize("make", LANGEVIN)
+@pytest.mark.parametrize("name", CASES)
+def test_bias_of_the_generator_is_of_order_step(name, make, beta, monkeypatch):
+    # A design stands in for the noise, so that the rate is exact but for O(step).
+    manifold, function = CASES[name]
+    f, energy = function(3), function(7)
+    for module in (sk_wmvl.manifolds._base, sk_wmvl.samplers.riemannian_langevin_local):
+        monkeypatch.setattr(module, "randn_like", lambda x, g: design(x.shape))
+    k = manifold.dim if make is LocalRiemannianLangevin else manifold.frame_dim
+    x = points(manifold, 1, 5).repeat(2 * k, 1)
+    offered(make(manifold), evaluate(energy, x))
+    expected = generator_of(f, energy, x[:1], beta).detach()
+    errors = [
+        float(rates(make(manifold, h), f, energy, x, beta, 0).mean() - expected)
+        for h in (1e-4, 1e-5)
+    ]
+    assert abs(errors[0]) < 1e-2 * (1 + abs(float(expected)))
+    assert errors[0] / errors[1] == pytest.approx(10, rel=0.1)
+
+
+class Graph:
+    """The surface z = h(y) = (y_1^2 + y_1 y_2) / 2 over the plane, as a chart alone."""
+
+    def chart(self, x):
+        def height(y):
+            return 0.5 * (y[:, 0] ** 2 + y[:, 0] * y[:, 1])
+
+        def metric(y):
+            slope = torch.stack([y[:, 0] + 0.5 * y[:, 1], 0.5 * y[:, 0]], -1)
+            eye = torch.eye(2, dtype=y.dtype)
+            return eye + slope[:, :, None] * slope[:, None, :]
+
+        return LocalChart(
+            x[:, :2], lambda y: torch.cat([y, height(y)[:, None]], -1), metric
+        )
+
+
+def test_local_step_in_a_skewed_chart(monkeypatch):
+    # The Laplacian of the position is the sum of curvatures times the normal.
+    monkeypatch.setattr(
+        sk_wmvl.samplers.riemannian_langevin_local,
+        "randn_like",
+        lambda x, g: design(x.shape),
+    )
+    y = torch.tensor([[0.4, -0.7]], dtype=torch.float64)
+    hx, hy, hxx, hxy, hyy = 0.4 - 0.35, 0.2, 1.0, 0.5, 0.0
+    w = math.sqrt(1 + hx**2 + hy**2)
+    curvature = (1 + hy**2) * hxx - 2 * hx * hy * hxy + (1 + hx**2) * hyy
+    normal = torch.tensor([[-hx, -hy, 1.0]], dtype=torch.float64) / w
+    expected = curvature / w**3 * normal
+    height = 0.5 * (0.4**2 - 0.4 * 0.7)
+    x = torch.cat([y, torch.tensor([[height]], dtype=torch.float64)], -1).repeat(4, 1)
+    flat = lambda x: 0 * x.sum(-1)
+    step = LocalRiemannianLangevin(Graph(), 1e-6).step(flat, evaluate(flat, x))
+    rate = ((step.x - x).mean(0, keepdim=True)) / 1e-6
+    torch.testing.assert_close(rate, expected, rtol=1e-4, atol=1e-4)
+    # The noise is tangent, and its covariance that of the projection on the surface.
+    cov = step.noise.T @ step.noise / 4 / 2e-6
+    torch.testing.assert_close(
+        cov, torch.eye(3, dtype=torch.float64) - normal.T @ normal, rtol=0, atol=1e-10
+    )
+
+
+def test_a_metric_must_be_positive_definite():
+    class Bad:
+        def chart(self, x):
+            return LocalChart(
+                x, lambda y: y, lambda y: -torch.eye(2).expand(len(y), 2, 2)
+            )
+
+    flat = lambda x: 0 * x.sum(-1)
+    with pytest.raises(ValueError, match="not positive definite at row 0"):
+        LocalRiemannianLangevin(Bad()).step(flat, evaluate(flat, torch.zeros(3, 2)))
+
+
+@pytest.mark.parametrize("make", LANGEVIN)
+def test_parameters_are_reached_through_the_step(make):
+    # d/da of f(x-) by finite differences, at fixed noise.
+    manifold, function = CASES["S2"]
+    f, energy = function(3), function(7)
+    x = points(manifold, 6, 0)
+
+    def value():
+        state = evaluate(energy, x, create_graph=True)
+        step = make(manifold, 0.01).step(
+            energy, state, beta=0.5, generator=generator(1), antithetic=True
+        )
+        return (f(step.x) + 2 * f(step.mirror)).sum()
+
+    (slope,) = torch.autograd.grad(value(), energy.a)
+    for i in range(3):
+        ends = []
+        for h in (1e-5, -1e-5):
+            with torch.no_grad():
+                energy.a[i] += h
+            ends.append(value().item())
+            with torch.no_grad():
+                energy.a[i] -= h
+        assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(slope[i].item(), rel=1e-6)
+
+
+def test_shortened_steps_measure_the_gradient_in_the_metric():
+    manifold, function = CASES["SO3"]
+    energy, x = function(7), points(CASES["SO3"][0], 5, 0)
+    step = RiemannianLangevin(manifold, 1e-3, max_drift=0.1).step(
+        energy, evaluate(energy, x), beta=0.5, generator=generator(0)
+    )
+    g = energy.grad(x)
+    speed = 0.25 * energy.inner(x, g, g)
+    torch.testing.assert_close(step.step_size, (1e-3 / (speed / 0.01)).detach())
+
+
+def trajectory(sampler, energy, x, u, h):
+    """Return where a trajectory leads, and its velocity there."""
+    manifold = sampler.manifold
+    end, v, alive = leapfrog(
+        energy,
+        evaluate(energy, x),
+        u,
+        h,
+        n_leapfrog=sampler.n_leapfrog,
+        beta=1.0,
+        flow=sampler._flow,
+        gradient=lambda state: manifold.egrad2rgrad(state.x, state.grad),
+    )
+    assert alive.all()
+    return end.x, v
+
+
+def resultant_length(kappa):
+    """Return A(kappa) = I_1 / I_0, the mean resultant length on the circle."""
+    return ive(1, kappa) / ive(0, kappa)
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("n_leapfrog", [1, 4])
+def test_von_mises_fisher_on_the_sphere(n_leapfrog, global_random_seed):
+    # kappa = 4, 400 chains, 100 moves after 60; A = coth k - 1/k and E t^2 = 1 - 2A/k.
+    # |z| < 4 by the Monte-Carlo standard error.
+    kappa, manifold = 4.0, Sphere(2)
+    mu = torch.tensor([2.0, -1.0, 2.0], dtype=torch.float64) / 3
+    noise = generator(global_random_seed)
+    energy = lambda x: -kappa * (x @ mu)
+    start = manifold.random_point(400, generator=noise)
+    tuned, state = adapt_step_size(
+        GeodesicHMC(manifold, 1.0, n_leapfrog),
+        energy,
+        start,
+        n_steps=60,
+        generator=noise,
+    )
+    chain = tuned.run(energy, state.x, n_steps=100, generator=noise)
+    target = 0.574 if n_leapfrog == 1 else 0.8
+    assert -0.06 < float(chain.accept_prob.mean()) - target < 0.1
+    t = (chain.samples @ mu).T.numpy()
+    length = 1 / math.tanh(kappa) - 1 / kappa
+    across = torch.tensor([1.0, 2.0, 0.0], dtype=torch.float64) / math.sqrt(5)
+    s = (chain.samples @ across).T.numpy()
+    for draws, expected in ((t, length), (t**2, 1 - 2 * length / kappa), (s, 0.0)):
+        assert abs(draws.mean() - expected) < 4 * mcse_mean(draws)
+
+
+@pytest.mark.statistical
+def test_von_mises_on_the_torus(global_random_seed):
+    # Concentrations 2 and 5 about 1 and -2, 300 chains, 100 moves after 60; |z| < 4.
+    manifold, noise = Torus(2), generator(global_random_seed)
+    kappa, mean = torch.tensor([2.0, 5.0]).double(), torch.tensor([1.0, -2.0]).double()
+    energy = lambda x: -((x - mean).cos() @ kappa)
+    tuned, state = adapt_step_size(
+        GeodesicHMC(manifold),
+        energy,
+        manifold.random_point(300, generator=noise),
+        n_steps=60,
+        generator=noise,
+    )
+    chain = tuned.run(energy, state.x, n_steps=100, generator=noise)
+    assert chain.samples.abs().max() <= math.pi
+    for j in range(2):
+        cos = (chain.samples[:, :, j] - mean[j]).cos().T.numpy()
+        expected = resultant_length(float(kappa[j]))
+        assert abs(cos.mean() - expected) < 4 * mcse_mean(cos)
+    features = manifold.features(chain.samples.flatten(0, 1)).view(100, 300, -1)
+    worst = max(rhat(features[:, :, j].T.numpy()) for j in range(features.shape[2]))
+    assert worst < 1.05
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("h", [0.1, 0.5])
+@pytest.mark.parametrize("name", ["S1", "S5", "SO3", "S2 x S1", "H2"])
+def test_geodesic_hmc_keeps_its_target(name, h, global_random_seed):
+    # 20 000 points started in the target, by resampling 200 000 by weight: after 4 moves
+    # the means of two functions stay. The start is itself a sample, so |z| < 4 counts
+    # the error of the pool too: that of the paired change, sqrt(2) wider.
+    manifold, function = CASES[name]
+    energy = function(7)
+    noise = generator(global_random_seed)
+    with torch.no_grad():
+        pool = manifold.random_point(200_000, generator=noise)
+        if name == "H2":
+            # Drawn from the wrapped normal exp(v), v ~ N(0, I): its density is that of v
+            # over sinh r / r.
+            energy = lambda x: 6 * x[:, 0] + x[:, 1]
+            r = torch.acosh(pool[:, 0])
+            weight = 0.5 * r**2 + (torch.sinh(r) / r).log() - energy(pool)
+        else:
+            weight = -energy(pool)
+        rows = torch.multinomial(
+            (weight - weight.max()).exp(), 20_000, replacement=True, generator=noise
+        )
+    start = pool[rows]
+    chain = GeodesicHMC(manifold, h, 3).run(energy, start, n_steps=4, generator=noise)
+    assert 0.1 < float(chain.accept_prob.mean()) < 0.9999
+    for f in (function(3), function(11)):
+        change = (f(chain.state.x) - f(start)).detach()
+        assert abs(change.mean()) < 4 * (2 / len(change)) ** 0.5 * change.std()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["S2", "H2"])
+def test_ten_thousand_steps_stay_on_the_manifold(name):
+    # One trajectory, with no fresh velocity to hide an error; it keeps H, too.
+    manifold = CASES[name][0]
+    energy = lambda x: 3 * x[:, 0]
+    x, h = points(manifold, 3, 0), torch.full((3, 1), 0.02, dtype=torch.float64)
+    u = manifold.random_tangent(x, generator=generator(1))
+    end, v = trajectory(GeodesicHMC(manifold, n_leapfrog=10_000), energy, x, u, h)
+    sign = torch.tensor([-1.0 if name == "H2" else 1.0, 1.0, 1.0]).double()
+    assert ((sign * end * end).sum(-1).abs() - 1).abs().max() < 1e-13
+    assert (sign * end * v).sum(-1).abs().max() < 1e-12
+    before, after = (
+        energy(x) + 0.5 * manifold.inner(x, u, u) for x, u in ((x, u), (end, v))
+    )
+    torch.testing.assert_close(before, after, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("name", ["S2", "T2", "H2", "SO3"])
+def test_trajectories_are_reversible(name):
+    manifold, function = CASES[name]
+    energy, x = function(7), points(manifold, 20, 0)
+    h = torch.full((20, 1), 0.05, dtype=torch.float64)
+    u = manifold.random_tangent(x, generator=generator(1))
+    sampler = GeodesicHMC(manifold, n_leapfrog=6)
+    there, v = trajectory(sampler, energy, x, u, h)
+    back, w = trajectory(sampler, energy, there, -v, h)
+    torch.testing.assert_close(back, manifold.projection(x))
+    torch.testing.assert_close(-w, u, rtol=1e-6, atol=1e-8)
+
+
+def test_euclidean_space_gives_hmc():
+    energy = lambda x: (x.square() - 1).square().sum(-1)
+    x = torch.randn(50, 2, dtype=torch.float64, generator=generator(0))
+    one, other = (
+        sampler.run(energy, x, n_steps=5, generator=generator(1)).samples
+        for sampler in (HMC(0.2, 3), GeodesicHMC(Euclidean(2), 0.2, 3))
+    )
+    torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_lost_trajectories_are_rejected():
+    # A finite energy on one half of the sphere only.
+    energy = lambda x: torch.where(x[:, 2] > 0, 0.0, torch.nan) - x[:, 2].log()
+    x = torch.tensor([[0.6, 0.0, 0.8]], dtype=torch.float64).repeat(50, 1)
+    chain = GeodesicHMC(Sphere(2), 1.0, 3).run(
+        energy, x, n_steps=20, generator=generator(0)
+    )
+    assert (chain.samples[:, :, 2] > 0).all()
+    assert 0.05 < float(chain.accept_prob.mean()) < 0.95
+
+
+def test_a_manifold_without_geodesics_is_named():
+    class Rough(Product):
+        def geodesic(self, x, u):
+            raise NotImplementedError("no closed form")
+
+    manifold = Rough([("a", Sphere(2)), ("b", Torus(1))])
+    energy = lambda x: x.sum(-1)
+    with pytest.raises(
+        NotImplementedError, match="which Rough.*Use RiemannianLangevin"
+    ):
+        GeodesicHMC(manifold).step(energy, evaluate(energy, points(manifold, 2, 0)))
+
+
+@pytest.mark.parametrize("make", [*LANGEVIN, GeodesicHMC])
+def test_members_are_components(make):
+    sampler = make(Sphere(2), 0.05)
+    assert clone(sampler).set_params(step_size=0.1).step_size == 0.1
+    assert "Sphere(dim=2)" in repr(sampler)
+    copy = pickle.loads(pickle.dumps(sampler))
+    x, energy = points(Sphere(2), 4, 0), lambda x: x[:, 0]
+    before = torch.get_rng_state()
+    one, two = (
+        s.step(energy, evaluate(energy, x), generator=generator(2)).x
+        for s in (sampler, copy)
+    )
+    assert torch.equal(one, two)
+    assert torch.equal(before, torch.get_rng_state())
+    step = sampler.step(energy, evaluate(energy, x.float()), generator=generator(2))
+    assert step.x.dtype == torch.float32
+    with pytest.raises(ValueError, match="step_size of .* must be a finite number > 0"):
+        make(Sphere(2), 0.0).step(energy, evaluate(energy, x))
+    assert make not in SAMPLERS.values()  # they need a manifold
+
+
+def test_wrong_trajectories_are_named():
+    x, energy = points(Sphere(2), 4, 0), lambda x: x[:, 0]
+    for params, message in (
+        ({"n_leapfrog": 0}, "n_leapfrog of GeodesicHMC"),
+        ({"jitter": 1.0}, "jitter of GeodesicHMC"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            GeodesicHMC(Sphere(2), **params).step(energy, evaluate(energy, x))
+
+
+def test_bessel_ratio_by_sums():
+    t = np.linspace(-np.pi, np.pi, 2001)[:-1]
+    w = np.exp(2 * np.cos(t))
+    assert resultant_length(2.0) == pytest.approx((w * np.cos(t)).sum() / w.sum())
