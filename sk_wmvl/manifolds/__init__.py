@@ -8,6 +8,7 @@ from sk_wmvl.manifolds.hyperbolic import Hyperbolic
 from sk_wmvl.manifolds.product import Product
 from sk_wmvl.manifolds.rotation import Rotation
 from sk_wmvl.manifolds.simplex import Simplex
+from sk_wmvl.manifolds.spd import SPD
 from sk_wmvl.manifolds.sphere import Sphere
 from sk_wmvl.manifolds.torus import Torus
 from sk_wmvl.manifolds.units import (
@@ -26,12 +27,14 @@ MANIFOLDS = {
     "hyperbolic": Hyperbolic,
     "rotation": Rotation,
     "simplex": Simplex,
+    "spd": SPD,
     "sphere": Sphere,
     "torus": Torus,
 }
 
 __all__ = [
     "MANIFOLDS",
+    "SPD",
     "AxialSphere",
     "BaseManifold",
     "Circle",

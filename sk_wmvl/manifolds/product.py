@@ -178,7 +178,7 @@ class Product(BaseManifold):
             taken = ", ".join(f"{name}: {width}" for name, width in known.items())
             rest = f"; at least 1 must be left for {unknown[0]!r}" if unknown else ""
             raise ValueError(
-                f"X has {n_columns} column(s), but the factors of a Product take "
+                f"X has n_features = {n_columns}, but the factors of a Product take "
                 f"{sum(known.values())} ({taken}){rest}. Order the columns as the "
                 "factors, and mend the factors' dimensions or the number of columns."
             )

@@ -13,6 +13,7 @@ import math
 import torch
 
 from sk_wmvl.manifolds import (
+    SPD,
     AxialSphere,
     Circle,
     Euclidean,
@@ -43,6 +44,8 @@ CASES = {
     "simplex-1": Simplex(1),
     "simplex-2": Simplex(2),
     "simplex-5": Simplex(5),
+    "spd-2": SPD(2),
+    "spd-3-matrix": SPD(3, coordinates="matrix"),
     "sphere-1": Sphere(1),
     "sphere-2": Sphere(2),
     "sphere-5": Sphere(5),
@@ -59,6 +62,8 @@ NOT_OFFERED = {
     "hyperbolic-4-ball": {"quadrature"},
     "product-mixed": {"quadrature"},
     "simplex-5": {"quadrature"},
+    "spd-2": {"quadrature"},
+    "spd-3-matrix": {"quadrature"},
     "sphere-5": {"quadrature"},
 }
 
@@ -129,4 +134,9 @@ FAR = {
 
 # Where geodesics spread, they spread rounding errors: by cosh r over a length r, once
 # more in coordinates that grow like cosh r. Multiplies the tolerance of float32.
-CONDITION = {"hyperbolic-2": 10, "hyperbolic-4-ball": 10}
+CONDITION = {
+    "hyperbolic-2": 10,
+    "hyperbolic-4-ball": 10,
+    "spd-2": 10,
+    "spd-3-matrix": 30,
+}

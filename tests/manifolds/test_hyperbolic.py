@@ -161,7 +161,7 @@ def test_bad_rows(manifold, row, message):
 def test_bad_parameters():
     with pytest.raises(ValueError, match=r"\['hyperboloid', 'ball'\]; got 'disc'"):
         Hyperbolic(model="disc").with_columns(2)
-    with pytest.raises(ValueError, match="1 column.*m \\+ 1 columns"):
+    with pytest.raises(ValueError, match="1.*m \\+ 1 columns"):
         Hyperbolic().with_columns(1)
-    with pytest.raises(ValueError, match="3 column"):
+    with pytest.raises(ValueError, match="X has .*3"):
         Hyperbolic(3).with_columns(3)
