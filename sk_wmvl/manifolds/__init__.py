@@ -2,6 +2,7 @@
 
 from sk_wmvl.manifolds._base import BaseManifold, LocalChart
 from sk_wmvl.manifolds.axial import AxialSphere
+from sk_wmvl.manifolds.chart import Chart
 from sk_wmvl.manifolds.circle import Circle
 from sk_wmvl.manifolds.euclidean import Euclidean
 from sk_wmvl.manifolds.hyperbolic import Hyperbolic
@@ -37,6 +38,7 @@ __all__ = [
     "SPD",
     "AxialSphere",
     "BaseManifold",
+    "Chart",
     "Circle",
     "Euclidean",
     "Hyperbolic",

@@ -15,6 +15,7 @@ import torch
 from sk_wmvl.manifolds import (
     SPD,
     AxialSphere,
+    Chart,
     Circle,
     Euclidean,
     Hyperbolic,
@@ -25,11 +26,19 @@ from sk_wmvl.manifolds import (
     Torus,
 )
 
+
+def half_plane(y):
+    """Return the metric of the hyperbolic plane, with the log of the height."""
+    one = torch.ones_like(y[:, 0])
+    return torch.diag_embed(torch.stack([(-2 * y[:, 1]).exp(), one], -1))
+
+
 CASES = {
     "axial-1": AxialSphere(1),
     "axial-2": AxialSphere(2),
     "axial-4": AxialSphere(4),
     "circle-angle": Circle(),
+    "chart-half-plane": Chart(metric=half_plane, dim=2),
     "circle-vector": Circle("vector"),
     "euclidean-1": Euclidean(1),
     "euclidean-3": Euclidean(3),
@@ -54,6 +63,15 @@ CASES = {
 }
 
 NOT_OFFERED = {
+    "chart-half-plane": {
+        "dist",
+        "exp",
+        "geodesic",
+        "log",
+        "log_det_exp",
+        "quadrature",
+        "transport",
+    },
     "axial-4": {"quadrature"},
     "euclidean-1": {"quadrature"},
     "euclidean-3": {"quadrature"},
