@@ -14,6 +14,7 @@ __all__ = [
     "energy_and_grad",
     "energy_grad_laplacian",
     "energy_grad_quadratic",
+    "jacobian",
     "metric_drift",
     "pullback",
     "pushforward",
@@ -213,3 +214,38 @@ def metric_drift(
             divergence = divergence + along[:, :, k]
     drift = 0.5 * (inverse.detach() @ slope.unsqueeze(-1)).squeeze(-1) + divergence
     return g.detach(), drift
+
+
+def jacobian(f: Callable[[Tensor], Tensor], y: Tensor, *, create_graph: bool) -> Tensor:
+    r"""Return all first derivatives of a map, row by row.
+
+    Parameters
+    ----------
+    f : callable
+        Maps tensors of shape (n, m) to (n, ...), rows independently.
+    y : Tensor of shape (n, m)
+        Where.
+    create_graph : bool
+        Whether the result can be differentiated, in `y` too if it carries a graph.
+
+    Returns
+    -------
+    jacobian : Tensor of shape (n, ..., m)
+    """
+    with torch.enable_grad():
+        keep = create_graph and y.requires_grad
+        at = y if keep else y.detach().requires_grad_()
+        value = f(at)
+        columns = [
+            torch.autograd.grad(
+                out.sum(),
+                at,
+                create_graph=create_graph,
+                retain_graph=True,
+                materialize_grads=True,
+            )[0]
+            if out.requires_grad
+            else torch.zeros_like(at)
+            for out in value.flatten(1).unbind(1)
+        ]
+        return torch.stack(columns, 1).reshape(*value.shape, y.shape[1])
