@@ -10,7 +10,7 @@ import math
 import torch
 from torch import nn
 
-from sk_wmvl.manifolds import Hyperbolic, Product, Rotation, Sphere, Torus
+from sk_wmvl.manifolds import Chart, Hyperbolic, Product, Rotation, Sphere, Torus
 
 
 def constants(*shape, seed):
@@ -105,6 +105,44 @@ class SphereTimesAngle(nn.Module):
         return -2 * ax * (self.c + t.cos()) - (1 + ax) * t.cos()
 
 
+def graph(y):
+    """Return the surface z = h(y) = (y_1^2 + y_1 y_2) / 2, of shape (n, 3)."""
+    return torch.cat([y, 0.5 * (y[:, :1] * y.sum(-1, keepdim=True))], -1)
+
+
+class OnGraph(nn.Module):
+    """f = a'X(y), linear in the position on the surface `graph`, in coordinates y.
+
+    The Laplacian of the position is the sum of curvatures times the normal, and
+    G = I + s s' with s the slope, inverted by Sherman and Morrison.
+    """
+
+    def __init__(self, *, seed=0):
+        super().__init__()
+        self.a = nn.Parameter(constants(3, seed=seed))
+
+    def forward(self, y):
+        return graph(y) @ self.a
+
+    def slope(self, y):
+        return torch.stack([y[:, 0] + 0.5 * y[:, 1], 0.5 * y[:, 0]], -1)
+
+    def grad(self, y):
+        return self.a[:2] + self.a[2] * self.slope(y)
+
+    def inner(self, y, p, q):
+        s = self.slope(y)
+        along = (p * s).sum(-1) * (q * s).sum(-1)
+        return (p * q).sum(-1) - along / (1 + s.square().sum(-1))
+
+    def laplacian(self, y):
+        hx, hy = self.slope(y).T
+        square = 1 + hx**2 + hy**2
+        curvature = (1 + hy**2) * 1.0 - 2 * hx * hy * 0.5  # h_xx = 1, h_xy = 1/2
+        normal = torch.stack([-hx, -hy, torch.ones_like(hx)], -1)  # times the root
+        return curvature / square**2 * (normal @ self.a)
+
+
 # name: (manifold, a maker of functions on it, given a seed)
 CASES = {
     "S1": (Sphere(1), lambda seed: Quadratic(1, seed=seed)),
@@ -117,11 +155,14 @@ CASES = {
         Product([("direction", Sphere(2)), ("angle", Torus(1))]),
         lambda seed: SphereTimesAngle(seed=seed),
     ),
+    "chart": (Chart(graph, dim=2), lambda seed: OnGraph(seed=seed)),
 }
 
 
 def points(manifold, n, seed):
     """Return points of a manifold; on a hyperboloid not so far out that e^r rules."""
+    if isinstance(manifold, Chart):
+        return constants(n, 2, seed=seed)
     x = manifold.random_point(n, generator=torch.Generator().manual_seed(seed))
     if isinstance(manifold, Hyperbolic):
         space = x[:, 1:] / (1 + 0.5 * x[:, 1:].norm(dim=-1, keepdim=True))
