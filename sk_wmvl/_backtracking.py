@@ -13,25 +13,32 @@ from collections.abc import Callable
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
 
 from sk_wmvl._batches import TensorData
 from sk_wmvl.energies import CorrectedEnergy
 from sk_wmvl.normalizers import LogNormalizer, find_fault
+from sk_wmvl.normalizers._base import evaluate_in_chunks
+from sk_wmvl.normalizers.importance import summarize_weights
 
 __all__ = ["backtrack"]
 
-MAX_HALVINGS = 7  # down to 1/128, then the base itself
+MAX_HALVINGS = 7  # the smallest scale is 1/128, but for the base itself
+QUICK_ERROR = 0.01  # nats; below, draws of the base are enough to compare by
 
 
 def backtrack(
-    energy: CorrectedEnergy, normalize: Callable[[], LogNormalizer], rows: TensorData
+    energy: CorrectedEnergy,
+    normalize: Callable[[], LogNormalizer],
+    rows: TensorData,
+    draws: Tensor,
 ) -> LogNormalizer:
     r"""Scale the correction to where it raises the likelihood of some rows most.
 
     The mean log-likelihood of the rows exceeds the base measure's by
     :math:`J(\lambda) = -\lambda\,\overline{E_\theta} - \log Z(\lambda)`, a concave
-    function. Of :math:`\lambda = 1, \frac12, \frac14, \dots` the one with the largest J is
-    kept, if its :math:`\log Z` can be trusted and J exceeds its own standard error;
+    function. Of :math:`\lambda = \frac1{128}, \dots, \frac12, 1` the one with the largest J
+    is kept, if its :math:`\log Z` can be trusted and J exceeds its own standard error;
     otherwise 0, the base measure alone: within an error the simpler model is preferred, the
     one-standard-error rule of [Breiman1984]_.
 
@@ -43,46 +50,81 @@ def backtrack(
         Returns the estimate for the energy as it stands.
     rows : TensorData
         Rows in internal units, held out from training where there are such.
+    draws : Tensor of shape (n, d)
+        Draws from the base measure, in float64. For all :math:`\lambda` at once
+        :math:`Z(\lambda)` is the mean of :math:`e^{-\lambda E_\theta}` over them;
+        `normalize` is called where that cannot be trusted.
 
     Returns
     -------
     estimate : LogNormalizer
-        For the scale kept.
+        For the scale kept; exact if that is 0, as the base measure is normalised.
 
     Warns
     -----
     ConvergenceWarning
-        If :math:`\log Z` at full strength cannot be trusted, or :math:`J(1)` is below
+        If at the next larger scale :math:`\log Z` cannot be trusted, or J is below
         zero by more than twice its standard error. A correction that is merely useless
         is scaled back without a warning, as early stopping would.
     """
     weight = rows.weight.double() / rows.weight.double().sum()
     with torch.no_grad():
         values = energy.correction(rows.x.double())
+        at_draws = evaluate_in_chunks(energy.correction, draws)
     mean = float((values * weight).sum())
     spread = float(((values - mean) * weight).square().sum().sqrt())
+
+    def quick() -> LogNormalizer:
+        n = len(draws)
+        estimate = summarize_weights(-energy.scale * at_draws, n, "importance")
+        trusted = not find_fault(estimate) and estimate.std_error <= QUICK_ERROR
+        return estimate if trusted else normalize()
+
+    best, harmful = _search(energy, quick, mean, spread)
+    if best.method != "exact":
+        # Draws of the base can miss a well of the energy; the normalizer has the last word.
+        final = normalize()
+        tolerance = 4 * math.hypot(best.std_error, final.std_error) + QUICK_ERROR
+        if abs(final.value - best.value) <= tolerance and not find_fault(final):
+            best = final
+        else:
+            best, harmful = _search(energy, normalize, mean, spread)
+    if harmful:
+        warnings.warn(
+            f"The learned correction was scaled by {energy.scale:g} (correction_scale_): "
+            "stronger, it lowers the likelihood of held-out rows, or puts mass where "
+            "there are no data. Try base='mixture', a larger alpha, or more rows.",
+            ConvergenceWarning,
+            stacklevel=6,
+        )
+    return best
+
+
+def _search(
+    energy: CorrectedEnergy,
+    normalize: Callable[[], LogNormalizer],
+    mean: float,
+    spread: float,
+) -> tuple[LogNormalizer, bool]:
+    """Set the scale with the largest gain; return its log Z and whether more does harm.
+
+    From small scales, where log Z is cheap, upwards until the gain falls: it is concave
+    and zero at zero, so it falls from there on.
+    """
     harmful = False
-    best_gain, best_scale, best = 0.0, 0.0, None
-    for k in range(MAX_HALVINGS + 1):
+    best_gain, best_error, best_scale = 0.0, 0.0, 0.0
+    best = LogNormalizer(0.0, 0.0, 0, math.inf, "exact")
+    for k in range(MAX_HALVINGS, -1, -1):
         energy.scale = 0.5**k
         estimate = normalize()
         gain = -energy.scale * mean - estimate.value
         error = math.hypot(energy.scale * spread, estimate.std_error)
         fault = find_fault(estimate)
-        harmful = harmful or (k == 0 and (bool(fault) or gain < -2 * error))
-        if best is not None and gain <= best_gain:
-            break  # J is concave: it only falls from here
-        if gain > error and not fault:
-            best_gain, best_scale, best = gain, energy.scale, estimate
+        if fault or gain <= best_gain:
+            harmful = bool(fault) or gain < -2 * error
+            break
+        best_gain, best_error, best_scale, best = gain, error, energy.scale, estimate
+    if best_gain <= best_error:
+        best_scale, best = 0.0, LogNormalizer(0.0, 0.0, 0, math.inf, "exact")
     energy.scale = best_scale
-    if best is None:
-        best = normalize()
-    if harmful:
-        warnings.warn(
-            f"The learned correction was scaled by {energy.scale:g} (correction_scale_): "
-            "at full strength it lowers the likelihood of held-out rows, or puts mass "
-            "where there are no data. Try base='mixture', a larger alpha, or more rows.",
-            ConvergenceWarning,
-            stacklevel=6,
-        )
-    return best
+    return best, harmful

@@ -1,7 +1,6 @@
 """The shared body of all estimators: validate, train, freeze, evaluate."""
 
 import copy
-import warnings
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -12,10 +11,11 @@ from skorch.helper import predefined_split
 from torch import nn
 
 from sk_wmvl._autodiff import energy_and_grad
-from sk_wmvl._batches import BatchIterator, TensorData, split_rows
+from sk_wmvl._batches import BatchIterator, TensorData, make_datasets, split_rows
 from sk_wmvl._component import resolve
 from sk_wmvl._coordinates import fit_coordinates
 from sk_wmvl._net_params import NetParamsMixin
+from sk_wmvl._persistence import PersistenceMixin
 from sk_wmvl._progress import FitProgress, SklearnBridge
 from sk_wmvl._random import draw_seed, make_generator
 from sk_wmvl._trainer import (
@@ -37,7 +37,6 @@ from sk_wmvl._validation import (
     resolve_device,
     with_callbacks,
 )
-from sk_wmvl._version import __version__
 from sk_wmvl.energies import (
     ENERGIES,
     AffineEnergy,
@@ -54,7 +53,7 @@ from sk_wmvl.objectives import OBJECTIVES, BaseObjective
 __all__ = ["BaseEnergyEstimator"]
 
 # Streams of the one seed that a fit draws from `random_state`.
-WEIGHTS, SHUFFLE, NOISE, SPLIT, NORMALIZER, SAMPLE = range(6)
+WEIGHTS, SHUFFLE, NOISE, SPLIT, NORMALIZER, SAMPLE, COMPARISON = range(7)
 
 # The network's input is soft-clipped at this multiple of the largest training norm.
 RADIUS_FACTOR = 1.0
@@ -62,7 +61,9 @@ EVALUATION_CHUNK = 8192  # rows at a time, so that memory does not grow with X
 MIN_VALIDATION = 2  # rows; below, early stopping is left out
 
 
-class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, ABC):
+class BaseEnergyEstimator(
+    PersistenceMixin, NetParamsMixin, CallbackSupportMixin, BaseEstimator, ABC
+):
     """Template of an estimator that learns an energy.
 
     A subclass supplies the base measure and what follows training.
@@ -163,6 +164,12 @@ class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, A
                 )
         self.device_ = resolve_device(self.device)
         self.objective_ = self._make_objective()
+        sampler = getattr(self.objective_, "sampler", None)
+        if weight is not None and getattr(sampler, "couples_rows", False):
+            raise ValueError(
+                f"sample_weight cannot be used with {sampler!r}, in which the rows of a "
+                "batch act on one another. Repeat rows instead, or use objective='mvl'."
+            )
         if not resume:
             self._seed = draw_seed(self.random_state)
             self.manifold_ = self._make_manifold(X)
@@ -278,16 +285,7 @@ class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, A
         fraction = self.validation_fraction if held_out and self.early_stopping else 0.0
         train, valid = self._split(len(u), fraction)
         w = w / w[train].mean()
-        grad = self._base_grad(u)
-
-        def make(rows):
-            return TensorData(
-                torch.tensor(u[rows], dtype=torch.float32, device=self.device_),
-                torch.tensor(w[rows], dtype=torch.float32, device=self.device_),
-                None if grad is None else grad[torch.from_numpy(rows)].to(self.device_),
-            )
-
-        return make(train), make(valid) if len(valid) else None
+        return make_datasets(u, w, self._base_grad(u), train, valid, self.device_)
 
     def _base_grad(self, u: np.ndarray) -> torch.Tensor | None:
         """Return derivatives of the base's log density, if training is lifted."""
@@ -414,24 +412,3 @@ class BaseEnergyEstimator(NetParamsMixin, CallbackSupportMixin, BaseEstimator, A
             u = self.manifold_.egrad2rgrad(x, -grad)
             scores.append(self.manifold_.push_to_user(x, u))
         return torch.cat(scores).cpu().numpy()
-
-    # --- persistence ------------------------------------------------------------------
-
-    def __getstate__(self) -> dict:
-        state = {**super().__getstate__(), "_sk_wmvl_version": __version__}
-        for name in ("energy_", "base_", "_proposal"):
-            if isinstance(state.get(name), nn.Module):
-                state[name] = copy.deepcopy(state[name]).cpu()
-        if "device_" in state:
-            state["device_"] = torch.device("cpu")
-        return state
-
-    def __setstate__(self, state: dict) -> None:
-        version = state.pop("_sk_wmvl_version", __version__)
-        if version != __version__:
-            warnings.warn(
-                f"This {type(self).__name__} was saved by sk_wmvl {version} and is loaded "
-                f"by {__version__}; results may differ.",
-                stacklevel=2,
-            )
-        super().__setstate__(state)

@@ -9,7 +9,7 @@ from sklearn.base import DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sk_wmvl._backtracking import backtrack
-from sk_wmvl._base import NORMALIZER, SAMPLE, BaseEnergyEstimator
+from sk_wmvl._base import COMPARISON, NORMALIZER, SAMPLE, BaseEnergyEstimator
 from sk_wmvl._component import resolve
 from sk_wmvl._random import draw_seed, make_generator
 from sk_wmvl._validation import StrOptions
@@ -24,6 +24,8 @@ from sk_wmvl.normalizers import (
 from sk_wmvl.samplers import draw
 
 __all__ = ["BaseDensity"]
+
+N_DRAWS = 16_384  # of the base measure, by which strengths of the correction compare
 
 
 class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
@@ -122,7 +124,9 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         if self.base_ is None:
             estimate = normalize()
         else:
-            estimate = backtrack(energy.energy, normalize, rows)
+            generator = make_generator(self._seed, COMPARISON)
+            draws = proposal.sample(N_DRAWS, generator=generator)
+            estimate = backtrack(energy.energy, normalize, rows, draws)
         warn_if_unreliable(estimate)
         return {
             "energy_": energy,

@@ -1,13 +1,11 @@
 """Data in memory: batches as slices of one tensor, and the rows that are held out."""
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-__all__ = ["BatchIterator", "TensorData", "split_rows"]
+__all__ = ["BatchIterator", "TensorData", "make_datasets", "split_rows"]
 
 
 class TensorData(Dataset):
@@ -38,6 +36,39 @@ class TensorData(Dataset):
         return tuple(tensor[i] for tensor in self.tensors())
 
 
+def make_datasets(
+    u: np.ndarray,
+    weight: np.ndarray,
+    base_grad: Tensor | None,
+    train: np.ndarray,
+    valid: np.ndarray,
+    device: torch.device,
+) -> tuple[TensorData, TensorData | None]:
+    """Return training rows and held-out rows, if any, in float32 on a device.
+
+    Parameters
+    ----------
+    u : ndarray of shape (n, d)
+        Points in internal coordinates.
+    weight : ndarray of shape (n,)
+    base_grad : Tensor of shape (n, d) or None
+        See `TensorData`.
+    train, valid : ndarray of int
+        Indices of rows.
+    device : torch.device
+    """
+
+    def make(rows: np.ndarray) -> TensorData:
+        grad = None if base_grad is None else base_grad[torch.from_numpy(rows)]
+        return TensorData(
+            torch.tensor(u[rows], dtype=torch.float32, device=device),
+            torch.tensor(weight[rows], dtype=torch.float32, device=device),
+            None if grad is None else grad.to(device),
+        )
+
+    return make(train), make(valid) if len(valid) else None
+
+
 class BatchIterator:
     """Slices of one permutation: no per-sample loading."""
 
@@ -49,8 +80,15 @@ class BatchIterator:
         self.shuffle = shuffle
         self.generator = generator
 
+    def _sizes(self) -> list[int]:
+        """Return the batches' sizes; a single row left over joins the last batch."""
+        full, rest = divmod(len(self.dataset), self.batch_size)
+        sizes = [self.batch_size] * full + ([rest] if rest else [])
+        # particle methods need neighbors, and one row makes a noisy step
+        return [*sizes[:-2], sizes[-2] + 1] if rest == 1 and full else sizes
+
     def __len__(self) -> int:
-        return math.ceil(len(self.dataset) / self.batch_size)
+        return len(self._sizes())
 
     def __iter__(self):
         tensors = self.dataset.tensors()
@@ -58,7 +96,8 @@ class BatchIterator:
             order = torch.randperm(len(self.dataset), generator=self.generator)
             order = order.to(tensors[0].device)
             tensors = [tensor[order] for tensor in tensors]
-        yield from zip(*(t.split(self.batch_size) for t in tensors), strict=True)
+        sizes = self._sizes()
+        yield from zip(*(t.split(sizes) for t in tensors), strict=True)
 
 
 def split_rows(

@@ -29,7 +29,12 @@ class MVLDensity(BaseDensity):
         shortened where its drift would exceed the noise; ``'mvl-graph'``,
         `MinimumVelocity` with a control variate; ``'sm'``, ``'ssm'``, ``'ssm-vr'`` and
         ``'fd-ssm'``, exact, sliced, variance-reduced sliced and finite-difference score
-        matching; ``'dsm'``, denoising score matching; ``'cd1'``, contrastive divergence.
+        matching; ``'dsm'``, denoising score matching; ``'cd1'``, contrastive divergence;
+        ``'mvl-svgd'``, ``'mvl-spos'`` and ``'mvl-birth-death'``, `MinimumVelocity` with
+        `SVGD`, `SPOS` and `BirthDeath`: half the kernelised Stein discrepancy, its even
+        mixture with score matching, and score matching plus half the variance of
+        log p/q, which sees the weights of separated modes. These three couple the rows
+        of a batch and take no `sample_weight`.
         An object keeps its own parameters.
     epsilon : float, default=1e-4
         The step :math:`\epsilon` of the sampler, in internal (whitened) units. The bias of
@@ -114,8 +119,8 @@ class MVLDensity(BaseDensity):
     correction_scale_ : float
         What the correction was multiplied by: 1, or less if that makes held-out rows
         more likely; 0 if it gains no more than a standard error over the base measure.
-        With a warning if at full strength it made them less likely than the base
-        measure does, by more than sampling error.
+        With a warning if more of it would make them less likely than the base measure
+        does, by more than sampling error.
     normalizer_result_ : LogNormalizer
         The estimate with its effective sample size and method.
     n_iter_ : int

@@ -124,8 +124,8 @@ class RiemannianMVLDensity(BaseDensity):
     correction_scale_ : float
         What the correction was multiplied by: 1, or less if that makes held-out rows
         more likely; 0 if it gains no more than a standard error over the base measure.
-        With a warning if at full strength it made them less likely than the base
-        measure does, by more than sampling error.
+        With a warning if more of it would make them less likely than the base measure
+        does, by more than sampling error.
     normalizer_result_ : LogNormalizer
         The estimate with its effective sample size and method.
     n_iter_ : int

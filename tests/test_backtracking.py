@@ -32,8 +32,9 @@ def run(correction, n=500):
     # Data of variance 1/2: a correction of curvature one is the truth.
     x = torch.tensor(np.random.default_rng(0).normal(size=(n, 1)) / 2**0.5)
     rows = TensorData(x.float(), torch.ones(n))
+    draws = base.sample(5000, generator=torch.Generator().manual_seed(0))
     estimate = backtrack(
-        energy, lambda: QuadratureNormalizer().estimate(energy, base), rows
+        energy, lambda: QuadratureNormalizer().estimate(energy, base), rows, draws
     )
     with torch.no_grad():
         gain = float((-energy(x) - estimate.value - base.log_prob(x)).mean())

@@ -86,7 +86,7 @@ class ManifoldMixture(BaseMeasure):
     >>> half = torch.tensor([0.5], dtype=torch.float64)
     >>> q = ManifoldMixture(Torus(1), VonMises(Torus(1), zero, 1.0), half, 0.5)
     >>> q.log_prob(zero)
-    tensor([-1.3921], dtype=torch.float64)
+    tensor([-1.3846], dtype=torch.float64)
     """
 
     log_weights: Tensor

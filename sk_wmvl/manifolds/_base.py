@@ -81,6 +81,16 @@ class BaseManifold(BaseComponent, ABC):
     def with_columns(self, n_columns: int) -> Self:
         """Return a copy made for rows of a given width.
 
+        Parameters
+        ----------
+        n_columns : int
+            Columns of the users' rows.
+
+        Returns
+        -------
+        manifold : BaseManifold
+            With its dimension known.
+
         Raises
         ------
         ValueError
@@ -104,7 +114,17 @@ class BaseManifold(BaseComponent, ABC):
 
     @abstractmethod
     def from_user(self, x: Tensor) -> Tensor:
-        """Return the points of shape (n, d) that users' rows of shape (n, n_columns) mean.
+        """Return the points that users' rows mean.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_columns)
+            Users' rows.
+
+        Returns
+        -------
+        x : Tensor of shape (n, d)
+            Points.
 
         Raises
         ------
@@ -162,7 +182,7 @@ class BaseManifold(BaseComponent, ABC):
 
     @abstractmethod
     def retract(self, x: Tensor, u: Tensor) -> Tensor:
-        """Return a second-order approximation of `exp`: it differs by O(|u|^3)."""
+        """Return a second-order approximation of `exp`: it differs by O(u^3)."""
 
     @abstractmethod
     def geodesic(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -190,7 +210,7 @@ class BaseManifold(BaseComponent, ABC):
         )
 
     def log_det_exp(self, x: Tensor, u: Tensor) -> Tensor:
-        """Return log |det d exp| at `u`, in orthonormal frames, of shape (n,).
+        """Return the log determinant of d exp at `u`, in orthonormal frames, shape (n,).
 
         What turns a density on the tangent space at `x` into one on the manifold.
         """
@@ -208,10 +228,16 @@ class BaseManifold(BaseComponent, ABC):
         Parameters
         ----------
         x : Tensor of shape (n, d)
+            Points.
         sigma : float or Tensor of shape (n,)
             The noise level, a geodesic length.
         generator : torch.Generator, default=None
             Source of noise, on the CPU.
+
+        Returns
+        -------
+        x : Tensor of shape (n, d)
+            Points.
         """
         scale = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1, 1)
         return self.exp(x, scale * self.random_tangent(x, generator=generator))
@@ -245,10 +271,19 @@ class BaseManifold(BaseComponent, ABC):
         return self.log_volume() < math.inf
 
     def quadrature(self, n_nodes: int) -> tuple[Tensor, Tensor]:
-        """Return nodes of shape (N, d) and log weights of shape (N,), in float64.
+        """Return a quadrature rule whose weights sum to the volume.
 
-        Weights sum to the volume. `n_nodes` is the number per period of the longest
-        axis, and N grows like its m-th power.
+        Parameters
+        ----------
+        n_nodes : int
+            Nodes per period of the longest axis; N grows like its m-th power.
+
+        Returns
+        -------
+        nodes : Tensor of shape (N, d)
+            Points, in float64.
+        log_weights : Tensor of shape (N,)
+            Logs of their weights.
 
         Raises
         ------
@@ -282,7 +317,7 @@ def check_columns(owner: BaseManifold, n_columns: int, fits: bool) -> None:
     """Raise ValueError unless the manifold's points can have so many columns."""
     if not fits:
         raise ValueError(
-            f"X has {n_columns} column(s), but the rows of {owner!r} cannot: "
+            f"X has n_features = {n_columns}, but the rows of {owner!r} cannot: "
             f"{type(owner).columns_hint}."
         )
 

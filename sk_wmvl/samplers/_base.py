@@ -106,10 +106,13 @@ class BaseSampler(BaseComponent, ABC):
         The step.
     is_differentiable : bool
         Whether a step can be differentiated, so that it can serve as an objective.
+    couples_rows : bool
+        Whether where a chain goes depends on the other chains.
     """
 
     step_size: float
     is_differentiable: ClassVar[bool] = True
+    couples_rows: ClassVar[bool] = False
 
     @abstractmethod
     def step(

@@ -1,6 +1,7 @@
 """Birth-death Langevin dynamics: mass moves between modes, whose weights are thus seen."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +86,8 @@ class BirthDeath(BaseSampler):
     >>> sampler.step(None, state).log_weight[[0, 9]]  # log(9) / 900 x (-1, 9)
     tensor([-0.0024,  0.0220])
     """
+
+    couples_rows: ClassVar[bool] = True
 
     def __init__(
         self,

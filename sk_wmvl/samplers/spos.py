@@ -1,5 +1,7 @@
 """Stochastic particle optimisation: Langevin and Stein dynamics in any proportion."""
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 
@@ -60,6 +62,8 @@ class SPOS(BaseSampler):
     >>> round(step.noise.var().item(), 1)
     1.0
     """
+
+    couples_rows: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
 """Stein variational gradient descent: its first step is the kernelised discrepancy."""
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 
@@ -71,6 +73,8 @@ class SVGD(BaseSampler):
     >>> SVGD(0.1, kernel=RBF(1.0)).step(None, state).x.flatten()
     tensor([-0.0607,  1.0607])
     """
+
+    couples_rows: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -1,0 +1,64 @@
+"""What a family of mixture components must offer: densities, draws, and an M-step."""
+
+from abc import ABC, abstractmethod
+from functools import singledispatch
+
+import torch
+from torch import Tensor, nn
+
+from sk_wmvl.manifolds import BaseManifold
+
+__all__ = ["Components", "component_family"]
+
+
+class Components(nn.Module, ABC):
+    r"""K densities of one family on one manifold, with respect to its volume.
+
+    Parameters
+    ----------
+    manifold : BaseManifold
+        The manifold.
+    centers : Tensor of shape (K, d)
+        Points, in float64.
+    variance : float
+        The variance per dimension to start from, a squared geodesic length.
+    """
+
+    @abstractmethod
+    def __init__(self, manifold: BaseManifold, centers: Tensor, variance: float):
+        super().__init__()
+
+    @abstractmethod
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log densities of shape (n, K) at points of shape (n, d)."""
+
+    @abstractmethod
+    def sample(
+        self, which: Tensor, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return a draw of the component named in each row, shape (n, d)."""
+
+    @abstractmethod
+    def update(self, x: Tensor, share: Tensor, prior: float) -> None:
+        """Fit to points of shape (n, d) with shares of shape (n, K), in place.
+
+        As if each component had seen one more point, of the variance `prior`: one that
+        is alone with its point keeps a width.
+        """
+
+
+@singledispatch
+def component_family(manifold: BaseManifold) -> type[Components]:
+    """Return the family of components for a manifold; each family registers itself.
+
+    Parameters
+    ----------
+    manifold : BaseManifold
+        The manifold.
+
+    Returns
+    -------
+    family : type
+        A subclass of `Components`.
+    """
+    raise NotImplementedError(f"There are no mixture components for {manifold!r}.")

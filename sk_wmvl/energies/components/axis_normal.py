@@ -1,0 +1,71 @@
+"""Normal densities with independent coordinates, in Euclidean space."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from sk_wmvl.energies.components._base import Components, component_family
+from sk_wmvl.manifolds import Euclidean
+
+__all__ = ["AxisNormal"]
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+class AxisNormal(Components):
+    """Normal densities with independent coordinates, for Euclidean blocks.
+
+    Parameters
+    ----------
+    manifold : Euclidean
+        Euclidean space.
+    centers : Tensor of shape (K, d)
+        Means.
+    variance : float
+        The variance to start from.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_wmvl.energies.components import AxisNormal
+    >>> from sk_wmvl.manifolds import Euclidean
+    >>> zero = torch.zeros(1, 2, dtype=torch.float64)
+    >>> AxisNormal(Euclidean(2), zero, 1.0).log_prob(zero)  # -log(2 pi)
+    tensor([[-1.8379]], dtype=torch.float64)
+    """
+
+    mu: Tensor
+    variance: Tensor
+
+    def __init__(self, manifold: Euclidean, centers: Tensor, variance: float):
+        super().__init__(manifold, centers, variance)
+        self.register_buffer("mu", centers)
+        self.register_buffer("variance", torch.full_like(centers, variance))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log densities of shape (n, K)."""
+        squares = (x[:, None, :] - self.mu).square() / self.variance
+        return -0.5 * (squares + self.variance.log() + LOG_2PI).sum(-1)
+
+    def sample(
+        self, which: Tensor, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return draws of shape (n, d)."""
+        which = which.to(self.mu.device)
+        mu, std = self.mu[which], self.variance[which].sqrt()
+        z = torch.randn(mu.shape, generator=generator, dtype=mu.dtype).to(mu.device)
+        return mu + std * z
+
+    def update(self, x: Tensor, share: Tensor, prior: float) -> None:
+        """Fit means and variances; see `Components.update`."""
+        n = share.sum(0)[:, None]
+        self.mu = share.T @ x / n.clamp(min=1e-300)
+        squares = torch.einsum("nk,nkd->kd", share, (x[:, None, :] - self.mu).square())
+        self.variance = (squares + prior) / (n + 1)
+
+
+@component_family.register
+def _(manifold: Euclidean) -> type[Components]:
+    del manifold
+    return AxisNormal

@@ -1,0 +1,100 @@
+"""Products of von Mises densities, on circles and tori."""
+
+import math
+
+import numpy as np
+import torch
+from scipy import special
+from torch import Tensor
+
+from sk_wmvl.energies.components._base import Components, component_family
+from sk_wmvl.energies.components._concentration import (
+    LARGEST,
+    SMALLEST,
+    mean_resultant_length,
+    sample_cosine,
+    solve_concentration,
+)
+from sk_wmvl.manifolds._torus import Angles
+
+__all__ = ["VonMises"]
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+class VonMises(Components):
+    r"""Products of von Mises densities, one for each angle.
+
+    .. math:: f(x) = \prod_j \frac{e^{\kappa_j\cos(x_j-\mu_j)}}{2\pi I_0(\kappa_j)}
+
+    Parameters
+    ----------
+    manifold : Angles
+        A circle or torus.
+    centers : Tensor of shape (K, d)
+        Mean angles.
+    variance : float
+        The variance per dimension to start from.
+
+    References
+    ----------
+    [Mardia2000]_
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_wmvl.energies.components import VonMises
+    >>> from sk_wmvl.manifolds import Torus
+    >>> zero = torch.zeros(1, 1, dtype=torch.float64)
+    >>> VonMises(Torus(1), zero, 1.0).log_prob(zero)  # 1 - log(2 pi I0(1))
+    tensor([[-1.0738]], dtype=torch.float64)
+    """
+
+    mu: Tensor
+    kappa: Tensor
+    log_constant: Tensor
+
+    def __init__(self, manifold: Angles, centers: Tensor, variance: float):
+        super().__init__(manifold, centers, variance)
+        self.manifold = manifold
+        self.register_buffer("mu", centers)
+        self._set_concentration(np.full(centers.shape, 1 / variance))
+
+    def _set_concentration(self, kappa: np.ndarray) -> None:
+        kappa = np.clip(kappa, SMALLEST, LARGEST)
+        constant = -np.log(special.ive(0, kappa)).sum(1) - kappa.shape[1] * LOG_2PI
+        device = self.mu.device
+        self.register_buffer("kappa", torch.tensor(kappa, device=device))
+        self.register_buffer("log_constant", torch.tensor(constant, device=device))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log densities of shape (n, K)."""
+        moments = torch.cat([x.cos(), x.sin()], -1)
+        at = torch.cat([self.kappa * self.mu.cos(), self.kappa * self.mu.sin()], -1)
+        return self.log_constant + moments @ at.T - self.kappa.sum(-1)
+
+    def sample(
+        self, which: Tensor, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return draws of shape (n, d)."""
+        which = which.to(self.mu.device)
+        kappa = self.kappa[which].cpu()
+        c = sample_cosine(kappa.reshape(-1, 1), 2, generator).reshape(kappa.shape)
+        sign = 2.0 * torch.randint(0, 2, kappa.shape, generator=generator) - 1
+        angle = sign * torch.atan2((1 - c * c).clamp(min=0).sqrt(), c)
+        return self.manifold.projection(self.mu[which] + angle.to(self.mu.device))
+
+    def update(self, x: Tensor, share: Tensor, prior: float) -> None:
+        """Fit mean angles and concentrations; see `Components.update`."""
+        c, s = share.T @ x.cos(), share.T @ x.sin()
+        self.mu = torch.atan2(s, c)
+        pseudo = mean_resultant_length(np.clip(1 / prior, SMALLEST, LARGEST), 2)
+        n = share.sum(0)[:, None] + 1
+        length = ((c * c + s * s).sqrt() + float(pseudo)) / n
+        self._set_concentration(solve_concentration(length.cpu().numpy(), 2))
+
+
+@component_family.register
+def _(manifold: Angles) -> type[Components]:
+    del manifold
+    return VonMises
