@@ -13,6 +13,7 @@ from torch import nn
 from sk_wmvl._autodiff import energy_and_grad
 from sk_wmvl._batches import BatchIterator, TensorData, make_datasets, split_rows
 from sk_wmvl._component import resolve
+from sk_wmvl._constraints import CONSTRAINTS
 from sk_wmvl._coordinates import fit_coordinates
 from sk_wmvl._net_params import NetParamsMixin
 from sk_wmvl._persistence import PersistenceMixin
@@ -26,10 +27,6 @@ from sk_wmvl._trainer import (
 )
 from sk_wmvl._validation import (
     CallbackSupportMixin,
-    Integral,
-    Interval,
-    Real,
-    StrOptions,
     check_rows,
     check_weights,
     check_widths,
@@ -46,7 +43,6 @@ from sk_wmvl.energies import (
     check_energy,
     freeze,
 )
-from sk_wmvl.energies._network import ACTIVATIONS
 from sk_wmvl.manifolds import BaseManifold, Euclidean
 from sk_wmvl.objectives import OBJECTIVES, BaseObjective
 
@@ -69,34 +65,7 @@ class BaseEnergyEstimator(
     A subclass supplies the base measure and what follows training.
     """
 
-    _parameter_constraints: dict = {
-        "objective": [StrOptions(set(OBJECTIVES)), BaseObjective],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "energy": [StrOptions(set(ENERGIES)), nn.Module, callable],
-        "hidden_layer_sizes": ["array-like"],
-        "activation": [StrOptions(set(ACTIVATIONS))],
-        "spectral_norm": ["boolean"],
-        "standardize": ["boolean"],
-        "batch_size": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-        ],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "lr_schedule": [StrOptions({"one-cycle", "constant"})],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "optimizer": [StrOptions(set(OPTIMIZERS)), type],
-        "callbacks": [None, list, tuple],
-        "net_params": [None, dict],
-        "warm_start": ["boolean"],
-        "device": [str, torch.device],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
+    _parameter_constraints: dict = CONSTRAINTS
 
     # --- fitting ----------------------------------------------------------------------
 

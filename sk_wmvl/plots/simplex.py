@@ -139,7 +139,7 @@ class SimplexDisplay:
                 annotation_clip=False,
             )
         ax.set_xlim(-0.02, 1.02)
-        ax.set_ylim(-0.02, 0.89)
+        ax.set_ylim(-0.02, 0.96)  # room for the label above the top
         ax.set_aspect("equal")
         ax.set_axis_off()
         self.ax_, self.figure_ = ax, ax.figure

@@ -1,0 +1,184 @@
+"""Mixtures on manifolds: normalised, sampled and fitted as they say."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import special, stats
+
+from sk_wmvl._autodiff import energy_and_grad
+from sk_wmvl.energies import ManifoldMixture, UniformBase, fit_manifold_mixture
+from sk_wmvl.energies.components import (
+    VonMisesFisher,
+    WrappedNormal,
+    component_family,
+)
+from sk_wmvl.manifolds import (
+    SPD,
+    AxialSphere,
+    Circle,
+    Euclidean,
+    Hyperbolic,
+    Product,
+    Rotation,
+    Simplex,
+    Sphere,
+    Torus,
+)
+
+COMPACT = {
+    "circle": Circle("angle"),
+    "sphere1": Sphere(1),
+    "sphere2": Sphere(2),
+    "sphere3": Sphere(3),
+    "torus2": Torus(2),
+    "axial": AxialSphere(2),
+    "rotation": Rotation("quaternion"),
+    "simplex": Simplex(2),
+    "product": Product([("a", Torus(1)), ("b", Sphere(1))]),
+}
+OPEN = {
+    "euclidean": Euclidean(2),
+    "hyperbolic": Hyperbolic(2),
+    "spd": SPD(2),
+    "wind": Product([("a", Torus(1)), ("b", Euclidean(1))]),
+}
+
+
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def mixture(manifold, seed=0, variance=0.3, k=3):
+    centers = manifold.random_point(k, generator=generator(seed))
+    parts = component_family(manifold)(manifold, centers, variance)
+    background = 0.1 if manifold.is_compact else 0.0
+    weights = (1 - background) * torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+    return ManifoldMixture(manifold, parts, weights, background)
+
+
+@pytest.mark.parametrize("name", COMPACT)
+def test_densities_integrate_to_one(name):
+    manifold = COMPACT[name]
+    q = mixture(manifold)
+    nodes, log_weights = manifold.quadrature(80 if manifold.dim == 3 else 300)
+    assert abs(float((q.log_prob(nodes) + log_weights).exp().sum()) - 1) < 1e-6
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("name", [*COMPACT, *OPEN])
+def test_draws_follow_the_density(name, global_random_seed):
+    # 20 000 draws and as many of another mixture p: with f = p / (p + q), which lies in
+    # (0, 1), E_q[f] = E_p[q / (p + q)] holds for normalised densities only; |z| < 4.
+    manifold = {**COMPACT, **OPEN}[name]
+    q, p = mixture(manifold, 0), mixture(manifold, 1, variance=0.5)
+    x = q.sample(20_000, generator=generator(2 * global_random_seed))
+    y = p.sample(20_000, generator=generator(2 * global_random_seed + 1))
+    left = torch.sigmoid(p.log_prob(x) - q.log_prob(x))
+    right = torch.sigmoid(q.log_prob(y) - p.log_prob(y))
+    error = (left.var() / len(left) + right.var() / len(right)).sqrt()
+    assert abs(float((left.mean() - right.mean()) / error)) < 4
+
+
+@pytest.mark.parametrize("d", [2, 3, 4, 20, 100])
+@pytest.mark.parametrize("kappa", [0.01, 1.0, 50.0, 1e5])
+def test_von_mises_fisher_constant(d, kappa):
+    mu = torch.zeros(1, d, dtype=torch.float64)
+    mu[0, 0] = 1
+    f = VonMisesFisher(Sphere(d - 1), mu, 1 / kappa)
+    # the integral over the angle to the mean; beyond 12 widths nothing is left of it
+    area = (d - 1) / 2 * np.log(np.pi) + np.log(2) - special.gammaln((d - 1) / 2)
+    node, weight = np.polynomial.legendre.leggauss(400)
+    top = min(np.pi, 12 * (d / kappa) ** 0.5)
+    angle = top * (node + 1) / 2
+    log_value = -2 * kappa * np.sin(angle / 2) ** 2 + (d - 2) * np.log(np.sin(angle))
+    expected = -area - special.logsumexp(log_value, b=weight * top / 2)
+    assert float(f.log_prob(mu)) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize(("d", "kappa"), [(2, 0.5), (3, 4.0), (5, 300.0), (50, 20.0)])
+def test_von_mises_fisher_draws(d, kappa, global_random_seed):
+    # 20 000 draws: mean cosine against A_d(kappa), |z| < 4.
+    mu = torch.zeros(1, d, dtype=torch.float64)
+    mu[0, -1] = 1
+    f = VonMisesFisher(Sphere(d - 1), mu, 1 / kappa)
+    which = torch.zeros(20_000, dtype=torch.int64)
+    t = f.sample(which, generator=generator(global_random_seed))[:, -1].numpy()
+    expected = special.ive(d / 2, kappa) / special.ive(d / 2 - 1, kappa)
+    assert abs(t.mean() - expected) < 4 * t.std() / len(t) ** 0.5
+
+
+@pytest.mark.parametrize("name", [*COMPACT, *OPEN])
+def test_steps_raise_the_likelihood_and_gradients_are_right(name):
+    manifold = {**COMPACT, **OPEN}[name]
+    q = mixture(manifold)
+    x = mixture(manifold, 1).sample(400, generator=generator(1))
+    before = float(q.log_prob(x).mean())
+    for _ in range(10):
+        q.step(x, torch.ones(len(x), dtype=torch.float64), 0.3)
+    assert float(q.log_prob(x).mean()) > before
+    x = x[:10]
+    _, grad = energy_and_grad(q, x)
+    u = manifold.random_tangent(x, generator=generator(2))
+    h = 1e-5
+    ahead = q.log_prob(manifold.exp(x, h * u))
+    behind = q.log_prob(manifold.exp(x, -h * u))
+    slope = (ahead - behind) / (2 * h)
+    torch.testing.assert_close((grad * u).sum(-1), slope, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.statistical
+def test_a_fit_recovers_two_directions(global_random_seed):
+    # 1500 rows, 70 % about one pole: weights within 4 binomial standard errors.
+    rng = np.random.default_rng(global_random_seed)
+    first = stats.vonmises_fisher([0, 0, 1.0], 50).rvs(1050, random_state=rng)
+    second = stats.vonmises_fisher([1.0, 0, 0], 20).rvs(450, random_state=rng)
+    x = torch.tensor(rng.permutation(np.r_[first, second]))
+    one = torch.ones(len(x), dtype=torch.float64)
+    q = fit_manifold_mixture(
+        Sphere(2), x[:1200], one[:1200], x[1200:], one[1200:], seed=0
+    )
+    near = q.components.mu[:, 2] > 0.7
+    share = float(q.log_weights.exp()[near].sum())
+    assert abs(share - 0.7) < 4 * (0.7 * 0.3 / 1500) ** 0.5 + 0.01
+    truth = special.logsumexp(
+        [
+            np.log(0.7) + stats.vonmises_fisher([0, 0, 1.0], 50).logpdf(x.numpy()),
+            np.log(0.3) + stats.vonmises_fisher([1.0, 0, 0], 20).logpdf(x.numpy()),
+        ],
+        axis=0,
+    )
+    assert abs(np.mean(truth - q.log_prob(x).numpy())) < 0.03
+
+
+@pytest.mark.statistical
+def test_uniform_rows_stay_uniform(global_random_seed):
+    x = Sphere(2).random_point(1000, generator=generator(global_random_seed))
+    one = torch.ones(len(x), dtype=torch.float64)
+    q = fit_manifold_mixture(Sphere(2), x[:800], one[:800], x[800:], one[800:], seed=0)
+    nodes, log_weights = Sphere(2).quadrature(100)
+    log_q = q.log_prob(nodes)
+    kl = float(((-np.log(4 * np.pi) - log_q) * log_weights.exp()).sum() / (4 * np.pi))
+    assert kl < 0.05
+    value = UniformBase(Sphere(2)).log_prob(x[:1]).item()
+    assert value == pytest.approx(-np.log(4 * np.pi))
+
+
+def test_a_weight_of_two_is_two_rows():
+    # At equal responsibilities EM sees the same sums.
+    x = Torus(2).random_point(50, generator=generator(0))
+    weight = torch.ones(50, dtype=torch.float64)
+    weight[:10] = 2
+    doubled, weighted = mixture(Torus(2)), mixture(Torus(2))
+    for _ in range(5):
+        weighted.step(x, weight, 0.3)
+        twice = torch.cat([x, x[:10]])
+        doubled.step(twice, torch.ones(60, dtype=torch.float64), 0.3)
+    torch.testing.assert_close(weighted.log_prob(x), doubled.log_prob(x))
+
+
+def test_wrapped_normal_in_the_plane_is_the_normal():
+    f = WrappedNormal(Euclidean(2), torch.tensor([[1.0, 2.0]]).double(), 0.5)
+    x = torch.tensor([[0.0, 0.0], [3.0, 1.0]]).double()
+    expected = stats.multivariate_normal([1, 2], 0.5 * np.eye(2)).logpdf(x.numpy())
+    np.testing.assert_allclose(f.log_prob(x)[:, 0].numpy(), expected)
