@@ -11,6 +11,7 @@ from sk_wmvl.manifolds.rotation import Rotation
 from sk_wmvl.manifolds.simplex import Simplex
 from sk_wmvl.manifolds.spd import SPD
 from sk_wmvl.manifolds.sphere import Sphere
+from sk_wmvl.manifolds.stiefel import Stiefel
 from sk_wmvl.manifolds.torus import Torus
 from sk_wmvl.manifolds.units import (
     close_compositions,
@@ -47,6 +48,7 @@ __all__ = [
     "Rotation",
     "Simplex",
     "Sphere",
+    "Stiefel",
     "Torus",
     "close_compositions",
     "from_lat_lon",

@@ -8,7 +8,13 @@ from torch import Tensor
 
 from sk_wmvl.manifolds._sinh import sinh_over
 
-__all__ = ["log_of_shifted", "pack", "sqrt_of_shifted", "unpack"]
+__all__ = [
+    "inverse_sqrt_of_shifted",
+    "log_of_shifted",
+    "pack",
+    "sqrt_of_shifted",
+    "unpack",
+]
 
 ROOT_2 = math.sqrt(2)
 NEAR = 1e-3  # relative gap below which a series replaces a second divided difference
@@ -62,6 +68,18 @@ def sqrt_second(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     return -1 / ((a + b) * (b + c) * (c + a))
 
 
+def inverse_sqrt_first(a: Tensor, b: Tensor) -> Tensor:
+    r"""Return :math:`(1/\sqrt a-1/\sqrt b)/(a-b)`."""
+    a, b = a.sqrt(), b.sqrt()
+    return -1 / (a * b * (a + b))
+
+
+def inverse_sqrt_second(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """Return the second divided difference of one over the root."""
+    a, b, c = a.sqrt(), b.sqrt(), c.sqrt()
+    return (a + b + c) / (a * b * c * (a + b) * (b + c) * (c + a))
+
+
 def of_symmetric(
     D: Tensor, value: Callable, first: Callable, second: Callable
 ) -> Tensor:
@@ -96,3 +114,9 @@ def log_of_shifted(D: Tensor) -> Tensor:
 def sqrt_of_shifted(D: Tensor) -> Tensor:
     """Return the square root of I + D."""
     return of_symmetric(D, lambda s: (1 + s).sqrt(), sqrt_first, sqrt_second)
+
+
+def inverse_sqrt_of_shifted(D: Tensor) -> Tensor:
+    r"""Return :math:`(I+D)^{-1/2}`."""
+    first, second = inverse_sqrt_first, inverse_sqrt_second
+    return of_symmetric(D, lambda s: (1 + s).rsqrt(), first, second)

@@ -49,8 +49,9 @@ class GeodesicHMC(BaseSampler):
 
     Notes
     -----
-    Rejection is not differentiable and moves carry no graph. Points are projected
-    to the manifold after each geodesic, so that rounding errors do not add up.
+    Rejection is not differentiable and moves carry no graph. A geodesic ends on the
+    manifold to rounding, so that rounding errors do not add up; on folded spheres
+    (compositions) chains run on the whole sphere, where the energy is even.
 
     Compare chains by functions of the *point*, not by coordinates that jump: ``rhat`` and
     ``ess_bulk`` of ``manifold.features(samples)``. It cannot be made without a manifold,
@@ -146,5 +147,5 @@ class GeodesicHMC(BaseSampler):
                 f"GeodesicHMC follows geodesics, which {self.manifold!r} does not offer. "
                 "Use RiemannianLangevin or LocalRiemannianLangevin with a small step."
             ) from error
-        end = self.manifold.projection(end)
+        # Not `projection`: it may fold the point, and would leave the velocity unfolded.
         return end, self.manifold.to_tangent(end, velocity / h)

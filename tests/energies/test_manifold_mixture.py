@@ -24,6 +24,7 @@ from sk_wmvl.manifolds import (
     Sphere,
     Torus,
 )
+from sk_wmvl.samplers import GeodesicHMC
 
 COMPACT = {
     "circle": Circle("angle"),
@@ -182,3 +183,26 @@ def test_wrapped_normal_in_the_plane_is_the_normal():
     x = torch.tensor([[0.0, 0.0], [3.0, 1.0]]).double()
     expected = stats.multivariate_normal([1, 2], 0.5 * np.eye(2)).logpdf(x.numpy())
     np.testing.assert_allclose(f.log_prob(x)[:, 0].numpy(), expected)
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("name", [*COMPACT, *OPEN])
+def test_geodesic_hmc_leaves_the_mixture_invariant(name, global_random_seed):
+    # 4000 chains of 10 moves started in equilibrium: means of the features stay, |z| < 4.5
+    # as up to a dozen features are looked at.
+    manifold = {**COMPACT, **OPEN}[name]
+    q = mixture(manifold)
+
+    def energy(x):
+        return -q.log_prob(x)
+
+    start = q.sample(4000, generator=generator(global_random_seed))
+    fresh = q.sample(4000, generator=generator(global_random_seed + 100))
+    sampler = GeodesicHMC(manifold, 0.5, 3)
+    g = generator(global_random_seed + 200)
+    end = sampler.run(energy, start, n_steps=10, generator=g).state.x
+    assert float((manifold.dist(start, end) > 1e-6).double().mean()) > 0.5
+    left, right = manifold.features(end), manifold.features(fresh)
+    error = (left.var(0) / 4000 + right.var(0) / 4000).sqrt()
+    z = (left.mean(0) - right.mean(0)) / error.clamp(min=1e-12)
+    assert float(z.abs().max()) < 4.5

@@ -23,6 +23,7 @@ from sk_wmvl.manifolds import (
     Rotation,
     Simplex,
     Sphere,
+    Stiefel,
     Torus,
 )
 
@@ -58,9 +59,15 @@ CASES = {
     "sphere-1": Sphere(1),
     "sphere-2": Sphere(2),
     "sphere-5": Sphere(5),
+    "stiefel-3-2": Stiefel(3, 2),
+    "stiefel-5-1": Stiefel(5, 1),
+    "stiefel-3-3": Stiefel(3, 3),
     "torus-1": Torus(1),
     "torus-3": Torus(3),
 }
+
+# lengths of geodesics have no closed form
+STIEFEL = {"chart", "dist", "log", "log_det_exp", "quadrature", "transport"}
 
 NOT_OFFERED = {
     "chart-half-plane": {
@@ -83,6 +90,9 @@ NOT_OFFERED = {
     "spd-2": {"quadrature"},
     "spd-3-matrix": {"quadrature"},
     "sphere-5": {"quadrature"},
+    "stiefel-3-2": STIEFEL,
+    "stiefel-5-1": STIEFEL,
+    "stiefel-3-3": STIEFEL,
 }
 
 
