@@ -15,6 +15,7 @@ from sk_wmvl.datasets.directional import log_bessel
 
 __all__ = [
     "KernelEstimate",
+    "RootKernel",
     "Space",
     "adaptive_kernel",
     "background_kernel",
@@ -240,3 +241,38 @@ def adaptive_kernel(space, X, X_valid=None, groups=None):
 
 def _kappas(space, chord, scale):
     return 1 / np.maximum(chord / (scale * space.dim), 1 / KAPPA_MAX)
+
+
+class RootKernel:
+    """A kernel estimate of compositions: on the sphere of their roots, folded.
+
+    Every point stands with all its reflections at the coordinate planes, so that the
+    boundary reflects. The concentration is chosen leaving one row out. Log densities are
+    with respect to Lebesgue measure on the first p - 1 parts.
+
+    Parameters
+    ----------
+    X : array of shape (n, p)
+        Compositions.
+    """
+
+    def __init__(self, X):
+        p = X.shape[1]
+        roots = np.sqrt(X)
+        signs = np.stack(np.meshgrid(*[[1.0, -1.0]] * p), -1).reshape(-1, p)
+        images = (roots[:, None] * signs).reshape(-1, p)
+        rows = np.arange(min(len(X), 300))  # that choose
+        t = roots[rows] @ images.T
+        left_out = rows[:, None] == np.repeat(np.arange(len(X)), len(signs))
+        space = sphere(p)
+        values = [log_mean_kernel(space, t, k, left_out).mean() for k in KAPPAS[::2]]
+        kappa = KAPPAS[::2][int(np.argmax(values))]
+        self.kernel = KernelEstimate(space, images, kappa)
+        self.label = f"kappa {kappa:.3g}"
+
+    def score_samples(self, X):
+        """Return log densities."""
+        p = X.shape[1]
+        # 2^p images, each of mass 1, share the whole sphere: the orthant has all of them.
+        on_sphere = self.kernel.score_samples(np.sqrt(X)) + p * np.log(2)
+        return on_sphere - (p - 1) * np.log(2) - 0.5 * np.log(X).sum(1)

@@ -79,6 +79,7 @@ def baselines(kind, X, X_valid, groups):
     """Yield (name, function that fits) for the kind of data."""
     rows = X if X_valid is None else np.r_[X, X_valid]
     if kind == "simplex":
+        yield "kernel", lambda: _directional.RootKernel(rows)
         yield "Dirichlet", lambda: _parametric.Dirichlet(rows)
         yield "logistic normal", lambda: _parametric.LogisticNormal(rows)
         return
