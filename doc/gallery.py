@@ -1,0 +1,129 @@
+"""Draw the pictures of the gallery page.
+
+The earthquakes, torsions and soils are read from the folder that SK_WMVL_DATA names.
+
+    python doc/gallery.py [earthquakes] [torsions] [wind] [soils]
+"""
+
+import csv
+import os
+import sys
+import time
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from sk_wmvl import RiemannianMVLDensity
+from sk_wmvl.manifolds import Circle, Euclidean, Product, Simplex, from_lat_lon
+from sk_wmvl.plots import SimplexDisplay, SphereDisplay, TorusDisplay
+
+OUT = Path(__file__).parent / "_static"
+
+
+def folder():
+    """Return the folder of the data sets."""
+    return Path(os.environ["SK_WMVL_DATA"])
+
+
+def save(figure, name):
+    path = OUT / f"gallery_{name}.png"
+    figure.savefig(path, dpi=75, bbox_inches="tight")
+    plt.close(figure)
+    print(f"{path.name}: {path.stat().st_size // 1000} kB")
+
+
+def earthquakes():
+    table = np.loadtxt(folder() / "quakes_all.csv", delimiter=",", skiprows=4)
+    X = from_lat_lon(*np.unique(table, axis=0).T)
+    density = RiemannianMVLDensity("sphere", random_state=0).fit(X)
+    figure = plt.figure(figsize=(10, 3.4))
+    world = figure.add_subplot(1, 2, 1, projection="mollweide")
+    SphereDisplay.from_estimator(density, X[::8], center=(0, 150), ax=world)
+    globe = figure.add_subplot(1, 2, 2)
+    SphereDisplay.from_estimator(
+        density, projection="orthographic", center=(20, 140), n_arrows=16, ax=globe
+    )
+    save(figure, "earthquakes")
+
+
+def torsions():
+    path = folder() / "torus" / "ile_torsion.csv"
+    X = np.loadtxt(path, delimiter=",", skiprows=1)[:, :2]
+    density = RiemannianMVLDensity("torus", random_state=0).fit(X)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4))
+    labels = ("φ", "ψ")
+    TorusDisplay.from_estimator(density, X[::8], labels=labels, ax=axes[0])
+    draws = density.sample(1000, random_state=0)
+    TorusDisplay.from_estimator(density, draws, labels=labels, ax=axes[1])
+    axes[0].set_title("data")
+    axes[1].set_title("draws from the model")
+    save(figure, "torsions")
+
+
+def weather(n=3000, seed=0):
+    """Return made-up winds, bearings in radians and log speeds: sea breeze and storms."""
+    rng = np.random.default_rng(seed)
+    storm = rng.random(n) < 0.25
+    bearing = np.where(storm, rng.vonmises(-2.0, 6.0, n), rng.vonmises(0.8, 2.0, n))
+    # The breeze is stronger the closer it is to its main direction.
+    breeze = 1.0 + 0.4 * np.cos(bearing - 0.8) + 0.35 * rng.normal(size=n)
+    gale = 2.4 + 0.2 * rng.normal(size=n)
+    return np.c_[bearing, np.where(storm, gale, breeze)]
+
+
+def wind():
+    X = weather()
+    place = Product([("bearing", Circle("angle")), ("log_speed", Euclidean(1))])
+    density = RiemannianMVLDensity(place, random_state=0).fit(X)
+    bearing, speed = np.linspace(0, 2 * np.pi, 181), np.linspace(0.3, 20, 120)
+    grid = np.stack(np.meshgrid(bearing, np.log(speed)), -1).reshape(-1, 2)
+    # Per unit of log speed; divided by the speed it is one per m/s.
+    log_density = density.score_samples(grid) - grid[:, 1]
+    polar = {"projection": "polar"}
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4), subplot_kw=polar)
+    axes[0].plot(X[::3, 0], np.exp(X[::3, 1]), ".", color="0.3", ms=2, alpha=0.5)
+    axes[1].pcolormesh(
+        bearing,
+        speed,
+        np.exp(log_density).reshape(120, 181),
+        cmap="Blues",
+        rasterized=True,
+    )
+    for ax, title in zip(axes, ("winds", "density"), strict=True):
+        ax.set_theta_zero_location("N")
+        ax.set_theta_direction(-1)
+        ax.set_ylim(0, 20)
+        ax.set_yticks([5, 10, 15])
+        ax.set_rlabel_position(150)
+        ax.set_title(title)
+    save(figure, "wind")
+
+
+def soils():
+    with (folder() / "simplex" / "gemas.csv").open(newline="") as file:
+        rows = [[r["sand"], r["silt"], r["clay"]] for r in csv.DictReader(file)]
+    X = np.array([row for row in rows if all(row)], dtype=float)
+    X /= X.sum(1, keepdims=True)
+    print(f"{(X == 0).any(1).sum()} of {len(X)} soils have a zero")
+    density = RiemannianMVLDensity(Simplex(), random_state=0).fit(X)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4))
+    labels = ("sand", "silt", "clay")
+    SimplexDisplay.from_estimator(density, X[::4], labels=labels, ax=axes[0])
+    draws = density.sample(500, random_state=0)
+    SimplexDisplay.from_estimator(density, draws, labels=labels, ax=axes[1])
+    axes[0].set_title("data")
+    axes[1].set_title("draws from the model")
+    save(figure, "soils")
+
+
+if __name__ == "__main__":
+    pictures = {f.__name__: f for f in (earthquakes, torsions, wind, soils)}
+    for name in sys.argv[1:] or pictures:
+        start = time.perf_counter()
+        pictures[name]()
+        print(f"{name}: {time.perf_counter() - start:.0f} s")
