@@ -8,11 +8,13 @@ from numpydoc.validate import validate
 
 MODULES = [
     "sk_wmvl",
+    "sk_wmvl.datasets",
     "sk_wmvl.energies",
     "sk_wmvl.manifolds",
     "sk_wmvl.metrics",
     "sk_wmvl.normalizers",
     "sk_wmvl.objectives",
+    "sk_wmvl.plots",
     "sk_wmvl.samplers",
 ]
 
