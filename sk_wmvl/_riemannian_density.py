@@ -274,8 +274,6 @@ class RiemannianMVLDensity(BaseDensity):
         w = torch.ones(len(x)) if weight is None else torch.from_numpy(weight)
         w = w.double() / w.double().mean()
         train, valid = self._split(len(x), self.validation_fraction)
-        if not len(valid):
-            valid = train
         return fit_manifold_mixture(
             self.manifold_,
             x[train],

@@ -1,6 +1,7 @@
 """Spaces that data live on."""
 
 from sk_wmvl.manifolds._base import BaseManifold, LocalChart
+from sk_wmvl.manifolds.adapters import from_geoopt
 from sk_wmvl.manifolds.axial import AxialSphere
 from sk_wmvl.manifolds.chart import Chart
 from sk_wmvl.manifolds.circle import Circle
@@ -51,6 +52,7 @@ __all__ = [
     "Stiefel",
     "Torus",
     "close_compositions",
+    "from_geoopt",
     "from_lat_lon",
     "from_period",
     "orbit_normals",
