@@ -3,9 +3,9 @@
     python3 .ci/env.py EXTRAS [ARGUMENT ...]
 
 makes ``.venv`` beside ``setup.cfg``, installs the package there in place with the given
-extras (``plot``, ``test``, ``doc``, ``lint``, ``bench``, separated by commas) in the
-versions of ``.ci/constraints.txt``, and calls its Python with the arguments. Needs
-Python 3.11 or later and pip, nothing else.
+extras (``plot``, ``geometry``, ``test``, ``doc``, ``lint``, ``bench``, separated by
+commas) in the versions of ``.ci/constraints.txt``, and calls its Python with the
+arguments. Needs Python 3.11 or later and pip, nothing else.
 
 On Linux, pip's usual source gives a build of torch for CUDA, with several GB of
 libraries. Unless SK_WMVL_TORCH=cuda is set, the CPU build is taken from PyTorch's own

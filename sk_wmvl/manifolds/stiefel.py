@@ -57,7 +57,8 @@ class Stiefel(BaseManifold):
     law are larger by ``log_volume()``.
 
     There is no closed form of the shortest geodesic between two frames, hence no `log`,
-    `dist` or `transport`. For p = n there are two components, of determinant 1 and -1,
+    `dist` or `transport`; a `RiemannianMVLDensity` needs ``base="uniform"``, since
+    mixtures need distances. For p = n there are two components, of determinant 1 and -1,
     and no continuous path leads from one to the other. The cost of `retract` grows like
     n p², that of `geodesic` like n³.
 

@@ -11,7 +11,7 @@ import torch
 from sk_wmvl._random import make_generator
 from sk_wmvl.manifolds import Sphere, Stiefel
 from sk_wmvl.manifolds._symmetric import inverse_sqrt_second
-from tests.manifolds.test_laws import columns
+from tests.manifolds.test_laws import columns, second_derivative
 
 SIZES = [(2, 1), (2, 2), (3, 2), (5, 2), (4, 3), (3, 3)]
 
@@ -68,6 +68,21 @@ def test_geodesic_has_no_tangential_acceleration(n, p):
     acceleration = (M.exp(x, h * u) + M.exp(x, -h * u) - 2 * x) / h**2
     assert float(M.to_tangent(x, acceleration).abs().max()) < 1e-6
     assert float(acceleration.abs().max()) > 0.1
+
+
+@pytest.mark.parametrize(("n", "p"), SIZES)
+@pytest.mark.parametrize("step", ["retract", "exp"])
+def test_entries_are_eigenfunctions_of_the_laplacian(n, p, step):
+    r"""Of eigenvalue n - (p + 1) / 2: minus the trace of the second fundamental form."""
+    M, x = Stiefel(n, p), points(n, p)
+    zero, total = torch.zeros_like(x), torch.zeros_like(x)
+    for direction in torch.eye(n * p, dtype=x.dtype):
+
+        def move(v):
+            return getattr(M, step)(x, M.frame(x, v))
+
+        total += second_derivative(move, zero, direction)[0]
+    torch.testing.assert_close(total, -(n - (p + 1) / 2) * x, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
