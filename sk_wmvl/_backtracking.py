@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 
 import torch
+from scipy import stats
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from sk_wmvl.normalizers.importance import summarize_weights
 __all__ = ["backtrack"]
 
 MAX_HALVINGS = 7  # the smallest scale is 1/128, but for the base itself
+LEVEL = 0.975
 QUICK_ERROR = 0.01  # nats; below, draws of the base are enough to compare by
 
 
@@ -38,7 +40,8 @@ def backtrack(
     The mean log-likelihood of the rows exceeds the base measure's by
     :math:`J(\lambda) = -\lambda\,\overline{E_\theta} - \log Z(\lambda)`, a concave
     function. Of :math:`\lambda = \frac1{128}, \dots, \frac12, 1` the one with the largest J
-    is kept, if its :math:`\log Z` can be trusted and J exceeds its own standard error;
+    is kept, if its :math:`\log Z` can be trusted and J exceeds its own standard error
+    (widened by Student's t where rows are few);
     otherwise 0, the base measure alone: within an error the simpler model is preferred, the
     one-standard-error rule of [Breiman1984]_.
 
@@ -73,6 +76,9 @@ def backtrack(
         at_draws = evaluate_in_chunks(energy.correction, draws)
     mean = float((values * weight).sum())
     spread = float(((values - mean) * weight).square().sum().sqrt())
+    # From few rows the error itself is uncertain: as Student's t is wider than the normal.
+    n_effective = 1 / float(weight.square().sum())
+    spread *= stats.t.ppf(LEVEL, max(n_effective - 1, 1)) / stats.norm.ppf(LEVEL)
 
     def quick() -> LogNormalizer:
         n = len(draws)

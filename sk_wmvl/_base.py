@@ -40,6 +40,8 @@ from sk_wmvl.energies import (
     BaseMeasure,
     CorrectedEnergy,
     FeatureEnergy,
+    KernelBase,
+    LeftOut,
     check_energy,
     freeze,
 )
@@ -260,7 +262,10 @@ class BaseEnergyEstimator(
         """Return derivatives of the base's log density, if training is lifted."""
         if self.base_ is None or not self._is_lifted:
             return None
-        x, base = torch.from_numpy(u), self.base_
+        base: nn.Module = self.base_
+        if isinstance(base, KernelBase):
+            base = LeftOut(base)
+        x = torch.from_numpy(u)
         grads = [
             energy_and_grad(base, rows)[1].float() for rows in x.split(EVALUATION_CHUNK)
         ]

@@ -6,13 +6,14 @@ import torch
 from sk_wmvl._base_density import BaseDensity
 from sk_wmvl._component import resolve
 from sk_wmvl._validation import StrOptions
-from sk_wmvl.energies import BaseMeasure, UniformBase, fit_manifold_mixture
+from sk_wmvl.energies import BaseMeasure, UniformBase, choose_base
 from sk_wmvl.energies.mixtures import euclidean_base
 from sk_wmvl.manifolds import MANIFOLDS, BaseManifold, Euclidean, Sphere
 
 __all__ = ["RiemannianMVLDensity"]
 
 UNIT_TOLERANCE = 1e-6
+KINDS = ("mixture", "kernel")
 
 
 class RiemannianMVLDensity(BaseDensity):
@@ -56,13 +57,16 @@ class RiemannianMVLDensity(BaseDensity):
         Activation of a built-in energy.
     spectral_norm : bool, default=False
         Whether hidden weights of a built-in energy are divided by their spectral norm.
-    base : {'mixture', 'uniform'} or None, default='mixture'
+    base : {'auto', 'mixture', 'kernel', 'uniform'} or None, default='auto'
         The base measure :math:`q_0`. ``'mixture'``: von Mises-Fisher components on
         spheres and their quotients, products of von Mises densities on tori, wrapped
-        normals elsewhere, as many as held-out rows ask for, over a uniform background
-        where the manifold is compact (`fit_manifold_mixture`); in Euclidean space the
-        Gaussian mixture with the lowest BIC. ``'uniform'``: the uniform density of a
-        compact manifold. None: no base measure.
+        normals elsewhere; ``'kernel'``: such a component at each row, with a common
+        bandwidth or one in proportion to the distance of a neighbor. Both over a uniform
+        background where the manifold is compact. ``'auto'``: of the uniform density,
+        mixtures and the kernel estimate, the simplest that rows held out do not
+        contradict (`choose_base`). ``'uniform'``: the uniform density of a compact
+        manifold. None: no base measure. In Euclidean space all but None are the Gaussian
+        mixture with the lowest BIC.
     normalizer : str, BaseNormalizer or None, default='auto'
         How Z is computed: ``'auto'``, ``'quadrature'``, ``'importance'`` or
         ``'annealed'``. With None `score_samples` are unnormalised and `score` is minus
@@ -149,9 +153,11 @@ class RiemannianMVLDensity(BaseDensity):
 
     Notes
     -----
-    Score matching cannot see the relative weight of well-separated modes; the base mixture
-    supplies it. Training sees the base through its gradient at the data only, so that a
-    large mixture costs nothing there; to score a row is to evaluate all its components.
+    Score matching cannot see the relative weight of well-separated modes; the base measure
+    supplies it. Training sees the base through its gradient at the data only, a kernel
+    estimate's with the row itself left out; so that a large one costs nothing there, but to
+    score a row is to evaluate all its components. Where the correction earns nothing over
+    the base on rows held out, `correction_scale_` is 0 and the base is the model.
 
     References
     ----------
@@ -183,7 +189,7 @@ class RiemannianMVLDensity(BaseDensity):
         hidden_layer_sizes=(128, 128),
         activation="silu",
         spectral_norm=False,
-        base="mixture",
+        base="auto",
         normalizer="auto",
         standardize=True,
         batch_size="auto",
@@ -234,7 +240,7 @@ class RiemannianMVLDensity(BaseDensity):
     _parameter_constraints: dict = {
         **BaseDensity._parameter_constraints,
         "manifold": [StrOptions({"auto", *MANIFOLDS}), BaseManifold],
-        "base": [None, StrOptions({"mixture", "uniform"})],
+        "base": [None, StrOptions({"auto", "mixture", "kernel", "uniform"})],
     }
 
     def _make_manifold(self, X) -> BaseManifold:
@@ -251,7 +257,7 @@ class RiemannianMVLDensity(BaseDensity):
         if self.base == "uniform" and not manifold.is_compact:
             raise ValueError(
                 f"base='uniform' needs a compact manifold, and {manifold!r} is not. Use "
-                "base='mixture' or None."
+                "base='auto' or None."
             )
         if isinstance(manifold, Euclidean):
             self._proposal = euclidean_base(
@@ -262,23 +268,25 @@ class RiemannianMVLDensity(BaseDensity):
                 self._coordinates,
                 self._seed,
             )
-        elif manifold.is_compact and self.base != "mixture":
+        elif manifold.is_compact and self.base in (None, "uniform"):
             self._proposal = UniformBase(manifold)
         else:
-            self._proposal = self._fit_mixture(points, weight)
+            self._proposal = self._choose_base(points, weight)
         return None if self.base is None else self._proposal
 
-    def _fit_mixture(self, points, weight) -> BaseMeasure:
+    def _choose_base(self, points, weight) -> BaseMeasure:
         """Fit to the rows that train, choose by the rows held out."""
         x = torch.from_numpy(self._coordinates.to_internal(points))
         w = torch.ones(len(x)) if weight is None else torch.from_numpy(weight)
         w = w.double() / w.double().mean()
         train, valid = self._split(len(x), self.validation_fraction)
-        return fit_manifold_mixture(
+        kinds = (self.base,) if self.base in ("mixture", "kernel") else KINDS
+        return choose_base(
             self.manifold_,
             x[train],
             w[train],
             x[valid],
             w[valid],
+            kinds=kinds,
             seed=self._seed,
         )

@@ -20,6 +20,7 @@ from sk_wmvl.manifolds import (
     Rotation,
     Simplex,
     Sphere,
+    Stiefel,
     Torus,
 )
 from sk_wmvl.metrics import hyvarinen_score
@@ -90,7 +91,7 @@ def test_a_von_mises_fisher_law_is_learned(global_random_seed):
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize("base", ["mixture", "uniform"])
+@pytest.mark.parametrize("base", ["auto", "mixture", "kernel", "uniform"])
 def test_a_bimodal_law_of_two_angles_is_learned(base):
     # 3000 rows of an equal mixture of two product von Mises laws that overlap.
     rng = np.random.default_rng(0)
@@ -323,3 +324,12 @@ def test_wrong_names_and_degrees():
     degrees = np.random.default_rng(0).uniform(0, 360, (50, 1))
     with pytest.warns(UserWarning, match="are they degrees"):
         RiemannianMVLDensity("torus", **SMALL).fit(degrees)
+
+
+def test_manifolds_without_distances_have_the_uniform_base():
+    rng = np.random.default_rng(0)
+    X = np.linalg.qr(rng.normal(size=(60, 3, 2)))[0].reshape(60, 6)
+    density = RiemannianMVLDensity(Stiefel(3, 2), **SMALL).fit(X)
+    assert type(density.base_).__name__ == "UniformBase"
+    assert np.isfinite(density.score_samples(X)).all()
+    assert density.sample(3, random_state=0).shape == (3, 6)

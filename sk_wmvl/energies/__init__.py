@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from sk_wmvl.energies._base import BaseEnergy, check_energy
+from sk_wmvl.energies.base_choice import choose_base
 from sk_wmvl.energies.base_measures import (
     BaseMeasure,
     GaussianBase,
@@ -16,12 +17,9 @@ from sk_wmvl.energies.composed import (
     freeze,
 )
 from sk_wmvl.energies.inner_product import InnerProductEnergy
+from sk_wmvl.energies.kernel_base import KernelBase, LeftOut, fit_kernel_base
 from sk_wmvl.energies.lifted import LiftedEnergy, tangent_basis
-from sk_wmvl.energies.manifold_mixture import (
-    ManifoldMixture,
-    UniformBase,
-    fit_manifold_mixture,
-)
+from sk_wmvl.energies.manifold_mixture import ManifoldMixture, UniformBase
 from sk_wmvl.energies.mlp import MLPEnergy
 
 ENERGIES: dict[str, Callable[..., BaseEnergy]] = {
@@ -38,13 +36,16 @@ __all__ = [
     "FeatureEnergy",
     "GaussianBase",
     "InnerProductEnergy",
+    "KernelBase",
+    "LeftOut",
     "LiftedEnergy",
     "MLPEnergy",
     "ManifoldMixture",
     "MixtureBase",
     "UniformBase",
     "check_energy",
-    "fit_manifold_mixture",
+    "choose_base",
+    "fit_kernel_base",
     "freeze",
     "from_mixture",
     "tangent_basis",

@@ -4,7 +4,6 @@ import copy
 import math
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
@@ -13,13 +12,8 @@ from sk_wmvl.energies.base_measures import BaseMeasure
 from sk_wmvl.energies.components import Components, component_family
 from sk_wmvl.manifolds import BaseManifold
 
-__all__ = ["ManifoldMixture", "UniformBase", "fit_manifold_mixture"]
+__all__ = ["ManifoldMixture", "Trial", "UniformBase", "start_mixture", "try_mixture"]
 
-LADDER = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-SMALL_LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-ROWS_PER_COMPONENT = 6  # at least, on average
-PATIENCE = 3  # steps of the ladder without an improvement
-MAX_ROWS_TO_FOLD, N_FOLDS = 2000, 5
 N_ITERATIONS = 300
 CHECK_EVERY, N_WORSE = 10, 3  # stop when three checks in a row have brought
 ENOUGH = 1e-4  # no more than this, in nats per row
@@ -153,7 +147,15 @@ class ManifoldMixture(BaseMeasure):
         self.log_weights = (total / (total.sum() + background)).log()
 
 
-def _start(manifold, x, weight, k, variance, seed) -> ManifoldMixture:
+def start_mixture(
+    manifold: BaseManifold,
+    x: Tensor,
+    weight: Tensor,
+    k: int,
+    variance: float,
+    seed: int,
+) -> ManifoldMixture:
+    """Return k components at rows far apart, of equal weight."""
     features = manifold.features(x).cpu().numpy()
     _, rows = kmeans_plusplus(
         features, k, sample_weight=weight.cpu().numpy(), random_state=seed
@@ -163,24 +165,6 @@ def _start(manifold, x, weight, k, variance, seed) -> ManifoldMixture:
     weights = torch.full((k,), (1 - background) / k, dtype=x.dtype, device=x.device)
     components = component_family(manifold)(manifold, centers, variance)
     return ManifoldMixture(manifold, components, weights, background)
-
-
-def _spread(manifold: BaseManifold, x: Tensor, weight: Tensor, seed: int) -> float:
-    """Return half the mean squared distance of random pairs, per dimension."""
-    rng = np.random.default_rng(seed)
-    p = (weight / weight.sum()).cpu().numpy()
-    first, second = rng.choice(len(x), (2, 2000), p=p)
-    square = manifold.dist(x[first], x[second]).square().mean()
-    return max(float(square) / 2 / (manifold.dim or 1), 1e-12)
-
-
-class Fold(NamedTuple):
-    """Rows to fit to, and rows held out, with their weights."""
-
-    x: Tensor
-    weight: Tensor
-    x_valid: Tensor
-    weight_valid: Tensor
 
 
 class Trial(NamedTuple):
@@ -201,116 +185,27 @@ class Trial(NamedTuple):
     mixture: ManifoldMixture
 
 
-@torch.no_grad()
-def fit_manifold_mixture(
+def try_mixture(
     manifold: BaseManifold,
-    x: Tensor,
-    weight: Tensor,
-    x_valid: Tensor,
-    weight_valid: Tensor,
-    *,
-    seed: int,
-) -> BaseMeasure:
-    r"""Return the mixture whose number of components rows held out ask for.
-
-    More and more components are tried, each number fitted anew by expectation
-    maximisation and stopped at the best held-out likelihood. Up to 2000 rows they are
-    cross-validated among themselves, in five folds, and the chosen mixture is fitted to
-    all of `x`; beyond, `x_valid` is enough. A larger mixture is preferred if its
-    mean held-out log-likelihood is higher by half the standard error of the difference,
-    and a mixture to the uniform density, where the search starts on a compact manifold, if
-    it is higher by a whole one.
-
-    Parameters
-    ----------
-    manifold : BaseManifold
-        With its dimension known.
-    x : Tensor of shape (n, d)
-        Points, in float64.
-    weight : Tensor of shape (n,)
-        Weights with mean one.
-    x_valid : Tensor of shape (n_valid, d)
-        Held-out points.
-    weight_valid : Tensor of shape (n_valid,)
-        Their weights.
-    seed : int
-        Seed of the starts and folds.
-
-    Returns
-    -------
-    base : UniformBase or ManifoldMixture
-
-    References
-    ----------
-    [Dempster1977]_
-    """
-    n_distinct = len(torch.unique(x, dim=0))
-    small = n_distinct <= MAX_ROWS_TO_FOLD or len(x_valid) == 0
-    folds = (
-        _make_folds(x, weight, seed)
-        if small
-        else [Fold(x, weight, x_valid, weight_valid)]
-    )
-    held_out = torch.cat([fold.weight_valid for fold in folds])
-    share = held_out / held_out.sum()
-    spread = _spread(manifold, x, weight, seed)
-    best: BaseMeasure | None = None
-    best_values, best_k, n_iterations = torch.full_like(share, -torch.inf), 0, 0
-    if manifold.is_compact:
-        best = UniformBase(manifold).to(x.device)
-        best_values = best.log_prob(torch.cat([fold.x_valid for fold in folds]))
-    n_failed = 0
-    for k in SMALL_LADDER if small else LADDER:
-        if n_failed == PATIENCE or (k > 1 and k * ROWS_PER_COMPONENT > n_distinct):
-            break
-        trials = [
-            _run(manifold, fold, k, _prior(manifold, spread, k), seed) for fold in folds
-        ]
-        values = torch.cat([trial.values for trial in trials])
-        gain = values - best_values
-        mean = (share * gain).sum()
-        error = (share * (gain - mean)).square().sum().sqrt()
-        needed = 1.0 if isinstance(best, UniformBase) else 0.5
-        if best is None or bool(mean > needed * error):
-            best, best_values, n_failed, best_k = trials[-1].mixture, values, 0, k
-            n_iterations = round(sum(t.n_iterations for t in trials) / len(trials))
-        else:
-            n_failed += 1
-    assert best is not None  # k = 1 is always tried
-    if small and best_k:
-        prior = _prior(manifold, spread, best_k)
-        best = _start(manifold, x, weight, best_k, prior, seed)
-        for _ in range(n_iterations):
-            best.step(x, weight, prior)
-    return best
-
-
-def _prior(manifold: BaseManifold, spread: float, k: int) -> float:
-    """Return the variance that is left to each of k components."""
-    return spread * k ** (-2 / (manifold.dim or 1))
-
-
-def _make_folds(x: Tensor, weight: Tensor, seed: int) -> list[Fold]:
-    """Return folds for cross-validation."""
-    n = len(x)
-    fold = np.random.default_rng(seed).permutation(np.arange(n) % min(N_FOLDS, n))
-    folds = []
-    for k in range(fold.max() + 1):
-        inside = torch.from_numpy(fold != k).to(x.device)
-        folds.append(Fold(x[inside], weight[inside], x[~inside], weight[~inside]))
-    return folds
-
-
-def _run(
-    manifold: BaseManifold,
-    fold: Fold,
+    rows: tuple[Tensor, Tensor, Tensor, Tensor],
     k: int,
     prior: float,
     seed: int,
 ) -> Trial:
-    """Fit k components, and stop where held-out rows are likeliest."""
-    x, weight, x_valid, weight_valid = fold
-    mixture = _start(manifold, x, weight, min(k, len(x)), prior, seed)
+    """Fit k components, and stop where held-out rows are likeliest.
+
+    Parameters
+    ----------
+    manifold : BaseManifold
+    rows : tuple of Tensor
+        Points and weights to fit to, points and weights held out.
+    k : int
+    prior : float
+        See `Components.update`.
+    seed : int
+    """
+    x, weight, x_valid, weight_valid = rows
+    mixture = start_mixture(manifold, x, weight, min(k, len(x)), prior, seed)
     share = weight_valid / weight_valid.sum()
     best, best_mean, n_worse = None, -math.inf, 0
     for step in range(1, N_ITERATIONS + 1):

@@ -160,7 +160,7 @@ class Chart(BaseManifold):
         return J.mT @ J
 
     def log_det_metric(self, y: Tensor) -> Tensor:
-        """Return log |G| of shape (n,)."""
+        """Return the log determinant of the metric, of shape (n,)."""
         return torch.logdet(self.metric_tensor(y))
 
     def christoffel(self, y: Tensor) -> Tensor:

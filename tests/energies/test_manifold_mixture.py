@@ -6,7 +6,13 @@ import torch
 from scipy import special, stats
 
 from sk_wmvl._autodiff import energy_and_grad
-from sk_wmvl.energies import ManifoldMixture, UniformBase, fit_manifold_mixture
+from sk_wmvl.energies import (
+    KernelBase,
+    ManifoldMixture,
+    UniformBase,
+    choose_base,
+    fit_kernel_base,
+)
 from sk_wmvl.energies.components import (
     VonMisesFisher,
     WrappedNormal,
@@ -136,8 +142,8 @@ def test_a_fit_recovers_two_directions(global_random_seed):
     second = stats.vonmises_fisher([1.0, 0, 0], 20).rvs(450, random_state=rng)
     x = torch.tensor(rng.permutation(np.r_[first, second]))
     one = torch.ones(len(x), dtype=torch.float64)
-    q = fit_manifold_mixture(
-        Sphere(2), x[:1200], one[:1200], x[1200:], one[1200:], seed=0
+    q = choose_base(
+        Sphere(2), x[:1200], one[:1200], x[1200:], one[1200:], kinds=("mixture",)
     )
     near = q.components.mu[:, 2] > 0.7
     share = float(q.log_weights.exp()[near].sum())
@@ -156,7 +162,7 @@ def test_a_fit_recovers_two_directions(global_random_seed):
 def test_uniform_rows_stay_uniform(global_random_seed):
     x = Sphere(2).random_point(1000, generator=generator(global_random_seed))
     one = torch.ones(len(x), dtype=torch.float64)
-    q = fit_manifold_mixture(Sphere(2), x[:800], one[:800], x[800:], one[800:], seed=0)
+    q = choose_base(Sphere(2), x[:800], one[:800], x[800:], one[800:])
     nodes, log_weights = Sphere(2).quadrature(100)
     log_q = q.log_prob(nodes)
     kl = float(((-np.log(4 * np.pi) - log_q) * log_weights.exp()).sum() / (4 * np.pi))
@@ -206,3 +212,46 @@ def test_geodesic_hmc_leaves_the_mixture_invariant(name, global_random_seed):
     error = (left.var(0) / 4000 + right.var(0) / 4000).sqrt()
     z = (left.mean(0) - right.mean(0)) / error.clamp(min=1e-12)
     assert float(z.abs().max()) < 4.5
+
+
+# --- kernel estimates -----------------------------------------------------------------
+
+
+def test_a_kernel_estimate_leaves_rows_and_their_copies_out():
+    x = Torus(2).random_point(60, generator=generator(0))
+    x = torch.cat([x, x[:10]])
+    one = torch.ones(len(x), dtype=torch.float64)
+    base = fit_kernel_base(Torus(2), x, one, 1.0, seed=0)
+    nodes, log_weights = Torus(2).quadrature(300)
+    assert abs(float((base.log_prob(nodes) + log_weights).exp().sum()) - 1) < 1e-6
+    # by hand: the mean of the other rows' components, and the background
+    kappa = base.mixture.components.kappa.numpy()
+    background = base.mixture.background
+    X = x.numpy()
+    for i in (0, 30):
+        others = [j for j in range(70) if not (X[j] == X[i]).all()]
+        logs = [stats.vonmises.logpdf(X[i], kappa[j], loc=X[j]).sum() for j in others]
+        mass = len(others) / 70 * (1 - background)
+        part = special.logsumexp(logs) + np.log((1 - background) / 70)
+        uniform = np.log(background) - 2 * np.log(2 * np.pi)
+        expected = np.logaddexp(part, uniform) - np.log(mass + background)
+        value = base.log_prob_left_out(x[i : i + 1]).item()
+        assert value == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.statistical
+def test_kernels_take_over_where_mixtures_do_not_suffice(global_random_seed):
+    # 600 rows along a spiral on the sphere: no few components follow it.
+    rng = np.random.default_rng(global_random_seed)
+    t = rng.uniform(0, 1, 600)
+    z, angle = 1.6 * t - 0.8, 20 * t
+    X = np.c_[np.sqrt(1 - z**2) * np.cos(angle), np.sqrt(1 - z**2) * np.sin(angle), z]
+    X += 0.01 * rng.normal(size=X.shape)
+    x = torch.tensor(X / np.linalg.norm(X, axis=1, keepdims=True))
+    one = torch.ones(600, dtype=torch.float64)
+    both = choose_base(Sphere(2), x[:500], one[:500], x[500:], one[500:])
+    few = choose_base(
+        Sphere(2), x[:500], one[:500], x[500:], one[500:], kinds=("mixture",)
+    )
+    assert isinstance(both, KernelBase)
+    assert both.log_prob(x[500:]).mean() > few.log_prob(x[500:]).mean()

@@ -8,7 +8,14 @@ from torch import Tensor, nn
 
 from sk_wmvl.manifolds import BaseManifold
 
-__all__ = ["Components", "component_family"]
+__all__ = ["Components", "component_family", "per_component"]
+
+
+def per_component(centers: Tensor, variance: float | Tensor) -> Tensor:
+    """Return a variance for each component, of shape (K,)."""
+    if isinstance(variance, Tensor):
+        return variance.to(centers)
+    return torch.full((len(centers),), variance, dtype=centers.dtype).to(centers.device)
 
 
 class Components(nn.Module, ABC):
@@ -20,12 +27,14 @@ class Components(nn.Module, ABC):
         The manifold.
     centers : Tensor of shape (K, d)
         Points, in float64.
-    variance : float
+    variance : float or Tensor of shape (K,)
         The variance per dimension to start from, a squared geodesic length.
     """
 
     @abstractmethod
-    def __init__(self, manifold: BaseManifold, centers: Tensor, variance: float):
+    def __init__(
+        self, manifold: BaseManifold, centers: Tensor, variance: float | Tensor
+    ):
         super().__init__()
 
     @abstractmethod

@@ -5,7 +5,11 @@ import math
 import torch
 from torch import Tensor
 
-from sk_wmvl.energies.components._base import Components, component_family
+from sk_wmvl.energies.components._base import (
+    Components,
+    component_family,
+    per_component,
+)
 from sk_wmvl.manifolds import Euclidean
 
 __all__ = ["AxisNormal"]
@@ -22,7 +26,7 @@ class AxisNormal(Components):
         Euclidean space.
     centers : Tensor of shape (K, d)
         Means.
-    variance : float
+    variance : float or Tensor of shape (K,)
         The variance to start from.
 
     Examples
@@ -38,10 +42,11 @@ class AxisNormal(Components):
     mu: Tensor
     variance: Tensor
 
-    def __init__(self, manifold: Euclidean, centers: Tensor, variance: float):
+    def __init__(self, manifold: Euclidean, centers: Tensor, variance: float | Tensor):
         super().__init__(manifold, centers, variance)
         self.register_buffer("mu", centers)
-        self.register_buffer("variance", torch.full_like(centers, variance))
+        spread = per_component(centers, variance)[:, None].expand_as(centers)
+        self.register_buffer("variance", spread.clone())
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n, K)."""

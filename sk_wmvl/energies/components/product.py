@@ -18,7 +18,7 @@ class ProductComponents(Components):
         The product.
     centers : Tensor of shape (K, d)
         Points.
-    variance : float
+    variance : float or Tensor of shape (K,)
         The variance per dimension to start from.
 
     Examples
@@ -32,7 +32,7 @@ class ProductComponents(Components):
     tensor([[-1.8379]], dtype=torch.float64)
     """
 
-    def __init__(self, manifold: Product, centers: Tensor, variance: float):
+    def __init__(self, manifold: Product, centers: Tensor, variance: float | Tensor):
         super().__init__(manifold, centers, variance)
         members = [factor for _, factor in manifold.factors]
         self.widths = [factor.ambient_dim for factor in members]

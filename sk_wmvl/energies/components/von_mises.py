@@ -7,7 +7,11 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from sk_wmvl.energies.components._base import Components, component_family
+from sk_wmvl.energies.components._base import (
+    Components,
+    component_family,
+    per_component,
+)
 from sk_wmvl.energies.components._concentration import (
     LARGEST,
     SMALLEST,
@@ -33,7 +37,7 @@ class VonMises(Components):
         A circle or torus.
     centers : Tensor of shape (K, d)
         Mean angles.
-    variance : float
+    variance : float or Tensor of shape (K,)
         The variance per dimension to start from.
 
     References
@@ -54,11 +58,12 @@ class VonMises(Components):
     kappa: Tensor
     log_constant: Tensor
 
-    def __init__(self, manifold: Angles, centers: Tensor, variance: float):
+    def __init__(self, manifold: Angles, centers: Tensor, variance: float | Tensor):
         super().__init__(manifold, centers, variance)
         self.manifold = manifold
         self.register_buffer("mu", centers)
-        self._set_concentration(np.full(centers.shape, 1 / variance))
+        spread = per_component(centers, variance)[:, None].expand_as(centers)
+        self._set_concentration(1 / spread.cpu().numpy())
 
     def _set_concentration(self, kappa: np.ndarray) -> None:
         kappa = np.clip(kappa, SMALLEST, LARGEST)

@@ -7,7 +7,11 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from sk_wmvl.energies.components._base import Components, component_family
+from sk_wmvl.energies.components._base import (
+    Components,
+    component_family,
+    per_component,
+)
 from sk_wmvl.energies.components._concentration import (
     LARGEST,
     SMALLEST,
@@ -42,7 +46,7 @@ class VonMisesFisher(Components):
         A sphere, or a quotient of one.
     centers : Tensor of shape (K, d)
         Mean directions.
-    variance : float
+    variance : float or Tensor of shape (K,)
         The variance per dimension to start from.
 
     References
@@ -64,13 +68,16 @@ class VonMisesFisher(Components):
     kappa: Tensor
     log_constant: Tensor
 
-    def __init__(self, manifold: UnitVectors, centers: Tensor, variance: float):
+    def __init__(
+        self, manifold: UnitVectors, centers: Tensor, variance: float | Tensor
+    ):
         super().__init__(manifold, centers, variance)
         self.manifold = manifold
         self.d = manifold.ambient_dim
         signs = manifold._signs(centers[:1], centers[:1])
         self.n_signs = 0 if signs is None else signs.shape[1]
-        kappa = np.full(len(centers), manifold.radius**2 / variance)
+        spread = per_component(centers, variance).cpu().numpy()
+        kappa = manifold.radius**2 / spread
         self.register_buffer("mu", centers)
         self._set_concentration(np.clip(kappa, SMALLEST, LARGEST))
 

@@ -5,7 +5,11 @@ import math
 import torch
 from torch import Tensor
 
-from sk_wmvl.energies.components._base import Components, component_family
+from sk_wmvl.energies.components._base import (
+    Components,
+    component_family,
+    per_component,
+)
 from sk_wmvl.manifolds import SPD, BaseManifold, Hyperbolic
 
 __all__ = ["WrappedNormal"]
@@ -26,7 +30,7 @@ class WrappedNormal(Components):
         With `log` and `log_det_exp`.
     centers : Tensor of shape (K, d)
         The centres μ.
-    variance : float
+    variance : float or Tensor of shape (K,)
         The variance to start from.
 
     Examples
@@ -42,12 +46,13 @@ class WrappedNormal(Components):
     mu: Tensor
     variance: Tensor
 
-    def __init__(self, manifold: BaseManifold, centers: Tensor, variance: float):
+    def __init__(
+        self, manifold: BaseManifold, centers: Tensor, variance: float | Tensor
+    ):
         super().__init__(manifold, centers, variance)
         self.manifold = manifold
         self.register_buffer("mu", centers)
-        start = torch.full((len(centers),), variance, dtype=centers.dtype)
-        self.register_buffer("variance", start.to(centers.device))
+        self.register_buffer("variance", per_component(centers, variance))
 
     def _pairs(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return centres and points, of shape (n K, d) each."""
