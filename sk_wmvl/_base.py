@@ -41,10 +41,10 @@ from sk_wmvl.energies import (
     CorrectedEnergy,
     FeatureEnergy,
     KernelBase,
-    LeftOut,
     check_energy,
     freeze,
 )
+from sk_wmvl.energies.kernel_base import LeftOut
 from sk_wmvl.manifolds import BaseManifold, Euclidean
 from sk_wmvl.objectives import OBJECTIVES, BaseObjective
 
@@ -144,6 +144,8 @@ class BaseEnergyEstimator(
         if not resume:
             self._seed = draw_seed(self.random_state)
             self.manifold_ = self._make_manifold(X)
+        else:
+            self._check_resumed(X)
         points = self._to_points(X).numpy()
         if not resume:
             self._coordinates, mean, covariance = fit_coordinates(
@@ -187,6 +189,9 @@ class BaseEnergyEstimator(
     def _make_manifold(self, X) -> BaseManifold:
         """Return the manifold of the rows of X, with its dimension known."""
 
+    def _check_resumed(self, X) -> None:
+        """Raise ValueError if a parameter changed that a resumed fit cannot follow."""
+
     @abstractmethod
     def _make_base(self, points, weight, mean, covariance) -> BaseMeasure | None:
         """Return the base measure in internal coordinates, in float64."""
@@ -228,28 +233,27 @@ class BaseEnergyEstimator(
         return resolve(self.objective, OBJECTIVES, BaseObjective, name="objective")
 
     def _make_correction(self) -> nn.Module:
-        n_features = self.manifold_.ambient_dim
+        """Return the network: of the point, or of its features on a manifold."""
+        n_features = self.manifold_.n_features
         if isinstance(self.energy, str):
-            network = ENERGIES[self.energy](
-                self.manifold_.n_features,
+            network: nn.Module = ENERGIES[self.energy](
+                n_features,
                 check_widths(self.hidden_layer_sizes),
                 activation=self.activation,
                 spectral_norm=self.spectral_norm,
                 radius=self._radius,
                 generator=make_generator(self._seed, WEIGHTS),
             )
-            return (
-                FeatureEnergy(network, self.manifold_) if self._is_lifted else network
-            )
-        if isinstance(self.energy, nn.Module):
-            return copy.deepcopy(self.energy)
-        module = self.energy(n_features)
-        if not isinstance(module, nn.Module):
-            raise TypeError(
-                f"energy={self.energy!r} returned {type(module).__name__}; a callable must "
-                "return a torch.nn.Module that maps (n, d) to (n,)."
-            )
-        return module
+        elif isinstance(self.energy, nn.Module):
+            network = copy.deepcopy(self.energy)
+        else:
+            network = self.energy(n_features)
+            if not isinstance(network, nn.Module):
+                raise TypeError(
+                    f"energy={self.energy!r} returned {type(network).__name__}; a callable "
+                    "must return a torch.nn.Module that maps (n, d) to (n,)."
+                )
+        return FeatureEnergy(network, self.manifold_) if self._is_lifted else network
 
     def _make_datasets(self, u, weight, *, held_out: bool):
         w = np.ones(len(u)) if weight is None else weight
@@ -265,6 +269,7 @@ class BaseEnergyEstimator(
         base: nn.Module = self.base_
         if isinstance(base, KernelBase):
             base = LeftOut(base)
+        base = copy.deepcopy(base).cpu()  # where the rows are
         x = torch.from_numpy(u)
         grads = [
             energy_and_grad(base, rows)[1].float() for rows in x.split(EVALUATION_CHUNK)

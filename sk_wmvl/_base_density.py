@@ -1,5 +1,6 @@
 """What density estimators share: after training, normalise, then score and sample."""
 
+import copy
 from abc import ABC
 from numbers import Integral
 
@@ -110,7 +111,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         normalizer = resolve(
             self.normalizer, NORMALIZERS, BaseNormalizer, name="normalizer"
         )
-        proposal = self._proposal.to(self.device_)
+        proposal = copy.deepcopy(self._proposal).to(self.device_)
 
         @torch.no_grad()
         def normalize() -> LogNormalizer:
@@ -206,7 +207,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         seed = self._seed if random_state is None else draw_seed(random_state)
         u = draw(
             self.energy_.energy,
-            self._proposal.to(self.device_),
+            copy.deepcopy(self._proposal).to(self.device_),
             int(n_samples),
             generator=make_generator(seed, SAMPLE),
             manifold=self.manifold_,

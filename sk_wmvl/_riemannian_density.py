@@ -50,7 +50,8 @@ class RiemannianMVLDensity(BaseDensity):
     energy : {'inner_product', 'mlp'}, Module or callable, default='inner_product'
         The correction :math:`E_\theta`: :math:`u^\top\psi(u)`, a network with one output, a
         module from (n, d) to (n,), which is copied, or a callable that makes one from
-        the number of features. It sees internal units.
+        the number of features. It sees the manifold's features of a point, such as
+        cosines and sines of angles (`manifold_.n_features` of them).
     hidden_layer_sizes : array-like of int, default=(128, 128)
         Widths of the hidden layers of a built-in energy.
     activation : {'silu', 'softplus', 'tanh', 'gelu', 'elu'}, default='silu'
@@ -251,6 +252,16 @@ class RiemannianMVLDensity(BaseDensity):
             return Sphere(n_columns - 1) if is_sphere else Euclidean(n_columns)
         manifold = resolve(self.manifold, MANIFOLDS, BaseManifold, name="manifold")
         return manifold.with_columns(n_columns)
+
+    def _check_resumed(self, X) -> None:
+        if isinstance(self.manifold, str) and self.manifold == "auto":
+            return
+        manifold = self._make_manifold(X)
+        if repr(manifold) != repr(self.manifold_):
+            raise ValueError(
+                f"Training cannot go on from the last fit, on {self.manifold_!r}: manifold "
+                f"is now {manifold!r}. Fit anew, with warm_start=False."
+            )
 
     def _make_base(self, points, weight, mean, covariance) -> BaseMeasure | None:
         manifold = self.manifold_

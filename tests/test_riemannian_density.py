@@ -13,8 +13,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from sk_wmvl import RiemannianMVLDensity
+from sk_wmvl.energies import MLPEnergy
 from sk_wmvl.manifolds import (
     AxialSphere,
+    Chart,
     Euclidean,
     Product,
     Rotation,
@@ -333,3 +335,32 @@ def test_manifolds_without_distances_have_the_uniform_base():
     assert type(density.base_).__name__ == "UniformBase"
     assert np.isfinite(density.score_samples(X)).all()
     assert density.sample(3, random_state=0).shape == (3, 6)
+
+
+def graph(y):
+    """The paraboloid over the plane."""
+    return torch.cat([y, y.square().sum(-1, keepdim=True)], -1)
+
+
+def test_a_chart_of_the_users():
+    box = Chart(graph, dim=2, low=[-2.0, -2.0], high=[2.0, 2.0])
+    X = np.random.default_rng(0).normal(size=(300, 2)).clip(-1.9, 1.9)
+    density = RiemannianMVLDensity(box, **SMALL).fit(X)
+    assert np.isfinite(density.score_samples(X)).all()
+    assert density.score_fn(X).shape == (300, 2)
+    assert pickle.loads(pickle.dumps(density)).score(X) == density.score(X)
+
+
+def test_energies_of_users_have_the_symmetries_too():
+    X = directions(200, 0)
+    density = RiemannianMVLDensity("axial", energy=MLPEnergy, **SMALL).fit(X)
+    np.testing.assert_array_equal(density.score_samples(-X), density.score_samples(X))
+
+
+@may_warn
+def test_a_resumed_fit_keeps_its_manifold():
+    X = directions(50, 0)
+    density = RiemannianMVLDensity("sphere", warm_start=True, **SMALL).fit(X)
+    density.fit(X)
+    with pytest.raises(ValueError, match="manifold is now AxialSphere"):
+        density.set_params(manifold="axial").fit(X)

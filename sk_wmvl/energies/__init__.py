@@ -17,7 +17,7 @@ from sk_wmvl.energies.composed import (
     freeze,
 )
 from sk_wmvl.energies.inner_product import InnerProductEnergy
-from sk_wmvl.energies.kernel_base import KernelBase, LeftOut, fit_kernel_base
+from sk_wmvl.energies.kernel_base import KernelBase, fit_kernel_base
 from sk_wmvl.energies.lifted import LiftedEnergy, tangent_basis
 from sk_wmvl.energies.manifold_mixture import ManifoldMixture, UniformBase
 from sk_wmvl.energies.mlp import MLPEnergy
@@ -37,7 +37,6 @@ __all__ = [
     "GaussianBase",
     "InnerProductEnergy",
     "KernelBase",
-    "LeftOut",
     "LiftedEnergy",
     "MLPEnergy",
     "ManifoldMixture",

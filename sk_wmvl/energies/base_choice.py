@@ -9,13 +9,13 @@ from torch import Tensor
 
 from sk_wmvl.energies.base_measures import BaseMeasure
 from sk_wmvl.energies.components import component_family
-from sk_wmvl.energies.kernel_base import fit_kernel_base
+from sk_wmvl.energies.kernel_base import fit_kernel_base, unit_squares
 from sk_wmvl.energies.manifold_mixture import UniformBase, start_mixture, try_mixture
 from sk_wmvl.manifolds import BaseManifold, Product
 
 __all__ = ["choose_base"]
 
-LADDER = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+LADDER = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 SMALL_LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 ROWS_PER_COMPONENT = 6  # at least, on average
 PATIENCE = 3  # steps of the ladder without an improvement
@@ -120,7 +120,7 @@ def choose_base(
     folds = folds or [Fold(x, weight, x_valid, weight_valid)]
     held_out = torch.cat([fold.weight_valid for fold in folds])
     search = Search(held_out / held_out.sum())
-    spread = half_mean_square(manifold, x, weight, seed)
+    spread = unit_variances(manifold, x, weight, seed)
     if manifold.is_compact:
         uniform = UniformBase(manifold).to(x.device)
         values = uniform.log_prob(torch.cat([fold.x_valid for fold in folds]))
@@ -155,7 +155,8 @@ def _offer_mixtures(search, manifold, folds, x, weight, spread, seed, small) -> 
     n_distinct = len(torch.unique(x, dim=0))
     n_failed = 0
     for k in SMALL_LADDER if small else LADDER:
-        if n_failed == PATIENCE or (k > 1 and k * ROWS_PER_COMPONENT > n_distinct):
+        crowded = k > n_distinct or k * ROWS_PER_COMPONENT > len(x)
+        if n_failed == PATIENCE or (k > 1 and crowded):
             break
         prior = spread * k ** (-2 / (manifold.dim or 1))  # what is left to each
         trials = [try_mixture(manifold, fold, k, prior, seed) for fold in folds]
@@ -184,15 +185,15 @@ def has_components(manifold: BaseManifold) -> bool:
     return True
 
 
-def half_mean_square(
+def unit_variances(
     manifold: BaseManifold, x: Tensor, weight: Tensor, seed: int
-) -> float:
-    """Return half the mean squared distance of random pairs, per dimension."""
+) -> Tensor:
+    """Return half the mean squared distance of random pairs, for each unit."""
     rng = np.random.default_rng(seed)
     p = (weight / weight.sum()).cpu().numpy()
     first, second = rng.choice(len(x), (2, 2000), p=p)
-    square = manifold.dist(x[first], x[second]).square().mean()
-    return max(float(square) / 2 / (manifold.dim or 1), 1e-12)
+    square = unit_squares(manifold, x[first], x[second])
+    return (0.5 * square.mean(0)).clamp(min=1e-12)
 
 
 def make_folds(

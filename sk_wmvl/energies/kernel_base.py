@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from sk_wmvl.energies.base_measures import BaseMeasure
 from sk_wmvl.energies.components import Components, component_family
 from sk_wmvl.energies.manifold_mixture import ManifoldMixture
-from sk_wmvl.manifolds import BaseManifold
+from sk_wmvl.manifolds import BaseManifold, Product
 
-__all__ = ["KernelBase", "LeftOut", "fit_kernel_base"]
+__all__ = ["KernelBase", "LeftOut", "fit_kernel_base", "unit_squares"]
 
 N_BANDWIDTHS = 16  # common ones, over three orders of magnitude of the variance
 NEIGHBORS = (4, 8, 16, 32)  # the distance to which sets a row's own bandwidth ...
@@ -120,14 +120,29 @@ def _components(
     return component_family(manifold)(manifold, centers, variance)
 
 
-def _neighbor_squares(manifold: BaseManifold, x: Tensor) -> dict[int, Tensor]:
-    """Return squared distances to the k-th nearest row that is elsewhere."""
+def unit_squares(manifold: BaseManifold, x: Tensor, y: Tensor) -> Tensor:
+    """Return squared distances per dimension in each unit, of shape (n, n_units)."""
+    if isinstance(manifold, Product):
+        members = [factor for _, factor in manifold.factors]
+        widths = [factor.ambient_dim for factor in members]
+        parts = zip(members, x.split(widths, -1), y.split(widths, -1), strict=True)
+        return torch.cat([unit_squares(m, a, b) for m, a, b in parts], -1)
+    if component_family(manifold).n_units(manifold) > 1:
+        return manifold.log(x, y).square()
+    return (manifold.dist(x, y).square() / (manifold.dim or 1))[:, None]
+
+
+def _neighbor_squares(
+    manifold: BaseManifold, x: Tensor, variance: Tensor
+) -> dict[int, Tensor]:
+    """Return mean squares to the k-th nearest row elsewhere, in units of `variance`."""
     n, parts = len(x), []
     most = min(max(NEIGHBORS), n - 1)
     for rows in x.split(max(1, 1_000_000 // n)):
         left, right = rows.repeat_interleave(n, 0), x.repeat(len(rows), 1)
-        square = manifold.dist(left, right).square().view(len(rows), n)
-        square = torch.where(square <= 1e-24, torch.inf, square)  # copies of the row
+        square = (unit_squares(manifold, left, right) / variance).mean(-1)
+        square = square.view(len(rows), n)
+        square = torch.where(square <= 1e-20, torch.inf, square)  # copies of the row
         parts.append(square.topk(most, largest=False).values)
     nearest = torch.cat(parts)
     finite = torch.where(torch.isinf(nearest), 0.0, nearest)
@@ -148,7 +163,7 @@ def _background(log_kernel: Tensor, log_uniform: float, weight: Tensor) -> float
 
 @torch.no_grad()
 def fit_kernel_base(
-    manifold: BaseManifold, x: Tensor, weight: Tensor, variance: float, *, seed: int
+    manifold: BaseManifold, x: Tensor, weight: Tensor, variance: Tensor, *, seed: int
 ) -> KernelBase:
     r"""Return the kernel estimate under which rows left out are likeliest.
 
@@ -165,8 +180,9 @@ def fit_kernel_base(
         Points, in float64; at least three that differ.
     weight : Tensor of shape (n,)
         Weights of the rows.
-    variance : float
-        The variance per dimension of the rows: the widest bandwidth tried.
+    variance : Tensor of shape (n_units,)
+        The variance per dimension of the rows, in each unit of the components: the widest
+        bandwidth tried.
     seed : int
         Chooses the rows that are left out in turn, if there are many.
 
@@ -178,12 +194,12 @@ def fit_kernel_base(
     ----------
     [Breiman1977]_
     """
-    n, dim = len(x), manifold.dim or 1
-    grid = variance * np.logspace(-4, 0, N_BANDWIDTHS)
-    candidates = [torch.full((n,), h, dtype=x.dtype, device=x.device) for h in grid]
-    for square in _neighbor_squares(manifold, x).values():
-        floor = 1e-10 * variance
-        candidates += [(f * square / dim).clamp(min=floor) for f in FACTORS]
+    n = len(x)
+    candidates = [h * variance.expand(n, -1) for h in np.logspace(-4, 0, N_BANDWIDTHS)]
+    for square in _neighbor_squares(manifold, x, variance).values():
+        candidates += [
+            (factor * square).clamp(min=1e-10)[:, None] * variance for factor in FACTORS
+        ]
     order = np.random.default_rng(seed).permutation(n)[:MAX_TRIED]
     tried = torch.from_numpy(order).to(x.device)
     rows, row_weight = x[tried], weight[tried]

@@ -14,9 +14,9 @@ from sk_wmvl.manifolds import BaseManifold
 
 __all__ = ["ManifoldMixture", "Trial", "UniformBase", "start_mixture", "try_mixture"]
 
-N_ITERATIONS = 300
-CHECK_EVERY, N_WORSE = 10, 3  # stop when three checks in a row have brought
-ENOUGH = 1e-4  # no more than this, in nats per row
+N_ITERATIONS = 200
+CHECK_EVERY, N_WORSE = 10, 2  # stop when two checks in a row have brought
+ENOUGH = 5e-4  # no more than this, in nats per row
 CHUNK = 2048  # rows at a time: bounds the memory of (rows, components)
 
 
@@ -133,7 +133,7 @@ class ManifoldMixture(BaseMeasure):
             x = torch.where(inside.to(x.device)[:, None], x, uniform)
         return x
 
-    def step(self, x: Tensor, weight: Tensor, prior: float) -> None:
+    def step(self, x: Tensor, weight: Tensor, prior: Tensor) -> None:
         """Make one step of expectation maximisation, in place."""
         joint = self.joint(x)
         share = (joint - joint.logsumexp(-1, keepdim=True)).exp() * weight[:, None]
@@ -152,7 +152,7 @@ def start_mixture(
     x: Tensor,
     weight: Tensor,
     k: int,
-    variance: float,
+    variance: Tensor,
     seed: int,
 ) -> ManifoldMixture:
     """Return k components at rows far apart, of equal weight."""
@@ -160,10 +160,19 @@ def start_mixture(
     _, rows = kmeans_plusplus(
         features, k, sample_weight=weight.cpu().numpy(), random_state=seed
     )
-    centers = x[torch.tensor(rows, device=x.device)].clone()
+    family = component_family(manifold)
+    centers = x[torch.tensor(rows, device=x.device)]
+    centers = family.starting_points(manifold, centers).clone()
     background = 1 / (len(x) + 1) if manifold.is_compact else 0.0
     weights = torch.full((k,), (1 - background) / k, dtype=x.dtype, device=x.device)
-    components = component_family(manifold)(manifold, centers, variance)
+    components = family(manifold, centers, variance)
+    # One step with the rows shared out whole: in many dimensions a component at a single
+    # row is far from all others, and the background would take them.
+    nearest = torch.cat(
+        [components.log_prob(rows).argmax(1) for rows in x.split(CHUNK)]
+    )
+    share = torch.nn.functional.one_hot(nearest, k).to(x) * weight[:, None]
+    components.update(x, share, variance)
     return ManifoldMixture(manifold, components, weights, background)
 
 
@@ -189,7 +198,7 @@ def try_mixture(
     manifold: BaseManifold,
     rows: tuple[Tensor, Tensor, Tensor, Tensor],
     k: int,
-    prior: float,
+    prior: Tensor,
     seed: int,
 ) -> Trial:
     """Fit k components, and stop where held-out rows are likeliest.

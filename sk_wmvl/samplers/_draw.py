@@ -80,9 +80,22 @@ def draw(
     if isinstance(manifold, Euclidean):
         manifold = None
     first = HMC() if manifold is None else GeodesicHMC(manifold)
-    sampler, _ = adapt_step_size(
-        first, energy, resample(N_ADAPT_CHAINS), n_steps=N_ADAPT, generator=generator
-    )
+    try:
+        sampler, _ = adapt_step_size(
+            first,
+            energy,
+            resample(N_ADAPT_CHAINS),
+            n_steps=N_ADAPT,
+            generator=generator,
+        )
+    except NotImplementedError:  # no geodesics to move along
+        if n_effective < MIN_EFFECTIVE * n_samples:
+            warnings.warn(
+                f"{n_samples} draws were resampled from only {n_effective:.0f} effective "
+                f"ones, as {manifold!r} has no geodesics along which they could move on.",
+                stacklevel=3,
+            )
+        return resample(n_samples)
     if n_effective >= MIN_EFFECTIVE * n_samples:
         start = resample(n_samples)
         chain = sampler.run(energy, start, n_steps=N_REFRESH, generator=generator)

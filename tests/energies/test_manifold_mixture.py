@@ -30,6 +30,8 @@ from sk_wmvl.manifolds import (
     Sphere,
     Torus,
 )
+from sk_wmvl.metrics import hyvarinen_values
+from sk_wmvl.normalizers import QuadratureNormalizer
 from sk_wmvl.samplers import GeodesicHMC
 
 COMPACT = {
@@ -53,6 +55,11 @@ OPEN = {
 
 def generator(seed):
     return torch.Generator().manual_seed(seed)
+
+
+def prior(manifold, value=0.3):
+    n_units = component_family(manifold).n_units(manifold)
+    return torch.full((n_units,), value, dtype=torch.float64)
 
 
 def mixture(manifold, seed=0, variance=0.3, k=3):
@@ -86,7 +93,7 @@ def test_draws_follow_the_density(name, global_random_seed):
     assert abs(float((left.mean() - right.mean()) / error)) < 4
 
 
-@pytest.mark.parametrize("d", [2, 3, 4, 20, 100])
+@pytest.mark.parametrize("d", [2, 3, 4, 20, 100, 768])
 @pytest.mark.parametrize("kappa", [0.01, 1.0, 50.0, 1e5])
 def test_von_mises_fisher_constant(d, kappa):
     mu = torch.zeros(1, d, dtype=torch.float64)
@@ -122,7 +129,7 @@ def test_steps_raise_the_likelihood_and_gradients_are_right(name):
     x = mixture(manifold, 1).sample(400, generator=generator(1))
     before = float(q.log_prob(x).mean())
     for _ in range(10):
-        q.step(x, torch.ones(len(x), dtype=torch.float64), 0.3)
+        q.step(x, torch.ones(len(x), dtype=torch.float64), prior(manifold))
     assert float(q.log_prob(x).mean()) > before
     x = x[:10]
     _, grad = energy_and_grad(q, x)
@@ -178,9 +185,9 @@ def test_a_weight_of_two_is_two_rows():
     weight[:10] = 2
     doubled, weighted = mixture(Torus(2)), mixture(Torus(2))
     for _ in range(5):
-        weighted.step(x, weight, 0.3)
+        weighted.step(x, weight, prior(Torus(2)))
         twice = torch.cat([x, x[:10]])
-        doubled.step(twice, torch.ones(60, dtype=torch.float64), 0.3)
+        doubled.step(twice, torch.ones(60).double(), prior(Torus(2)))
     torch.testing.assert_close(weighted.log_prob(x), doubled.log_prob(x))
 
 
@@ -221,7 +228,7 @@ def test_a_kernel_estimate_leaves_rows_and_their_copies_out():
     x = Torus(2).random_point(60, generator=generator(0))
     x = torch.cat([x, x[:10]])
     one = torch.ones(len(x), dtype=torch.float64)
-    base = fit_kernel_base(Torus(2), x, one, 1.0, seed=0)
+    base = fit_kernel_base(Torus(2), x, one, prior(Torus(2), 1.0), seed=0)
     nodes, log_weights = Torus(2).quadrature(300)
     assert abs(float((base.log_prob(nodes) + log_weights).exp().sum()) - 1) < 1e-6
     # by hand: the mean of the other rows' components, and the background
@@ -255,3 +262,78 @@ def test_kernels_take_over_where_mixtures_do_not_suffice(global_random_seed):
     )
     assert isinstance(both, KernelBase)
     assert both.log_prob(x[500:]).mean() > few.log_prob(x[500:]).mean()
+
+
+# --- what once went wrong -------------------------------------------------------------
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("name", ["product", "torus"])
+def test_narrow_and_broad_coordinates_side_by_side(name, global_random_seed):
+    # 600 rows of one component: its likelihood, to 0.1 nats, whatever the units' widths.
+    rng = np.random.default_rng(global_random_seed)
+    narrow, broad = rng.vonmises(0, 1e5, 600), rng.vonmises(1, 2.0, 600)
+    truth = stats.vonmises.logpdf(narrow, 1e5)
+    if name == "product":
+        manifold = Product([("a", Circle("angle")), ("b", Euclidean(1))])
+        speed = rng.normal(size=600)
+        x = torch.tensor(np.c_[narrow, speed])
+        truth = truth + stats.norm.logpdf(speed)
+    else:
+        manifold = Torus(2)
+        x = torch.tensor(np.c_[narrow, broad])
+        truth = truth + stats.vonmises.logpdf(broad, 2.0, loc=1)
+    one = torch.ones(600, dtype=torch.float64)
+    q = choose_base(manifold, x[:500], one[:500], x[500:], one[500:])
+    assert abs(np.mean(truth[500:] - q.log_prob(x[500:]).numpy())) < 0.1
+
+
+def test_components_leave_coordinate_planes():
+    rng = np.random.default_rng(0)
+    x = Simplex(2).from_user(torch.tensor(rng.dirichlet([20, 20, 20], 400)))
+    center = torch.tensor([[0.0, 0.6**0.5, 0.4**0.5]], dtype=torch.float64)
+    start = VonMisesFisher.starting_points(Simplex(2), center)
+    component = VonMisesFisher(Simplex(2), start, 0.1)
+    for _ in range(50):
+        component.update(x, torch.ones(400, 1).double(), prior(Simplex(2)))
+    assert component.mu.min() > 0.4
+
+
+def test_second_derivatives_at_a_zero_part():
+    q = mixture(Simplex(2))
+    x = torch.tensor([[0.0, 0.6, 0.8], [1e-6, 0.6, 0.8]], dtype=torch.float64)
+    x = x / x.norm(dim=1, keepdim=True)
+
+    class Energy(torch.nn.Module):
+        def forward(self, x):
+            return -q.log_prob(x)
+
+    at_zero, nearby = hyvarinen_values(Energy(), x, manifold=Simplex(2))
+    assert at_zero == pytest.approx(float(nearby), rel=1e-4)
+
+
+@pytest.mark.statistical
+def test_weak_concentration_in_many_dimensions(global_random_seed):
+    # 1500 rows in 300 dimensions with kappa = 20: a gain of 0.65 nats over uniform.
+    mu = np.eye(300)[0]
+    X = stats.vonmises_fisher(mu, 20.0).rvs(1500, random_state=global_random_seed)
+    x, one = torch.tensor(X), torch.ones(1500, dtype=torch.float64)
+    q = choose_base(
+        Sphere(299), x[:1200], one[:1200], x[1200:], one[1200:], kinds=("mixture",)
+    )
+    gain = q.log_prob(x[1200:]) + Sphere(299).log_volume()
+    assert float(gain.mean()) > 0.3
+
+
+def test_quadrature_sees_spikes_that_all_its_grids_miss():
+    pole = torch.tensor([[0.0, 0.6, 0.8]], dtype=torch.float64)
+    spike = VonMisesFisher(Sphere(2), pole, 1e-7)
+    weights = torch.tensor([0.99], dtype=torch.float64)
+    q = ManifoldMixture(Sphere(2), spike, weights, 0.01)
+
+    def energy(x):
+        return -q.log_prob(x)
+
+    z = QuadratureNormalizer(128).estimate(energy, q, manifold=Sphere(2))
+    assert z.problem
+    assert abs(z.value) <= 1.001 * z.std_error

@@ -11,11 +11,12 @@ from sk_wmvl.manifolds import BaseManifold
 __all__ = ["Components", "component_family", "per_component"]
 
 
-def per_component(centers: Tensor, variance: float | Tensor) -> Tensor:
-    """Return a variance for each component, of shape (K,)."""
-    if isinstance(variance, Tensor):
-        return variance.to(centers)
-    return torch.full((len(centers),), variance, dtype=centers.dtype).to(centers.device)
+def per_component(
+    centers: Tensor, variance: float | Tensor, n_units: int = 1
+) -> Tensor:
+    """Return a variance for each component and unit, of shape (K, n_units)."""
+    value = torch.as_tensor(variance, dtype=centers.dtype, device=centers.device)
+    return value.expand(len(centers), n_units).clone()
 
 
 class Components(nn.Module, ABC):
@@ -27,9 +28,21 @@ class Components(nn.Module, ABC):
         The manifold.
     centers : Tensor of shape (K, d)
         Points, in float64.
-    variance : float or Tensor of shape (K,)
+    variance : float or Tensor of shape (n_units,) or (K, n_units)
         The variance per dimension to start from, a squared geodesic length.
     """
+
+    @staticmethod
+    def n_units(manifold: BaseManifold) -> int:
+        """Return in how many units the components spread, each with its own variance."""
+        del manifold
+        return 1
+
+    @staticmethod
+    def starting_points(manifold: BaseManifold, centers: Tensor) -> Tensor:
+        """Return where components near some rows may start."""
+        del manifold
+        return centers
 
     @abstractmethod
     def __init__(
@@ -48,11 +61,11 @@ class Components(nn.Module, ABC):
         """Return a draw of the component named in each row, shape (n, d)."""
 
     @abstractmethod
-    def update(self, x: Tensor, share: Tensor, prior: float) -> None:
+    def update(self, x: Tensor, share: Tensor, prior: Tensor) -> None:
         """Fit to points of shape (n, d) with shares of shape (n, K), in place.
 
-        As if each component had seen one more point, of the variance `prior`: one that
-        is alone with its point keeps a width.
+        As if each component had seen one more point, of the variance `prior`, of shape
+        (n_units,): one that is alone with its point keeps a width.
         """
 
 

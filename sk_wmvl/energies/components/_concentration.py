@@ -32,7 +32,9 @@ def solve_concentration(length: np.ndarray, d: int) -> np.ndarray:
         slope = np.maximum(1 - a**2 - (d - 1) / kappa * a, 1e-300)
         step = np.where(np.isfinite(a), (a - length) / slope, 0.0)
         kappa = np.clip(kappa - step, 0.5 * kappa, 2 * kappa)
-    return np.clip(kappa, SMALLEST, LARGEST)
+    # near one the slope cancels, and the asymptote is exact to 1e-6
+    tight = (d - 1) / (2 * (1 - length))
+    return np.clip(np.where(1 - length < 1e-6, tight, kappa), SMALLEST, LARGEST)
 
 
 def sample_cosine(kappa: Tensor, d: int, generator: torch.Generator | None) -> Tensor:

@@ -10,7 +10,7 @@ from sk_wmvl.energies.components._base import (
     component_family,
     per_component,
 )
-from sk_wmvl.manifolds import Euclidean
+from sk_wmvl.manifolds import BaseManifold, Euclidean
 
 __all__ = ["AxisNormal"]
 
@@ -26,14 +26,14 @@ class AxisNormal(Components):
         Euclidean space.
     centers : Tensor of shape (K, d)
         Means.
-    variance : float or Tensor of shape (K,)
+    variance : float or Tensor
         The variance to start from.
 
     Examples
     --------
     >>> import torch
     >>> from sk_wmvl.energies.components import AxisNormal
-    >>> from sk_wmvl.manifolds import Euclidean
+    >>> from sk_wmvl.manifolds import BaseManifold, Euclidean
     >>> zero = torch.zeros(1, 2, dtype=torch.float64)
     >>> AxisNormal(Euclidean(2), zero, 1.0).log_prob(zero)  # -log(2 pi)
     tensor([[-1.8379]], dtype=torch.float64)
@@ -42,11 +42,16 @@ class AxisNormal(Components):
     mu: Tensor
     variance: Tensor
 
+    @staticmethod
+    def n_units(manifold: BaseManifold) -> int:
+        """Return the number of coordinates."""
+        return manifold.ambient_dim
+
     def __init__(self, manifold: Euclidean, centers: Tensor, variance: float | Tensor):
         super().__init__(manifold, centers, variance)
         self.register_buffer("mu", centers)
-        spread = per_component(centers, variance)[:, None].expand_as(centers)
-        self.register_buffer("variance", spread.clone())
+        spread = per_component(centers, variance, centers.shape[1])
+        self.register_buffer("variance", spread)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n, K)."""
@@ -62,7 +67,7 @@ class AxisNormal(Components):
         z = torch.randn(mu.shape, generator=generator, dtype=mu.dtype).to(mu.device)
         return mu + std * z
 
-    def update(self, x: Tensor, share: Tensor, prior: float) -> None:
+    def update(self, x: Tensor, share: Tensor, prior: Tensor) -> None:
         """Fit means and variances; see `Components.update`."""
         n = share.sum(0)[:, None]
         self.mu = share.T @ x / n.clamp(min=1e-300)

@@ -3,8 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from sk_wmvl.energies.components._base import Components, component_family
-from sk_wmvl.manifolds import Product
+from sk_wmvl.energies.components._base import (
+    Components,
+    component_family,
+)
+from sk_wmvl.manifolds import BaseManifold, Product
 
 __all__ = ["ProductComponents"]
 
@@ -18,7 +21,7 @@ class ProductComponents(Components):
         The product.
     centers : Tensor of shape (K, d)
         Points.
-    variance : float or Tensor of shape (K,)
+    variance : float or Tensor
         The variance per dimension to start from.
 
     Examples
@@ -32,16 +35,36 @@ class ProductComponents(Components):
     tensor([[-1.8379]], dtype=torch.float64)
     """
 
+    @staticmethod
+    def n_units(manifold: BaseManifold) -> int:
+        """Return the sum of the factors' units."""
+        members = [factor for _, factor in manifold.factors]
+        return sum(component_family(factor).n_units(factor) for factor in members)
+
+    @staticmethod
+    def starting_points(manifold: BaseManifold, centers: Tensor) -> Tensor:
+        """Return the factors' starting points."""
+        members = [factor for _, factor in manifold.factors]
+        blocks = centers.split([factor.ambient_dim for factor in members], -1)
+        each = zip(members, blocks, strict=True)
+        return torch.cat(
+            [component_family(m).starting_points(m, c) for m, c in each], -1
+        )
+
     def __init__(self, manifold: Product, centers: Tensor, variance: float | Tensor):
         super().__init__(manifold, centers, variance)
         members = [factor for _, factor in manifold.factors]
         self.widths = [factor.ambient_dim for factor in members]
-        self.blocks = nn.ModuleList(
-            component_family(factor)(factor, block, variance)
-            for factor, block in zip(
-                members, centers.split(self.widths, -1), strict=True
-            )
+        families = [component_family(factor) for factor in members]
+        self.units = [f.n_units(m) for f, m in zip(families, members, strict=True)]
+        blocks = zip(
+            families,
+            members,
+            centers.split(self.widths, -1),
+            per_component(centers, variance, sum(self.units)).split(self.units, -1),
+            strict=True,
         )
+        self.blocks = nn.ModuleList(f(m, c, v) for f, m, c, v in blocks)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n, K)."""
@@ -55,11 +78,13 @@ class ProductComponents(Components):
         draws = [block.sample(which, generator=generator) for block in self.blocks]
         return torch.cat(draws, -1)
 
-    def update(self, x: Tensor, share: Tensor, prior: float) -> None:
+    def update(self, x: Tensor, share: Tensor, prior: Tensor) -> None:
         """Fit each factor; see `Components.update`."""
-        parts = zip(self.blocks, x.split(self.widths, -1), strict=True)
-        for block, part in parts:
-            block.update(part, share, prior)
+        parts = zip(
+            self.blocks, x.split(self.widths, -1), prior.split(self.units), strict=True
+        )
+        for block, part, of_block in parts:
+            block.update(part, share, of_block)
 
 
 @component_family.register

@@ -19,6 +19,7 @@ from sk_wmvl.energies.components._concentration import (
     sample_cosine,
     solve_concentration,
 )
+from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.manifolds._torus import Angles
 
 __all__ = ["VonMises"]
@@ -37,7 +38,7 @@ class VonMises(Components):
         A circle or torus.
     centers : Tensor of shape (K, d)
         Mean angles.
-    variance : float or Tensor of shape (K,)
+    variance : float or Tensor
         The variance per dimension to start from.
 
     References
@@ -58,11 +59,16 @@ class VonMises(Components):
     kappa: Tensor
     log_constant: Tensor
 
+    @staticmethod
+    def n_units(manifold: BaseManifold) -> int:
+        """Return the number of coordinates."""
+        return manifold.ambient_dim
+
     def __init__(self, manifold: Angles, centers: Tensor, variance: float | Tensor):
         super().__init__(manifold, centers, variance)
         self.manifold = manifold
         self.register_buffer("mu", centers)
-        spread = per_component(centers, variance)[:, None].expand_as(centers)
+        spread = per_component(centers, variance, centers.shape[1])
         self._set_concentration(1 / spread.cpu().numpy())
 
     def _set_concentration(self, kappa: np.ndarray) -> None:
@@ -89,13 +95,14 @@ class VonMises(Components):
         angle = sign * torch.atan2((1 - c * c).clamp(min=0).sqrt(), c)
         return self.manifold.projection(self.mu[which] + angle.to(self.mu.device))
 
-    def update(self, x: Tensor, share: Tensor, prior: float) -> None:
+    def update(self, x: Tensor, share: Tensor, prior: Tensor) -> None:
         """Fit mean angles and concentrations; see `Components.update`."""
         c, s = share.T @ x.cos(), share.T @ x.sin()
         self.mu = torch.atan2(s, c)
-        pseudo = mean_resultant_length(np.clip(1 / prior, SMALLEST, LARGEST), 2)
+        kappa = np.clip(1 / prior.cpu().numpy(), SMALLEST, LARGEST)
+        pseudo = torch.from_numpy(mean_resultant_length(kappa, 2)).to(c)
         n = share.sum(0)[:, None] + 1
-        length = ((c * c + s * s).sqrt() + float(pseudo)) / n
+        length = ((c * c + s * s).sqrt() + pseudo) / n
         self._set_concentration(solve_concentration(length.cpu().numpy(), 2))
 
 

@@ -19,16 +19,13 @@ from sk_wmvl.energies.components._concentration import (
     sample_cosine,
     solve_concentration,
 )
+from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.manifolds._sphere import UnitVectors
 
 __all__ = ["VonMisesFisher"]
 
 LOG_2PI = math.log(2 * math.pi)
-
-
-def log_cosh_ratio(z: Tensor) -> Tensor:
-    r"""Return :math:`\log(2\cosh z) - |z| = \log(1 + e^{-2|z|})`."""
-    return torch.log1p((-2 * z.abs()).exp())
+OFF_PLANE = 0.05
 
 
 class VonMisesFisher(Components):
@@ -46,7 +43,7 @@ class VonMisesFisher(Components):
         A sphere, or a quotient of one.
     centers : Tensor of shape (K, d)
         Mean directions.
-    variance : float or Tensor of shape (K,)
+    variance : float or Tensor
         The variance per dimension to start from.
 
     References
@@ -68,6 +65,15 @@ class VonMisesFisher(Components):
     kappa: Tensor
     log_constant: Tensor
 
+    @staticmethod
+    def starting_points(manifold: BaseManifold, centers: Tensor) -> Tensor:
+        """Return the centers, kept off coordinate planes that none could leave."""
+        signs = manifold._signs(centers[:1], centers[:1])
+        if signs is None or signs.shape[1] == 1:
+            return centers
+        centers = centers.abs().clamp(min=OFF_PLANE)
+        return centers / torch.linalg.vector_norm(centers, dim=-1, keepdim=True)
+
     def __init__(
         self, manifold: UnitVectors, centers: Tensor, variance: float | Tensor
     ):
@@ -76,7 +82,7 @@ class VonMisesFisher(Components):
         self.d = manifold.ambient_dim
         signs = manifold._signs(centers[:1], centers[:1])
         self.n_signs = 0 if signs is None else signs.shape[1]
-        spread = per_component(centers, variance).cpu().numpy()
+        spread = per_component(centers, variance)[:, 0].cpu().numpy()
         kappa = manifold.radius**2 / spread
         self.register_buffer("mu", centers)
         self._set_concentration(np.clip(kappa, SMALLEST, LARGEST))
@@ -85,9 +91,14 @@ class VonMisesFisher(Components):
         order = self.d / 2 - 1
         with np.errstate(divide="ignore"):
             bessel = np.log(special.ive(order, kappa))
-        # where the Bessel function underflows its leading term is exact
-        lead = order * np.log(kappa / 2) - special.gammaln(order + 1) - kappa
-        bessel = np.where(np.isfinite(bessel), bessel, lead)
+        low = ~np.isfinite(bessel)
+        if (
+            low.any()
+        ):  # the scaled Bessel function underflows; its power series does not
+            k = kappa[low]
+            series = np.log(special.hyp0f1(order + 1, k**2 / 4))
+            lead = order * np.log(k / 2) - special.gammaln(order + 1) - k
+            bessel[low] = lead + series
         constant = order * np.log(kappa) - self.d / 2 * LOG_2PI - bessel
         constant -= (self.d - 1) * math.log(self.manifold.radius)
         device = self.mu.device
@@ -99,13 +110,12 @@ class VonMisesFisher(Components):
         """Return log densities of shape (n, K)."""
         if self.n_signs > 1:
             z = self.kappa[:, None] * x[:, None, :] * self.mu
-            value = z.abs().sum(-1) + log_cosh_ratio(z).sum(-1) - self.kappa
+            value = torch.logaddexp(z, -z).sum(-1) - self.kappa
             return self.log_constant + value
-        t = x @ self.mu.T
-        if self.n_signs == 0:
-            return self.log_constant + self.kappa * (t - 1)
-        folded = log_cosh_ratio(self.kappa * t)
-        return self.log_constant + self.kappa * (t.abs() - 1) + folded
+        z = self.kappa * (x @ self.mu.T)
+        # smooth at zero too, to the second derivative
+        value = z if self.n_signs == 0 else torch.logaddexp(z, -z)
+        return self.log_constant + value - self.kappa
 
     def sample(
         self, which: Tensor, *, generator: torch.Generator | None = None
@@ -120,7 +130,7 @@ class VonMisesFisher(Components):
         x = t * mu + (1 - t * t).clamp(min=0).sqrt() * u
         return self.manifold.projection(x)
 
-    def update(self, x: Tensor, share: Tensor, prior: float) -> None:
+    def update(self, x: Tensor, share: Tensor, prior: Tensor) -> None:
         """Fit mean directions and concentrations; see `Components.update`."""
         if self.n_signs > 1:
             sign = (self.kappa[:, None] * x[:, None, :] * self.mu).tanh()
@@ -132,9 +142,8 @@ class VonMisesFisher(Components):
             total = share.T @ x
         length = torch.linalg.vector_norm(total, dim=-1, keepdim=True)
         self.mu = torch.where(length > 0, total / length, self.mu)
-        pseudo = mean_resultant_length(
-            np.clip(self.manifold.radius**2 / prior, SMALLEST, LARGEST), self.d
-        )
+        kappa = self.manifold.radius**2 / prior[:1].cpu().numpy()
+        pseudo = mean_resultant_length(np.clip(kappa, SMALLEST, LARGEST), self.d)[0]
         length = (length[:, 0] + float(pseudo)) / (share.sum(0) + 1)
         self._set_concentration(solve_concentration(length.cpu().numpy(), self.d))
 

@@ -30,7 +30,7 @@ class WrappedNormal(Components):
         With `log` and `log_det_exp`.
     centers : Tensor of shape (K, d)
         The centres μ.
-    variance : float or Tensor of shape (K,)
+    variance : float or Tensor
         The variance to start from.
 
     Examples
@@ -52,7 +52,7 @@ class WrappedNormal(Components):
         super().__init__(manifold, centers, variance)
         self.manifold = manifold
         self.register_buffer("mu", centers)
-        self.register_buffer("variance", per_component(centers, variance))
+        self.register_buffer("variance", per_component(centers, variance)[:, 0])
 
     def _pairs(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return centres and points, of shape (n K, d) each."""
@@ -76,7 +76,7 @@ class WrappedNormal(Components):
         sigma = self.variance[which].sqrt()
         return self.manifold.diffuse(self.mu[which], sigma, generator=generator)
 
-    def update(self, x: Tensor, share: Tensor, prior: float) -> None:
+    def update(self, x: Tensor, share: Tensor, prior: Tensor) -> None:
         """Fit centres, by a step to the Fréchet means, and variances."""
         n = share.sum(0)
         mu, points = self._pairs(x)
