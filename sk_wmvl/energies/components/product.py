@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from sk_wmvl.energies.components._base import (
     Components,
     component_family,
+    per_component,
 )
 from sk_wmvl.manifolds import BaseManifold, Product
 
