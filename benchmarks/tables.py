@@ -221,6 +221,62 @@ def quality(data):
     return table
 
 
+# --- manifolds --------------------------------------------------------------------------
+
+
+def manifolds():
+    """Return one row per data set, one column per method, and the mass error."""
+    rows = read("manifolds")
+    names = {
+        "model": "RiemannianMVLDensity",
+        "its base alone": "its base alone",
+        "one bandwidth": "kernel",
+        "+ uniform": "kernel + uniform",
+        "adaptive": "adaptive kernel",
+    }
+    header = ["", *names, "parametric", "largest mass error", "seconds", "splits"]
+    table = [header]
+    for data in distinct(rows, "data"):
+        own = [r for r in rows if r["data"] == data]
+        nll = {m: select(own, "nll", method=m) for m in distinct(own, "method")}
+        seeds = set.intersection(*(set(v) for v in nll.values()))
+        cells = []
+        for method in names.values():
+            values = [nll[method][s] for s in sorted(seeds)] if method in nll else []
+            cells.append(mean(values, 0.0) if values else "-")
+        others = [m for m in nll if m not in names.values()]
+        parametric = min(
+            (np.mean([nll[m][s] for s in seeds]) for m in others), default=math.nan
+        )
+        case = {"method": "RiemannianMVLDensity"}
+        masses = [m for m in select(own, "mass_error", **case).values() if m == m]
+        mass = f"{max(masses):.0e}" if masses else "-"
+        seconds = median(select(own, "seconds", **case).values())
+        table.append([data, *cells, short(parametric), mass, seconds, str(len(seeds))])
+    return table
+
+
+def manifolds_cost():
+    rows = read("manifolds_cost")
+    table = [["", "Riemannian step / Euclidean step"]]
+    for manifold in distinct(rows, "manifold"):
+        ratios = select(rows, "ratio", manifold=manifold)
+        table.append([manifold, median(ratios.values())])
+    return table
+
+
+def known_densities():
+    """Return the divergence from the paper's densities on the circle and the sphere."""
+    table = [["", "setting", "mean KL, nats", "largest", "seeds"]]
+    for name, figure in (("circle", "figure2_circle"), ("sphere", "figure4_sphere")):
+        rows = read(figure)
+        for setting in distinct(rows, "setting"):
+            kl = list(select(rows, "kl", setting=setting).values())
+            cells = [f"{np.mean(kl):.5f}", f"{max(kl):.5f}", str(len(kl))]
+            table.append([name, setting, *cells])
+    return table
+
+
 # --- the aims ---------------------------------------------------------------------------
 
 
@@ -287,6 +343,9 @@ MAKERS: dict[str, Callable[[], list[list[str]]]] = {
     "training_fit": partial(training, "fit"),
     "scoring": scoring,
     "memory": memory,
+    "manifolds": manifolds,
+    "manifolds_cost": manifolds_cost,
+    "known_densities": known_densities,
     "quality_banana": partial(quality, "banana"),
     "quality_mixture": partial(quality, "mixture-20"),
 }
