@@ -124,14 +124,14 @@ def test_not_finite(manifold, kind, value):
 def test_wrong_number_of_columns(manifold, widths):
     for width in widths:
         with pytest.raises(
-            ValueError, match=rf"X has {width} column.* cannot: an? |it "
+            ValueError, match=rf"X has n_features = {width}.* cannot: an? |it "
         ):
             manifold.with_columns(width)
 
 
 @pytest.mark.parametrize("manifold", [Circle("vector"), Rotation("matrix")], ids=repr)
 def test_rows_of_another_form(manifold):
-    with pytest.raises(ValueError, match="X has 1 column"):
+    with pytest.raises(ValueError, match="X has n_features = 1"):
         manifold.from_user(torch.zeros(2, 1))
 
 
