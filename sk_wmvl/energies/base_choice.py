@@ -76,10 +76,10 @@ def choose_base(
     On a compact manifold the uniform density is where the search starts. Then come
     mixtures with more and more components, each number fitted anew by expectation
     maximisation [Dempster1977]_ and stopped at the best held-out likelihood; then the
-    kernel estimate (`fit_kernel_base`). Up to 2000 rows they are cross-validated among
-    themselves, in five folds, and the chosen one is fitted to all of `x`; beyond,
-    `x_valid` is enough. What is more complex has to be better by half the standard error
-    of the mean difference, and to replace the uniform density by a whole one.
+    kernel estimate (`fit_kernel_base`). Up to 2000 rows all are cross-validated, in five
+    folds, and the chosen one is fitted to all; beyond, `x_valid` is enough. What is more
+    complex has to be better by half the standard error of the mean difference, and to
+    replace the uniform density by a whole one.
 
     Parameters
     ----------
@@ -116,7 +116,10 @@ def choose_base(
         )
     n_distinct = len(torch.unique(x, dim=0))
     small = n_distinct <= MAX_ROWS_TO_FOLD or len(x_valid) == 0
-    folds = make_folds(manifold, x, weight, seed) if small else []
+    folds = []
+    if small:
+        x, weight = torch.cat([x, x_valid]), torch.cat([weight, weight_valid])
+        folds = make_folds(manifold, x, weight, seed)
     folds = folds or [Fold(x, weight, x_valid, weight_valid)]
     held_out = torch.cat([fold.weight_valid for fold in folds])
     search = Search(held_out / held_out.sum())
