@@ -34,7 +34,7 @@ class DataSet(NamedTuple):
     folds: int = 0
 
     def parts(self, folder, seed):
-        """Return training, validation (or None) and test rows, and groups (or None)."""
+        """Return training, validation (or None) and test rows, and groups of the first."""
         X = self.load(folder)
         if not self.folds:
             return [*(X[rows] for rows in split(len(X), seed)), None]

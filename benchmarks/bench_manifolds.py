@@ -44,13 +44,14 @@ class Base:
             return self.model.base_.log_prob(x).numpy()
 
 
-def fit_mvl(kind, X, seed, **params):
-    """Return RiemannianMVLDensity fitted to X."""
+def fit_mvl(kind, X, groups, seed, **params):
+    """Return RiemannianMVLDensity fitted to X, knowing the groups of its rows."""
     if kind == "rotation":
         X = X[:, [1, 2, 3, 0]]  # the scalar of our files comes first
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a scaled correction is in the table
-        model = RiemannianMVLDensity(kind, random_state=seed, **params).fit(X)
+        model = RiemannianMVLDensity(kind, random_state=seed, **params)
+        model.fit(X, groups=groups)
     model.label = f"{model.n_iter_} epochs, correction x {model.correction_scale_:g}"
     return model
 
@@ -154,7 +155,7 @@ def main():
                 )
 
             start = time.perf_counter()
-            model = fit_mvl(kind, rows, seed, **params)
+            model = fit_mvl(kind, rows, groups, seed, **params)
             seconds = time.perf_counter() - start
             seen = X_test[:, [1, 2, 3, 0]] if kind == "rotation" else X_test
             shift = in_table_measure(kind, X_test)

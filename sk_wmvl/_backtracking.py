@@ -11,6 +11,7 @@ import math
 import warnings
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from scipy import stats
 from sklearn.exceptions import ConvergenceWarning
@@ -52,7 +53,8 @@ def backtrack(
     normalize : callable
         Returns the estimate for the energy as it stands.
     rows : TensorData
-        Rows in internal units, held out from training where there are such.
+        Rows in internal units, held out from training where there are such. If they are
+        in groups, the standard error is that of a sum over groups.
     draws : Tensor of shape (n, d)
         Draws from the base measure, in float64. For all :math:`\lambda` at once
         :math:`Z(\lambda)` is the mean of :math:`e^{-\lambda E_\theta}` over them;
@@ -75,10 +77,7 @@ def backtrack(
         values = energy.correction(rows.x.double())
         at_draws = evaluate_in_chunks(energy.correction, draws)
     mean = float((values * weight).sum())
-    spread = float(((values - mean) * weight).square().sum().sqrt())
-    # From few rows the error itself is uncertain: as Student's t is wider than the normal.
-    n_effective = 1 / float(weight.square().sum())
-    spread *= stats.t.ppf(LEVEL, max(n_effective - 1, 1)) / stats.norm.ppf(LEVEL)
+    spread = _standard_error(values - mean, weight, rows.groups)
 
     def quick() -> LogNormalizer:
         n = len(draws)
@@ -104,6 +103,21 @@ def backtrack(
             stacklevel=6,
         )
     return best
+
+
+def _standard_error(residuals: Tensor, weight: Tensor, groups) -> float:
+    """Return the standard error of a weighted mean, of whole groups if there are any."""
+    terms = residuals * weight
+    if groups is not None:
+        labels = torch.as_tensor(np.unique(groups, return_inverse=True)[1])
+        empty = torch.zeros(int(labels.max()) + 1, dtype=weight.dtype)
+        terms, weight = (empty.index_add(0, labels, t.cpu()) for t in (terms, weight))
+    if len(terms) < 2:
+        return math.inf
+    # From few rows the error itself is uncertain: as Student's t is wider than the normal.
+    n_effective = 1 / float(weight.square().sum())
+    wider = stats.t.ppf(LEVEL, max(n_effective - 1, 1)) / stats.norm.ppf(LEVEL)
+    return float(terms.square().sum().sqrt() * wider)
 
 
 def _search(

@@ -11,7 +11,13 @@ from skorch.helper import predefined_split
 from torch import nn
 
 from sk_wmvl._autodiff import energy_and_grad
-from sk_wmvl._batches import BatchIterator, TensorData, make_datasets, split_rows
+from sk_wmvl._batches import (
+    BatchIterator,
+    Rows,
+    TensorData,
+    make_datasets,
+    split_rows,
+)
 from sk_wmvl._component import resolve
 from sk_wmvl._constraints import CONSTRAINTS
 from sk_wmvl._coordinates import fit_coordinates
@@ -27,6 +33,7 @@ from sk_wmvl._trainer import (
 )
 from sk_wmvl._validation import (
     CallbackSupportMixin,
+    check_groups,
     check_rows,
     check_weights,
     check_widths,
@@ -73,7 +80,7 @@ class BaseEnergyEstimator(
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None, groups=None):
         """Learn the energy from data.
 
         Parameters
@@ -85,6 +92,11 @@ class BaseEnergyEstimator(
         sample_weight : array-like of shape (n_samples,), default=None
             Weights; a weight of k means what k copies of the row mean. Only ratios
             matter. Rows of weight zero are left out.
+        groups : array-like of shape (n_samples,), default=None
+            Labels of groups of rows that depend on one another, such as the measurements
+            of a subject. The rows that are held out, for early stopping and for the choice
+            of the base measure, are then whole groups, and the model is the one that suits
+            new groups best.
 
         Returns
         -------
@@ -93,8 +105,8 @@ class BaseEnergyEstimator(
         """
         resume = self.warm_start and self.__sklearn_is_fitted__()
         X = check_rows(self, X, reset=not resume, min_samples=2)
-        weight = check_weights(sample_weight, X)
-        return self._fit(X, weight, resume=resume, epochs=None)
+        weight, groups = check_weights(sample_weight, X), check_groups(groups, X)
+        return self._fit(X, weight, groups, resume=resume, epochs=None)
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
@@ -123,11 +135,12 @@ class BaseEnergyEstimator(
         minimum = 1 if resume else 2
         X = check_rows(self, X, reset=not resume, min_samples=minimum)
         weight = check_weights(sample_weight, X)
-        return self._fit(X, weight, resume=resume, epochs=1)
+        return self._fit(X, weight, None, resume=resume, epochs=1)
 
-    def _fit(self, X, weight, *, resume: bool, epochs: int | None):
+    def _fit(self, X, weight, groups, *, resume: bool, epochs: int | None):
         if weight is not None:
-            X, weight = X[weight > 0], weight[weight > 0]
+            X, groups = X[weight > 0], None if groups is None else groups[weight > 0]
+            weight = weight[weight > 0]
             if len(X) < 2 and not resume:
                 raise ValueError(
                     "sample_weight leaves one row with a positive weight; at least two "
@@ -159,18 +172,19 @@ class BaseEnergyEstimator(
                     "The covariance of X is not finite: its values are too large. "
                     "Rescale the columns."
                 )
-            self.base_ = self._make_base(points, weight, mean, covariance)
+            self.base_ = self._make_base(Rows(points, weight, groups), mean, covariance)
             self._radius = self._make_radius(points)
             self._training_state = None
         u = self._coordinates.to_internal(points)
-        data, valid = self._make_datasets(u, weight, held_out=epochs is None)
+        rows = Rows(u, weight, groups)
+        data, valid = self._make_datasets(rows, held_out=epochs is None)
         net = self._make_net(data, valid, one_cycle=epochs is None)
-        rows = data if valid is None else valid
-        context = self._init_context(X, net, rows, epochs or net.max_epochs)
+        held_out = data if valid is None else valid
+        context = self._init_context(X, net, held_out, epochs or net.max_epochs)
         width = max([X.shape[1], *check_widths(self.hidden_layer_sizes)])
         with limit_threads(net.batch_size, width, self.device_):
             net.partial_fit(data, epochs=epochs)
-            for name, value in self._freeze(net, rows).items():
+            for name, value in self._freeze(net, held_out).items():
                 setattr(self, name, value)
         self._training_state = net.get_training_state()
         self.history_ = net.history.to_list()
@@ -193,7 +207,7 @@ class BaseEnergyEstimator(
         """Raise ValueError if a parameter changed that a resumed fit cannot follow."""
 
     @abstractmethod
-    def _make_base(self, points, weight, mean, covariance) -> BaseMeasure | None:
+    def _make_base(self, rows: Rows, mean, covariance) -> BaseMeasure | None:
         """Return the base measure in internal coordinates, in float64."""
 
     @abstractmethod
@@ -220,9 +234,10 @@ class BaseEnergyEstimator(
         norms = torch.linalg.vector_norm(self.manifold_.features(u), dim=1)
         return RADIUS_FACTOR * max(1.0, float(norms.max()))
 
-    def _split(self, n_samples: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    def _split(self, rows: Rows, fraction: float) -> tuple[np.ndarray, np.ndarray]:
         """Return indices of training and of held-out rows; see `split_rows`."""
-        train, valid = split_rows(n_samples, fraction, [self._seed, SPLIT])
+        n_samples = len(rows.points)
+        train, valid = split_rows(n_samples, fraction, [self._seed, SPLIT], rows.groups)
         if len(valid) < MIN_VALIDATION:
             return np.arange(n_samples), train[:0]
         return train, valid
@@ -255,12 +270,11 @@ class BaseEnergyEstimator(
                 )
         return FeatureEnergy(network, self.manifold_) if self._is_lifted else network
 
-    def _make_datasets(self, u, weight, *, held_out: bool):
-        w = np.ones(len(u)) if weight is None else weight
+    def _make_datasets(self, rows: Rows, *, held_out: bool):
         fraction = self.validation_fraction if held_out and self.early_stopping else 0.0
-        train, valid = self._split(len(u), fraction)
-        w = w / w[train].mean()
-        return make_datasets(u, w, self._base_grad(u), train, valid, self.device_)
+        train, valid = self._split(rows, fraction)
+        base_grad = self._base_grad(rows.points)
+        return make_datasets(rows, base_grad, train, valid, self.device_)
 
     def _base_grad(self, u: np.ndarray) -> torch.Tensor | None:
         """Return derivatives of the base's log density, if training is lifted."""

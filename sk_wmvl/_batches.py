@@ -1,11 +1,30 @@
 """Data in memory: batches as slices of one tensor, and the rows that are held out."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-__all__ = ["BatchIterator", "TensorData", "make_datasets", "split_rows"]
+__all__ = ["BatchIterator", "Rows", "TensorData", "make_datasets", "split_rows"]
+
+
+class Rows(NamedTuple):
+    """What is known of the rows of a fit.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n, d)
+        In the ambient coordinates of the manifold.
+    weight : ndarray of shape (n,) or None
+    groups : ndarray of int of shape (n,) or None
+        Labels 0, 1, ... of rows that must not be separated.
+    """
+
+    points: np.ndarray
+    weight: np.ndarray | None
+    groups: np.ndarray | None
 
 
 class TensorData(Dataset):
@@ -17,12 +36,21 @@ class TensorData(Dataset):
     weight : Tensor of shape (n,)
     base_grad : Tensor of shape (n, d) or None, default=None
         Derivatives of the base measure's log density, where the energy is lifted.
+    groups : ndarray of int of shape (n,) or None, default=None
+        Labels of rows that are not independent. Not part of a batch.
     """
 
-    def __init__(self, x: Tensor, weight: Tensor, base_grad: Tensor | None = None):
+    def __init__(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        base_grad: Tensor | None = None,
+        groups: np.ndarray | None = None,
+    ):
         self.x = x
         self.weight = weight
         self.base_grad = base_grad
+        self.groups = groups
 
     def tensors(self) -> list[Tensor]:
         """Return what a batch consists of."""
@@ -37,8 +65,7 @@ class TensorData(Dataset):
 
 
 def make_datasets(
-    u: np.ndarray,
-    weight: np.ndarray,
+    rows: Rows,
     base_grad: Tensor | None,
     train: np.ndarray,
     valid: np.ndarray,
@@ -48,22 +75,24 @@ def make_datasets(
 
     Parameters
     ----------
-    u : ndarray of shape (n, d)
-        Points in internal coordinates.
-    weight : ndarray of shape (n,)
+    rows : Rows
+        In internal coordinates. The weights of the training rows are made to have mean one.
     base_grad : Tensor of shape (n, d) or None
         See `TensorData`.
     train, valid : ndarray of int
         Indices of rows.
     device : torch.device
     """
+    weight = np.ones(len(rows.points)) if rows.weight is None else rows.weight
+    weight = weight / weight[train].mean()
 
-    def make(rows: np.ndarray) -> TensorData:
-        grad = None if base_grad is None else base_grad[torch.from_numpy(rows)]
+    def make(i: np.ndarray) -> TensorData:
+        grad = None if base_grad is None else base_grad[torch.from_numpy(i)]
         return TensorData(
-            torch.tensor(u[rows], dtype=torch.float32, device=device),
-            torch.tensor(weight[rows], dtype=torch.float32, device=device),
+            torch.tensor(rows.points[i], dtype=torch.float32, device=device),
+            torch.tensor(weight[i], dtype=torch.float32, device=device),
             None if grad is None else grad.to(device),
+            None if rows.groups is None else rows.groups[i],
         )
 
     return make(train), make(valid) if len(valid) else None
@@ -101,7 +130,7 @@ class BatchIterator:
 
 
 def split_rows(
-    n_samples: int, fraction: float, seed: list[int]
+    n_samples: int, fraction: float, seed: list[int], groups: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices of training rows and of held-out rows, each in order.
 
@@ -110,14 +139,29 @@ def split_rows(
     n_samples : int
         How many rows there are.
     fraction : float
-        Share held out, rounded to whole rows.
+        Share held out, rounded to whole rows, or to whole groups: at least two where
+        there are more than three, and one is left to train on.
     seed : list of int
         Seed of the permutation.
+    groups : ndarray of int of shape (n_samples,) or None, default=None
+        Labels 0, 1, ...; the rows of a group stay together.
 
     Returns
     -------
     train, held_out : ndarray of int
     """
-    order = np.random.default_rng(np.random.SeedSequence(seed)).permutation(n_samples)
-    n_held_out = round(fraction * n_samples)
-    return np.sort(order[n_held_out:]), np.sort(order[:n_held_out])
+    rng = np.random.default_rng(np.random.SeedSequence(seed))
+    if groups is None:
+        order = rng.permutation(n_samples)
+        n_held_out = round(fraction * n_samples)
+        return np.sort(order[n_held_out:]), np.sort(order[:n_held_out])
+    sizes = np.bincount(groups)
+    order = rng.permutation(np.flatnonzero(sizes))
+    if fraction == 0 or len(order) < 2:
+        return np.arange(n_samples), np.arange(0)
+    cut = np.cumsum(sizes[order])[:-1]
+    nearest = 1 + np.abs(cut - fraction * n_samples).argmin()
+    # The spread between groups needs two of them.
+    n_groups = max(int(nearest), 2 if len(order) > 3 else 1)
+    is_held_out = np.isin(groups, order[:n_groups])
+    return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)

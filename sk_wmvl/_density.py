@@ -170,12 +170,12 @@ class MVLDensity(BaseDensity):
     def _make_manifold(self, X) -> Euclidean:
         return Euclidean(X.shape[1])
 
-    def _make_base(self, points, weight, mean, covariance) -> BaseMeasure | None:
+    def _make_base(self, rows, mean, covariance) -> BaseMeasure | None:
         # Where there is no base, the fitted Gaussian still proposes draws.
         self._proposal = euclidean_base(
             "gaussian" if self.base is None else self.base,
-            points,
-            weight,
+            rows.points,
+            rows.weight,
             (mean, covariance),
             self._coordinates,
             self._seed,

@@ -263,7 +263,7 @@ class RiemannianMVLDensity(BaseDensity):
                 f"is now {manifold!r}. Fit anew, with warm_start=False."
             )
 
-    def _make_base(self, points, weight, mean, covariance) -> BaseMeasure | None:
+    def _make_base(self, rows, mean, covariance) -> BaseMeasure | None:
         manifold = self.manifold_
         if self.base == "uniform" and not manifold.is_compact:
             raise ValueError(
@@ -273,8 +273,8 @@ class RiemannianMVLDensity(BaseDensity):
         if isinstance(manifold, Euclidean):
             self._proposal = euclidean_base(
                 "mixture",
-                points,
-                weight,
+                rows.points,
+                rows.weight,
                 (mean, covariance),
                 self._coordinates,
                 self._seed,
@@ -282,15 +282,15 @@ class RiemannianMVLDensity(BaseDensity):
         elif manifold.is_compact and self.base in (None, "uniform"):
             self._proposal = UniformBase(manifold)
         else:
-            self._proposal = self._choose_base(points, weight)
+            self._proposal = self._choose_base(rows)
         return None if self.base is None else self._proposal
 
-    def _choose_base(self, points, weight) -> BaseMeasure:
+    def _choose_base(self, rows) -> BaseMeasure:
         """Fit to the rows that train, choose by the rows held out."""
-        x = torch.from_numpy(self._coordinates.to_internal(points))
-        w = torch.ones(len(x)) if weight is None else torch.from_numpy(weight)
+        x = torch.from_numpy(self._coordinates.to_internal(rows.points))
+        w = torch.ones(len(x)) if rows.weight is None else torch.from_numpy(rows.weight)
         w = w.double() / w.double().mean()
-        train, valid = self._split(len(x), self.validation_fraction)
+        train, valid = self._split(rows, self.validation_fraction)
         kinds = (self.base,) if self.base in ("mixture", "kernel") else KINDS
         return choose_base(
             self.manifold_,
@@ -300,4 +300,5 @@ class RiemannianMVLDensity(BaseDensity):
             w[valid],
             kinds=kinds,
             seed=self._seed,
+            groups=None if rows.groups is None else rows.groups[np.r_[train, valid]],
         )

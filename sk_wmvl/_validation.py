@@ -10,7 +10,12 @@ import numpy as np
 import torch
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    column_or_1d,
+    validate_data,
+)
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -30,6 +35,7 @@ __all__ = [
     "Interval",
     "Real",
     "StrOptions",
+    "check_groups",
     "check_rows",
     "check_weights",
     "check_widths",
@@ -99,6 +105,29 @@ def check_weights(sample_weight, X: np.ndarray) -> np.ndarray | None:
             "sample_weight: all weights are zero; at least one must be positive."
         )
     return weight
+
+
+def check_groups(groups, X: np.ndarray) -> np.ndarray | None:
+    """Return labels of shape (n_samples,), or None if there are no groups.
+
+    They are 0, 1, ... in the order in which the groups appear, whatever their names.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer labels than rows, or one group only.
+    """
+    if groups is None:
+        return None
+    groups = column_or_1d(groups)
+    check_consistent_length(X, groups)
+    values, first, labels = np.unique(groups, return_index=True, return_inverse=True)
+    if len(values) < 2:
+        raise ValueError(
+            f"groups names one group only, {values[0]!r}; rows of at least two groups are "
+            "needed to hold one out. Leave groups out if the rows are independent."
+        )
+    return np.argsort(np.argsort(first))[labels]
 
 
 def resolve_device(device) -> torch.device:

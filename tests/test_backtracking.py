@@ -7,7 +7,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from sk_wmvl import MVLDensity
-from sk_wmvl._backtracking import backtrack
+from sk_wmvl._backtracking import _standard_error, backtrack
 from sk_wmvl._batches import TensorData
 from sk_wmvl.energies import CorrectedEnergy, GaussianBase
 from sk_wmvl.normalizers import QuadratureNormalizer
@@ -71,3 +71,17 @@ def test_held_out_likelihood_is_never_below_the_base():
     assert density.correction_scale_ < 1
     base = MVLDensity(random_state=0, lr=1e-30, max_epochs=1).fit(X)
     assert density.score(X) >= base.score(X) - 0.05
+
+
+def test_copies_in_one_group_add_no_certainty():
+    rng = np.random.default_rng(0)
+    weight = torch.tensor(rng.uniform(0.5, 2, 50))
+    weight /= weight.sum()
+    values = torch.tensor(rng.standard_normal(50))
+    values -= (values * weight).sum()
+    alone = _standard_error(values, weight, None)
+    copies = [t.repeat_interleave(4) for t in (values, weight / 4)]
+    groups = np.repeat(np.arange(50), 4)
+    assert _standard_error(*copies, groups) == pytest.approx(alone, rel=1e-12)
+    assert _standard_error(*copies, None) < 0.6 * alone
+    assert _standard_error(values, weight, np.zeros(50, int)) == np.inf

@@ -6,12 +6,13 @@ from contextlib import redirect_stderr
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from scipy import integrate, stats
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import GaussianMixture
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import (
@@ -24,7 +25,7 @@ from skorch.callbacks import (
 )
 from torch import nn
 
-from sk_wmvl import MVLDensity
+from sk_wmvl import MVLDensity, RiemannianMVLDensity
 from sk_wmvl._batches import split_rows
 from sk_wmvl.metrics import (
     fisher_divergence,
@@ -482,3 +483,64 @@ def test_cuda_and_cpu_agree():
     assert cuda.device_.type == "cuda"
     np.testing.assert_allclose(cuda.score_samples(X), cpu.score_samples(X), atol=0.05)
     assert cuda.sample(3).shape == (3, 2)
+
+
+# --- rows in groups -------------------------------------------------------------------
+
+
+def grouped(seed, n_groups=30, size=20):
+    """Return rows that scatter little around the centres of their groups."""
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(n_groups), size)
+    centres = rng.standard_normal((n_groups, 2))
+    return centres[groups] + 0.1 * rng.standard_normal((len(groups), 2)), groups
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.01, 0.1, 0.5, 0.99])
+@pytest.mark.parametrize("sizes", [[5, 5], [1, 2, 3, 40], [3] * 20, [100] + [1] * 9])
+def test_split_keeps_groups_whole(sizes, fraction):
+    groups = np.random.default_rng(0).permutation(np.repeat(range(len(sizes)), sizes))
+    train, valid = split_rows(len(groups), fraction, [0], groups)
+    assert np.array_equal(np.sort(np.r_[train, valid]), np.arange(len(groups)))
+    assert not set(groups[train]) & set(groups[valid])
+    assert len(train) > 0
+    assert (len(valid) > 0) == (fraction > 0)
+    if fraction and len(sizes) > 3:
+        assert len(set(groups[valid])) >= 2
+
+
+def test_groups_are_never_divided():
+    X, groups = grouped(0)
+    # A mixture of 30 narrow clusters, found by rows of known groups, is worth nothing here.
+    new, _ = grouped(1)
+    params = {"manifold": "torus", "max_epochs": 2, "random_state": 0}
+    apart = RiemannianMVLDensity(**params).fit(X)
+    together = RiemannianMVLDensity(**params).fit(X, groups=groups)
+    assert apart.score(X) > together.score(X)
+    assert together.score(new) > apart.score(new)
+    names = np.array([f"subject {g}" for g in groups])
+    again = RiemannianMVLDensity(**params).fit(X, groups=names)
+    assert again.score(new) == pytest.approx(together.score(new), abs=1e-12)
+
+
+def test_groups_reach_fit_through_a_pipeline_and_a_search():
+    X, groups = grouped(0)
+    Z = StandardScaler().fit_transform(X)
+    direct = MVLDensity(random_state=0, **SMALL).fit(Z, groups=groups).score(Z)
+    assert direct != MVLDensity(random_state=0, **SMALL).fit(Z).score(Z)
+    with sklearn.config_context(enable_metadata_routing=True):
+        density = MVLDensity(random_state=0, **SMALL).set_fit_request(groups=True)
+        pipe = make_pipeline(StandardScaler(), density).fit(X, groups=groups)
+        search = GridSearchCV(density, {"alpha": [1e-4]}, cv=GroupKFold(3))
+        search.fit(Z, groups=groups)
+    assert pipe.score(X) == search.score(Z) == direct
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [([0] * 600, "one group only"), ([0, 1], "inconsistent numbers of samples")],
+)
+def test_groups_are_checked(groups, message):
+    X, _ = grouped(0)
+    with pytest.raises(ValueError, match=message):
+        MVLDensity().fit(X, groups=groups)

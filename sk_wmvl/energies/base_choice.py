@@ -70,6 +70,7 @@ def choose_base(
     *,
     kinds: tuple[str, ...] = ("mixture", "kernel"),
     seed: int = 0,
+    groups: np.ndarray | None = None,
 ) -> BaseMeasure:
     r"""Return the base measure under which rows held out are likeliest.
 
@@ -97,6 +98,8 @@ def choose_base(
         What to try.
     seed : int, default=0
         Seed of the starts and folds.
+    groups : ndarray of int of shape (n + n_valid,) or None, default=None
+        Labels of the rows of x and then of x_valid; a group is never divided.
 
     Returns
     -------
@@ -119,7 +122,7 @@ def choose_base(
     folds = []
     if small:
         x, weight = torch.cat([x, x_valid]), torch.cat([weight, weight_valid])
-        folds = make_folds(manifold, x, weight, seed)
+        folds = make_folds(manifold, x, weight, seed, groups)
     folds = folds or [Fold(x, weight, x_valid, weight_valid)]
     held_out = torch.cat([fold.weight_valid for fold in folds])
     search = Search(held_out / held_out.sum())
@@ -200,12 +203,17 @@ def unit_variances(
 
 
 def make_folds(
-    manifold: BaseManifold, x: Tensor, weight: Tensor, seed: int
+    manifold: BaseManifold,
+    x: Tensor,
+    weight: Tensor,
+    seed: int,
+    groups: np.ndarray | None = None,
 ) -> list[Fold]:
-    """Return folds for cross-validation; copies of a row stay together."""
-    # by features, which do not depend on the sign of an axis or a quaternion
-    features = manifold.features(x).cpu().numpy()
-    _, label = np.unique(features, axis=0, return_inverse=True)
+    """Return folds for cross-validation; groups, or copies of a row, stay together."""
+    if groups is None:
+        # by features, which do not depend on the sign of an axis or a quaternion
+        groups = manifold.features(x).cpu().numpy()
+    _, label = np.unique(groups, axis=0, return_inverse=True)
     label = label.reshape(-1)
     n = label.max() + 1
     fold = np.random.default_rng(seed).permutation(np.arange(n) % min(N_FOLDS, n))
