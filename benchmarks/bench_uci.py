@@ -3,13 +3,13 @@
 RedWine has unique rows, dequantised; Parkinsons is split by subject. Every method learns
 from the training and validation rows of the split together: the baselines choose their
 components or bandwidth on the validation rows and are fitted again to both parts,
-MVLDensity holds out rows of its own, whole subjects where there are such. "MVLDensity, searched" makes the same use of the
-validation rows as the baselines: its base is the row GaussianMixture, and `alpha` and
-`epsilon` are those with the highest likelihood of the validation rows, or there is no
-correction at all if none raises it. `nll` is in nats per row with columns in standard
-deviations, lower is better, with its standard error over test rows; `nll_white` is the
-same for whitened rows, as in the literature; `log_z_se` is the standard error of the
-normaliser, common to all rows. Needs SK_WMVL_DATA.
+MVLDensity holds out rows of its own, whole subjects where there are such. "MVLDensity,
+searched" makes the same use of the validation rows as the baselines: its base is the row
+GaussianMixture, and `alpha` and `epsilon` are those with the highest likelihood of the
+validation rows, or there is no correction at all if none raises it. `nll` is in nats per
+row with columns in standard deviations, lower is better, with its standard error over
+test rows; `nll_white` is the same for whitened rows, as in the literature; `log_z_se` is
+the standard error of the normaliser, common to all rows. Needs SK_WMVL_DATA.
 
     python benchmarks/bench_uci.py --seeds 0 1 2 3 4 --out benchmarks/results/uci.csv
 """

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 from skorch.helper import predefined_split
 from torch import nn
 
@@ -21,6 +20,7 @@ from sk_wmvl._batches import (
 from sk_wmvl._component import resolve
 from sk_wmvl._constraints import CONSTRAINTS
 from sk_wmvl._coordinates import fit_coordinates
+from sk_wmvl._evaluation import EVALUATION_CHUNK, EvaluationMixin
 from sk_wmvl._net_params import NetParamsMixin
 from sk_wmvl._persistence import PersistenceMixin
 from sk_wmvl._progress import FitProgress, SklearnBridge
@@ -62,12 +62,16 @@ WEIGHTS, SHUFFLE, NOISE, SPLIT, NORMALIZER, SAMPLE, COMPARISON = range(7)
 
 # The network's input is soft-clipped at this multiple of the largest training norm.
 RADIUS_FACTOR = 1.0
-EVALUATION_CHUNK = 8192  # rows at a time, so that memory does not grow with X
 MIN_VALIDATION = 2  # rows; below, early stopping is left out
 
 
 class BaseEnergyEstimator(
-    PersistenceMixin, NetParamsMixin, CallbackSupportMixin, BaseEstimator, ABC
+    EvaluationMixin,
+    PersistenceMixin,
+    NetParamsMixin,
+    CallbackSupportMixin,
+    BaseEstimator,
+    ABC,
 ):
     """Template of an estimator that learns an energy.
 
@@ -222,10 +226,6 @@ class BaseEnergyEstimator(
         """Whether training looks at the energy from tangent spaces."""
         return not isinstance(self.manifold_, Euclidean)
 
-    def _to_points(self, X: np.ndarray) -> torch.Tensor:
-        """Return points of the manifold, in its ambient coordinates."""
-        return self.manifold_.from_user(torch.tensor(X, dtype=torch.float64))
-
     def _make_radius(self, points: np.ndarray) -> float | None:
         """Return where the network's input is clipped: nowhere if it is bounded anyway."""
         if self.manifold_.is_compact:
@@ -357,51 +357,3 @@ class BaseEnergyEstimator(
             freeze(net.average_.module.correction), copy.deepcopy(self.base_)
         )
         return AffineEnergy(inner, *self._coordinates).to(self.device_)
-
-    # --- evaluation -------------------------------------------------------------------
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return "energy_" in vars(self)
-
-    def _check_tensor(self, X) -> torch.Tensor:
-        check_is_fitted(self)
-        X = check_rows(self, X, reset=False)
-        return self._to_points(X).to(self.device_)
-
-    def energy_samples(self, X) -> np.ndarray:
-        """Return the energy: minus the unnormalised log density, in nats.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Points, in the units of the training data.
-
-        Returns
-        -------
-        energy : ndarray of shape (n_samples,)
-        """
-        x = self._check_tensor(X)
-        with torch.no_grad():
-            values = [self.energy_(rows) for rows in x.split(EVALUATION_CHUNK)]
-        return torch.cat(values).cpu().numpy()
-
-    def score_fn(self, X) -> np.ndarray:
-        r"""Return the score :math:`\nabla\log q(x)`, in nats per unit of X.
-
-        On a manifold the Riemannian gradient, a tangent vector in the coordinates of X.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Points, in the units of the training data.
-
-        Returns
-        -------
-        score : ndarray of shape (n_samples, n_features)
-        """
-        scores = []
-        for x in self._check_tensor(X).split(EVALUATION_CHUNK):
-            _, grad = energy_and_grad(self.energy_, x)
-            u = self.manifold_.egrad2rgrad(x, -grad)
-            scores.append(self.manifold_.push_to_user(x, u))
-        return torch.cat(scores).cpu().numpy()

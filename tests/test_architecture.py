@@ -44,6 +44,7 @@ LEVELS = {
     "normalizers": 4,
     "objectives": 4,
     "_backtracking": 5,
+    "_evaluation": 5,
     "_trainer": 5,
     "_constraints": 6,
     "_base": 7,
