@@ -53,5 +53,6 @@ class WeightAverage:
             mean.copy_(buffer)
 
     def snapshot(self) -> dict[str, Tensor]:
-        """Return a copy of the average."""
+        """Return a copy of the average, with the buffers of the module in training."""
+        self.copy_buffers()
         return {k: v.clone() for k, v in self.module.state_dict().items()}

@@ -59,6 +59,20 @@ def fitted():
     return MVLDensity(random_state=0, max_epochs=25).fit(banana(3000, 0))
 
 
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_buffers_of_a_users_module_reach_the_fitted_energy(early_stopping):
+    energy = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 1), nn.Flatten(0))
+    density = MVLDensity(
+        energy=energy,
+        early_stopping=early_stopping,
+        normalizer=None,
+        random_state=0,
+        **SMALL,
+    ).fit(banana(200, 0))
+    (norm,) = (m for m in density.energy_.modules() if isinstance(m, nn.BatchNorm1d))
+    assert norm.num_batches_tracked > 5  # one is from the check of its shape
+
+
 # --- it learns ------------------------------------------------------------------------
 
 

@@ -20,10 +20,12 @@ ACTIVATIONS = {
 
 
 class SpectralNorm(nn.Module):
-    """Divide a weight by its largest singular value, followed by power iteration.
+    """Divide a weight by its largest singular value.
 
-    One iteration per forward pass in training mode, none in evaluation mode. Written here
-    because torch's own draws its start from the global random stream.
+    In training mode the value is followed by power iteration, one per forward pass; in
+    evaluation mode it is exact, because an average of weights along a path has singular
+    vectors that the iteration on that path never saw. Written here because torch's own
+    draws its start from the global random stream.
 
     Parameters
     ----------
@@ -48,8 +50,9 @@ class SpectralNorm(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the weight divided by the estimate of its spectral norm."""
-        if self.training:
-            self._iterate(weight.detach())
+        if not self.training:
+            return weight / torch.linalg.matrix_norm(weight, 2)
+        self._iterate(weight.detach())
         return weight / torch.linalg.vector_norm(weight @ self.v)
 
 

@@ -16,6 +16,7 @@ from sk_wmvl.energies import (
     CorrectedEnergy,
     GaussianBase,
     MixtureBase,
+    freeze,
     from_mixture,
 )
 from sk_wmvl.energies._network import ACTIVATIONS, soft_clip
@@ -67,6 +68,19 @@ def test_spectral_norm_is_one_at_most(name):
     energy(x)
     for k, v in energy.state_dict().items():
         assert torch.equal(v, state[k])  # nothing moves in evaluation mode
+
+
+def test_spectral_norm_of_averaged_weights_is_one():
+    # An average has other singular vectors than the weights whose power iteration ran.
+    g = torch.Generator().manual_seed(0)
+    energy = ENERGIES["mlp"](4, (32, 32), spectral_norm=True, generator=g)
+    with torch.no_grad():
+        for parameter in energy.parameters():
+            parameter.normal_(generator=g)
+    for layer in list(freeze(energy).network)[:-1:2]:
+        torch.testing.assert_close(
+            torch.linalg.svdvals(layer.weight)[0].item(), 1.0, rtol=1e-5, atol=0
+        )
 
 
 def test_inner_product_formula():
