@@ -158,6 +158,11 @@ class BaseSampler(BaseComponent, ABC):
     ) -> Chain:
         """Run one chain from every row of `x`.
 
+        Where a sampler moves mass between chains (`Transition.log_weight`), each step ends
+        with systematic resampling: a chain has on average as many copies as its weight
+        says, and the others make way. A row of the samples is then a place in the
+        population, not the path of one particle.
+
         Parameters
         ----------
         energy : Module
@@ -184,6 +189,9 @@ class BaseSampler(BaseComponent, ABC):
         for k in range(n_burn_in + n_steps):
             transition = self.step(energy, state, beta=beta, generator=generator)
             state = transition.state or evaluate(energy, transition.x)
+            if transition.log_weight is not None:
+                rows = _resample(transition.log_weight, generator)
+                state = State(*(part[rows] for part in state))
             if k >= n_burn_in and (k - n_burn_in) % thin == thin - 1:
                 kept.append(state.x)
                 if transition.accept_prob is not None:
@@ -194,3 +202,21 @@ class BaseSampler(BaseComponent, ABC):
             torch.stack(accepted) if accepted else None,
             state,
         )
+
+
+def _resample(log_weight: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return which row takes each place, of shape (n,), by systematic resampling.
+
+    Row i is taken n w_i times on average, and never by as much as one more or less. Rows
+    that are taken keep their place, so that it is the dead that are replaced.
+    """
+    n = len(log_weight)
+    weight = torch.softmax(log_weight.double(), 0)
+    start = torch.rand((), generator=generator, dtype=torch.float64).to(weight.device)
+    marks = ((weight.cumsum(0) * n).clamp(max=n) - start).ceil().long()
+    marks[-1] = n  # whatever the rounding of the sum
+    copies = marks.diff(prepend=marks.new_zeros(1))
+    rows = torch.arange(n, device=weight.device)
+    surplus = rows.repeat_interleave((copies - 1).clamp(min=0))
+    rows[copies == 0] = surplus
+    return rows

@@ -58,10 +58,10 @@ class BirthDeath(BaseSampler):
 
     Notes
     -----
-    No particle is drawn to die or to multiply: the transition returns the expected change
-    of each particle's mass, `log_weight` :math:`= \epsilon r`, which has no resampling
-    noise and can be differentiated. So `BaseSampler.run`, which carries no weights, moves
-    particles as `Langevin` does.
+    No particle is drawn to die or to multiply in a step: the transition returns the
+    expected change of each particle's mass, `log_weight` :math:`= \epsilon r`, which has
+    no resampling noise and can be differentiated. `BaseSampler.run` resamples by it, so
+    that a population finds the weights of modes between which no particle travels.
 
     The objective is only as good as :math:`\hat p`: what minimises the second term is
     :math:`\hat p` itself. The loss of a row depends on its batch; batches of one raise.

@@ -14,10 +14,12 @@ from sk_wmvl.samplers import (
     SAMPLERS,
     SPOS,
     SVGD,
+    BaseSampler,
     BirthDeath,
     ItoSampler,
     Langevin,
     LeaveOneOutDensity,
+    Transition,
     evaluate,
 )
 
@@ -220,6 +222,72 @@ def test_leave_one_out_density_is_near_the_truth(global_random_seed):
     x = normals(1000, 2, global_random_seed)
     truth = -gaussian(x) - math.log(2 * math.pi)
     assert abs((LeaveOneOutDensity()(x) - truth).mean()) < 0.15
+
+
+# --- mass that moves between chains ---------------------------------------------------
+
+
+class Weigher(BaseSampler):
+    """Moves nothing and gives fixed weights."""
+
+    def __init__(self, log_weight):
+        self.log_weight = log_weight
+
+    def step(self, energy, state, *, beta=1.0, generator=None, antithetic=False):
+        return Transition(state.x, log_weight=self.log_weight)
+
+
+def test_chains_have_as_many_copies_as_their_weight_says():
+    # Systematic resampling: never off by one, and right on average: 2 000 steps, each
+    # count has a variance below 1/4, |z| < 4.
+    weight = 2 * torch.rand(50, generator=generator(0), dtype=torch.float64)
+    weight[7] = 0
+    x, g = torch.arange(50.0).double()[:, None], generator(1)
+    expected, total = 50 * weight / weight.sum(), torch.zeros(50)
+    sampler = Weigher(weight.log())
+    for _ in range(2000):
+        chain = sampler.run(gaussian, x, n_steps=1, generator=g)
+        rows = chain.samples[0, :, 0].long()
+        copies = torch.bincount(rows, minlength=50)
+        assert (rows[copies > 0] == torch.arange(50)[copies > 0]).all()
+        assert len(rows) == 50
+        assert ((copies - expected).abs() < 1 + 1e-9).all()
+        torch.testing.assert_close(chain.state.energy, gaussian(chain.state.x))
+        total += copies
+    assert ((total / 2000 - expected).abs() < 4 * 0.5 / 2000**0.5).all()
+    # Equal weights leave every chain where it is.
+    chain = Weigher(torch.zeros(50)).run(gaussian, x, n_steps=3, generator=g)
+    assert torch.equal(chain.samples[-1], x)
+
+
+@pytest.mark.statistical
+def test_birth_death_finds_the_weights_of_modes(global_random_seed):
+    # 0.8 N(-5, 1) + 0.2 N(5, 1) from even halves, which nothing crosses between: after 20
+    # times the time scale of births the share is right to 0.04 and so are the modes;
+    # Langevin keeps the halves. 200 particles, ten looks.
+    log_weights = torch.tensor([0.8, 0.2], dtype=torch.float64).log()
+    means = torch.tensor([-5.0, 5.0], dtype=torch.float64)
+
+    def energy(x):
+        return -torch.logsumexp(log_weights - 0.5 * (x - means) ** 2, -1)
+
+    x = normals(200, 1, global_random_seed) + means.repeat_interleave(100)[:, None]
+    shares = []
+    for sampler in (BirthDeath(0.02, rate=5.0), Langevin(0.02)):
+        chain = sampler.run(
+            energy,
+            x,
+            n_steps=100,
+            n_burn_in=100,
+            thin=10,
+            generator=generator(global_random_seed + 1000),
+        )
+        left = chain.samples[chain.samples < 0]
+        shares.append(len(left) / chain.samples.numel())
+        assert left.mean() == pytest.approx(-5, abs=0.3)
+        assert left.std() == pytest.approx(1, abs=0.15)
+    assert shares[0] == pytest.approx(0.8, abs=0.04)
+    assert shares[1] == 0.5
 
 
 # --- diffusions of one's own ----------------------------------------------------------
