@@ -152,11 +152,11 @@ class BaseEnergyEstimator(
                 )
         self.device_ = resolve_device(self.device)
         self.objective_ = self._make_objective()
-        sampler = getattr(self.objective_, "sampler", None)
-        if weight is not None and getattr(sampler, "couples_rows", False):
+        if weight is not None and self.objective_.couples_rows:
             raise ValueError(
-                f"sample_weight cannot be used with {sampler!r}, in which the rows of a "
-                "batch act on one another. Repeat rows instead, or use objective='mvl'."
+                f"sample_weight cannot be used with {self.objective_!r}, in which the rows "
+                "of a batch act on one another. Repeat rows instead, or use "
+                "objective='mvl'."
             )
         if not resume:
             self._seed = draw_seed(self.random_state)

@@ -5,7 +5,9 @@ from sk_wmvl.objectives.contrastive_divergence import ContrastiveDivergence
 from sk_wmvl.objectives.denoising import DenoisingScoreMatching
 from sk_wmvl.objectives.detached import DetachedMinimumVelocity
 from sk_wmvl.objectives.finite_difference import FiniteDifferenceScoreMatching
+from sk_wmvl.objectives.minimum_probability_flow import MinimumProbabilityFlow
 from sk_wmvl.objectives.minimum_velocity import MinimumVelocity
+from sk_wmvl.objectives.parzen import ParzenScoreMatching
 from sk_wmvl.objectives.riemannian import RiemannianObjective
 from sk_wmvl.objectives.score_matching import ScoreMatching
 from sk_wmvl.objectives.sliced import SlicedScoreMatching
@@ -25,6 +27,11 @@ OBJECTIVES = {
     "ssm-vr": lambda epsilon=1e-3: SlicedScoreMatching(),
     "fd-ssm": FiniteDifferenceScoreMatching,
     "dsm": lambda epsilon=1e-3: DenoisingScoreMatching(epsilon**0.5),
+    "deen": lambda epsilon=1e-3: DenoisingScoreMatching(
+        epsilon**0.5, control_variate=False
+    ),
+    "parzen": lambda epsilon=1e-3: ParzenScoreMatching(epsilon**0.5),
+    "mpf": MinimumProbabilityFlow,
     "cd1": lambda epsilon=1e-3: ContrastiveDivergence(Langevin(epsilon)),
 }
 
@@ -35,7 +42,9 @@ __all__ = [
     "DenoisingScoreMatching",
     "DetachedMinimumVelocity",
     "FiniteDifferenceScoreMatching",
+    "MinimumProbabilityFlow",
     "MinimumVelocity",
+    "ParzenScoreMatching",
     "RiemannianObjective",
     "ScoreMatching",
     "SlicedScoreMatching",

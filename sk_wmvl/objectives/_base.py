@@ -24,9 +24,13 @@ class BaseObjective(BaseComponent, ABC):
     ----------
     is_monitorable : bool
         Whether the value is a loss. If False, only its gradient means something.
+    couples_rows : bool
+        Whether the loss of a row depends on the rows beside it, which then can have no
+        weights of their own.
     """
 
     is_monitorable: ClassVar[bool] = True
+    couples_rows: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(

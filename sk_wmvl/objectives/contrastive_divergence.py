@@ -59,6 +59,11 @@ class ContrastiveDivergence(BaseObjective):
         self.sampler = sampler
         self.control_variate = control_variate
 
+    @property
+    def couples_rows(self) -> bool:  # type: ignore[override]
+        """Whether the sampler's rows act on one another."""
+        return make_sampler(self.sampler).couples_rows
+
     def __call__(
         self,
         energy: nn.Module,

@@ -34,6 +34,10 @@ class DenoisingScoreMatching(BaseObjective):
     eq. (15) of the paper on this package's scale, whose variance stays bounded. Both have
     the same expectation: score matching of the data blurred by :math:`N(0,\sigma^2 I)`.
 
+    The first form is the loss of deep energy estimator networks,
+    :math:`\|x - \tilde x + \sigma^2\nabla E(\tilde x)\|^2`, over :math:`2\sigma^4` and less
+    a constant: ``objective="deen"`` is this class without the control variate.
+
     Parameters
     ----------
     sigma : float, default=0.1
@@ -48,7 +52,7 @@ class DenoisingScoreMatching(BaseObjective):
 
     References
     ----------
-    [Vincent2011]_, [Wang2020]_
+    [Vincent2011]_, [Saremi2018]_, [Wang2020]_
 
     Examples
     --------

@@ -71,6 +71,11 @@ class DetachedMinimumVelocity(BaseObjective):
     def __init__(self, sampler: BaseSampler | str | None = None):
         self.sampler = sampler
 
+    @property
+    def couples_rows(self) -> bool:  # type: ignore[override]
+        """Whether the sampler's rows act on one another."""
+        return make_sampler(self.sampler).couples_rows
+
     def __call__(
         self,
         energy: nn.Module,

@@ -89,6 +89,11 @@ class MinimumVelocity(BaseObjective):
         self.control_variate = control_variate
         self.antithetic = antithetic
 
+    @property
+    def couples_rows(self) -> bool:  # type: ignore[override]
+        """Whether the sampler's rows act on one another."""
+        return make_sampler(self.sampler, whole_step=True).couples_rows
+
     def __call__(
         self,
         energy: nn.Module,

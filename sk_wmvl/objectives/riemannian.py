@@ -29,7 +29,7 @@ class RiemannianObjective(BaseObjective):
     ----------
     objective : BaseObjective
         What is evaluated: minimum velocity with `Langevin`, (sliced, finite-difference,
-        denoising) score matching, contrastive divergence.
+        denoising) score matching, contrastive divergence, minimum probability flow.
     manifold : BaseManifold
         The manifold, with its dimension known.
 
@@ -87,7 +87,7 @@ class RiemannianObjective(BaseObjective):
         """
         if isinstance(self.manifold, Euclidean) and base_grad is None:
             return self.objective(energy, x, generator=generator)
-        check_sampler(self.objective)
+        check_liftable(self.objective)
         basis = None
         if counts_dimensions(self.objective):
             basis = tangent_basis(self.manifold, x)
@@ -104,8 +104,8 @@ def counts_dimensions(objective: BaseObjective) -> bool:
     return isinstance(objective, ScoreMatching)
 
 
-def check_sampler(objective: BaseObjective) -> None:
-    """Raise ValueError if an objective's sampler means nothing in one tangent space."""
+def check_liftable(objective: BaseObjective) -> None:
+    """Raise ValueError if an objective means nothing in the tangent space of one datum."""
     sampler = getattr(objective, "sampler", None)
     if sampler not in (None, "langevin") and not isinstance(sampler, Langevin):
         raise ValueError(
@@ -113,4 +113,10 @@ def check_sampler(objective: BaseObjective) -> None:
             "in a tangent space of its own, where Langevin() is the one sampler that "
             "knows all it needs. For a sampler of the manifold itself, such as "
             "RiemannianLangevin(manifold), use MinimumVelocity(sampler) as it is."
+        )
+    if objective.couples_rows:
+        raise ValueError(
+            f"{objective!r} cannot serve in a RiemannianObjective: its rows act on one "
+            "another, and every datum has a tangent space of its own. Use "
+            "DenoisingScoreMatching (objective='dsm'), which has the same expectation."
         )

@@ -12,6 +12,7 @@ from sk_wmvl.objectives import (
     DenoisingScoreMatching,
     DetachedMinimumVelocity,
     FiniteDifferenceScoreMatching,
+    MinimumProbabilityFlow,
     MinimumVelocity,
     ScoreMatching,
     SlicedScoreMatching,
@@ -32,6 +33,7 @@ def make(name, step):
         "ssm": lambda: SlicedScoreMatching(2, variance_reduced=False),
         "ssm-vr": SlicedScoreMatching,
         "fd-ssm": lambda: FiniteDifferenceScoreMatching(step),
+        "mpf": lambda: MinimumProbabilityFlow(step),
         "dsm": lambda: DenoisingScoreMatching(step**0.5),
         "dsm, plain": lambda: DenoisingScoreMatching(step**0.5, control_variate=False),
         "cd1": lambda: ContrastiveDivergence(Langevin(step)),
@@ -51,11 +53,20 @@ LOSSES = [
     "ssm",
     "ssm-vr",
     "fd-ssm",
+    "mpf",
     "dsm",
     "dsm, plain",
 ]
 ALL = [*LOSSES, "cd1", "cd1, plain"]
-REDUCED = ["mvl", "mvl, antithetic", "mvl, shortened", "detached", "fd-ssm", "dsm"]
+REDUCED = [
+    "mvl",
+    "mvl, antithetic",
+    "mvl, shortened",
+    "detached",
+    "fd-ssm",
+    "mpf",
+    "dsm",
+]
 
 
 class Gaussian(nn.Module):
@@ -173,13 +184,17 @@ def test_variance_grows_without(name, order, global_random_seed):
 
 
 @pytest.mark.parametrize(
-    "name", ["mvl", "mvl, antithetic", "detached", "fd-ssm", "dsm", "dsm, plain"]
+    "name", ["mvl", "mvl, antithetic", "detached", "fd-ssm", "mpf", "dsm", "dsm, plain"]
 )
 def test_bias_is_of_order_step(name, monkeypatch):
     # Gauss-Hermite nodes stand in for the noise, so the expectation is exact.
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
     z = torch.tensor(nodes)[:, None]
-    for module in ("samplers.langevin", "objectives.denoising"):
+    for module in (
+        "samplers.langevin",
+        "objectives.denoising",
+        "objectives.minimum_probability_flow",
+    ):
         monkeypatch.setattr(f"sk_wmvl.{module}.randn_like", lambda x, g: z)
     energy = Quartic()
     x = torch.full((40, 1), 0.8, dtype=torch.float64)
@@ -227,7 +242,7 @@ def test_float32_holds_down_to_the_floor(name, global_random_seed):
     assert abs(difference.mean()) < 4 * se + 0.02 * abs(energy.exact(x).mean())
 
 
-@pytest.mark.parametrize("name", ["mvl", "detached", "fd-ssm", "dsm", "cd1"])
+@pytest.mark.parametrize("name", ["mvl", "detached", "fd-ssm", "mpf", "dsm", "cd1"])
 def test_below_the_floor_float32_warns_and_float64_does_not(name):
     objective = make(name, 1e-7 if name != "dsm" else 1e-9)
     with pytest.warns(RuntimeWarning, match="rounding error of float32"):

@@ -14,7 +14,9 @@ from sk_wmvl.objectives import (
     DenoisingScoreMatching,
     DetachedMinimumVelocity,
     FiniteDifferenceScoreMatching,
+    MinimumProbabilityFlow,
     MinimumVelocity,
+    ParzenScoreMatching,
     RiemannianObjective,
     ScoreMatching,
     SlicedScoreMatching,
@@ -61,6 +63,7 @@ def make(name, step, manifold):
         "ssm": lambda: SlicedScoreMatching(2, variance_reduced=False),
         "ssm-vr": SlicedScoreMatching,
         "fd-ssm": lambda: FiniteDifferenceScoreMatching(step),
+        "mpf": lambda: MinimumProbabilityFlow(step),
         "dsm": lambda: DenoisingScoreMatching(step**0.5),
         "dsm, plain": lambda: DenoisingScoreMatching(step**0.5, control_variate=False),
         "cd1": lambda: ContrastiveDivergence(Langevin(step)),
@@ -78,9 +81,10 @@ LOSSES = [
     "ssm",
     "ssm-vr",
     "fd-ssm",
+    "mpf",
     "dsm",
 ]
-FLAT = ["rld", "rld, antithetic", "local", "mvl", "detached", "fd-ssm", "dsm"]
+FLAT = ["rld", "rld, antithetic", "local", "mvl", "detached", "fd-ssm", "mpf", "dsm"]
 
 
 def evaluated(objective, energy, x, seed):
@@ -176,7 +180,7 @@ def test_expectation_is_riemannian_score_matching(space, name, global_random_see
 @pytest.mark.statistical
 @pytest.mark.parametrize("space", ["S2", "T2", "SO3"])
 @pytest.mark.parametrize(
-    "name", ["rld", "local", "mvl", "detached", "fd-ssm", "dsm", "cd1"]
+    "name", ["rld", "local", "mvl", "detached", "fd-ssm", "mpf", "dsm", "cd1"]
 )
 def test_parameter_gradient_is_unbiased(name, space, global_random_seed):
     # 60 batches of 1 000; |z| < 4.5 for each of at most 14 parameters, bias 1e-3.
@@ -279,6 +283,9 @@ def test_only_langevin_moves_in_a_tangent_space():
         objective = RiemannianObjective(MinimumVelocity(sampler), Sphere(2))
         with pytest.raises(ValueError, match="cannot serve in a RiemannianObjective"):
             objective(lambda x: x[:, 0], x)
+    objective = RiemannianObjective(ParzenScoreMatching(), Sphere(2))
+    with pytest.raises(ValueError, match="rows act on one another.*'dsm'"):
+        objective(lambda x: x[:, 0], x)
 
 
 def test_objective_is_a_component():
