@@ -17,19 +17,33 @@ import sk_wmvl
 __all__ = ["Sheet", "options", "show_progress", "time_interleaved"]
 
 
-def options(doc, *, seeds=(0,), quick="fewer and smaller cases"):
+def options(doc, *, seeds=(0,), quick="fewer and smaller cases", resume=False):
     """Parse the options every script has, and go down to one core.
+
+    Parameters
+    ----------
+    doc : str
+        The script's docstring.
+    seeds : sequence of int, default=(0,)
+        Seeds unless others are given.
+    quick : str, default="fewer and smaller cases"
+        What `--quick` does.
+    resume : bool, default=False
+        Whether there is an option `--resume`.
 
     Returns
     -------
     args : argparse.Namespace
-        With `quick`, `out` and `seeds`.
+        With `quick`, `out`, `seeds` and `only`, and `resume` if there is one.
     """
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--out", type=Path, help="CSV file to write")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(seeds))
     parser.add_argument("--only", nargs="+", help="names of the cases to run")
+    if resume:
+        text = "keep the rows that --out has; run what is missing, draw all"
+        parser.add_argument("--resume", action="store_true", help=text)
     args = parser.parse_args()
     if args.quick and args.out is not None and args.out.exists():
         parser.error(f"--quick does not overwrite {args.out}; give a new file.")
@@ -67,33 +81,54 @@ class Sheet:
     ----------
     out : Path or None
         The file; None prints only.
+    resume : bool, default=False
+        Whether to start from the rows that the file has.
     """
 
-    def __init__(self, out):
+    def __init__(self, out, *, resume=False):
         self.out = out
         self.rows = []
+        self.printed = False
+        if resume and out is not None and out.exists():
+            with out.open(newline="") as file:
+                rows = list(csv.DictReader(file))
+            self.rows = [{k: _number(v) for k, v in row.items()} for row in rows]
+
+    def has(self, **values):
+        """Return whether there is a row with these values."""
+        return any(all(row[k] == v for k, v in values.items()) for row in self.rows)
 
     def add(self, **row):
         """Print a row and keep it. All rows have the same keys."""
         widths = [max(10, len(key)) for key in row]
-        if not self.rows:
+        if not self.printed:
+            self.printed = True
             print("  ".join(f"{k:>{w}s}" for k, w in zip(row, widths, strict=True)))
         cells = [_cell(value) for value in row.values()]
         line = "  ".join(f"{c:>{w}s}" for c, w in zip(cells, widths, strict=True))
         print(line, flush=True)
-        self.rows.append(row)
+        # As they will be read: without what only aligns them in print.
+        plain = {k: v.strip() if isinstance(v, str) else v for k, v in row.items()}
+        self.rows.append({**plain, "environment": environment()})
         if self.out is None:
             return
         self.out.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.out.with_suffix(".partial")
         with temporary.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*row, "environment"])
-            machine = environment()
+            writer.writerow(self.rows[0])
             for kept in self.rows:
-                cells = [_cell(value).strip() for value in kept.values()]
-                writer.writerow([*cells, machine])
+                writer.writerow([_cell(value) for value in kept.values()])
         os.replace(temporary, self.out)
+
+
+def _number(text):
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _cell(value):

@@ -37,7 +37,7 @@ class WeightAverage:
         self._pairs = list(
             zip(self.module.parameters(), module.parameters(), strict=True)
         )
-        self._buffers = list(zip(self.module.buffers(), module.buffers(), strict=True))
+        self._source = module
 
     @torch.no_grad()
     def update(self, n_steps: int) -> None:
@@ -49,7 +49,9 @@ class WeightAverage:
     @torch.no_grad()
     def copy_buffers(self) -> None:
         """Take over what is not trained, such as the state of a power iteration."""
-        for mean, buffer in self._buffers:
+        # Not paired beforehand: a module may replace its buffers.
+        pairs = zip(self.module.buffers(), self._source.buffers(), strict=True)
+        for mean, buffer in pairs:
             mean.copy_(buffer)
 
     def snapshot(self) -> dict[str, Tensor]:

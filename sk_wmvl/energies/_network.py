@@ -22,10 +22,12 @@ ACTIVATIONS = {
 class SpectralNorm(nn.Module):
     """Divide a weight by its largest singular value.
 
-    In training mode the value is followed by power iteration, one per forward pass; in
-    evaluation mode it is exact, because an average of weights along a path has singular
-    vectors that the iteration on that path never saw. Written here because torch's own
-    draws its start from the global random stream.
+    In training mode the value is followed by power iteration, once whenever the weight
+    has changed: an objective divides a difference of two evaluations by a small step, so
+    they must be of the same energy. In evaluation mode it is exact, because an average of
+    weights along a path has singular vectors that the iteration on that path never saw.
+    Written here because torch's own iterates at every evaluation, and draws its start
+    from the global random stream.
 
     Parameters
     ----------
@@ -36,6 +38,7 @@ class SpectralNorm(nn.Module):
     """
 
     v: Tensor
+    image: Tensor  # of v under the weight, when it was last iterated
 
     def __init__(self, weight: Tensor, generator: torch.Generator | None):
         super().__init__()
@@ -43,6 +46,7 @@ class SpectralNorm(nn.Module):
         self.register_buffer("v", v)
         for _ in range(20):  # close enough that the first steps are not scaled wildly
             self._iterate(weight.detach())
+        self.register_buffer("image", weight.detach() @ self.v, persistent=False)
 
     def _iterate(self, weight: Tensor) -> None:
         u = nn.functional.normalize(weight @ self.v, dim=0)
@@ -52,8 +56,13 @@ class SpectralNorm(nn.Module):
         """Return the weight divided by the estimate of its spectral norm."""
         if not self.training:
             return weight / torch.linalg.matrix_norm(weight, 2)
-        self._iterate(weight.detach())
-        return weight / torch.linalg.vector_norm(weight @ self.v)
+        image = weight @ self.v
+        # Fused optimisers do not count as changes in torch, so it is seen from this.
+        if not torch.equal(image, self.image):
+            self._iterate(weight.detach())
+            image = weight @ self.v
+            self.image = image.detach()
+        return weight / torch.linalg.vector_norm(image)
 
 
 def _make_linear(

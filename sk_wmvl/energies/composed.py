@@ -153,6 +153,10 @@ def freeze(module: nn.Module) -> nn.Module:
     module = copy.deepcopy(module).eval()
     for part in list(module.modules()):
         if parametrize.is_parametrized(part):
+            # torch keeps the weight as a property of a class that copies share, and
+            # deletes it there: without a class of its own the original would lose it too.
+            kind = type(part)
+            part.__class__ = type(kind.__name__, kind.__bases__, dict(vars(kind)))
             for name in list(cast(nn.ModuleDict, part.parametrizations)):
                 parametrize.remove_parametrizations(part, name)
     return module.double().requires_grad_(False)

@@ -53,17 +53,26 @@ def test_networks_start_at_zero_and_do_not_touch_global_state(name, activation):
 
 
 @pytest.mark.parametrize("name", sorted(ENERGIES))
-def test_spectral_norm_is_one_at_most(name):
+def test_spectral_norm_is_followed_in_training_and_exact_in_evaluation(name):
     g = torch.Generator().manual_seed(0)
     energy = train_a_little(
         ENERGIES[name](4, (32, 32), spectral_norm=True, generator=g)
     )
     x = torch.randn(8, 4, generator=g)
+    # A difference divided by a small step needs both terms from one energy.
+    assert torch.equal(energy(x), energy(x))
+    optimizer = torch.optim.AdamW(energy.parameters(), lr=1e-4, fused=True)
     for _ in range(50):
-        energy(x)
+        optimizer.zero_grad()
+        energy(x).square().sum().backward()
+        optimizer.step()
+    energy(x)
+    hidden = list(energy.network)[:-1:2]
+    for layer in hidden:
+        assert abs(torch.linalg.matrix_norm(layer.weight, 2) - 1) < 0.01
     energy.eval()
-    for layer in list(energy.network)[:-1:2]:
-        assert torch.linalg.matrix_norm(layer.weight, 2) < 1.01
+    for layer in hidden:
+        assert abs(torch.linalg.matrix_norm(layer.weight, 2) - 1) < 1e-5
     state = copy.deepcopy(energy.state_dict())
     energy(x)
     for k, v in energy.state_dict().items():
@@ -81,6 +90,16 @@ def test_spectral_norm_of_averaged_weights_is_one():
         torch.testing.assert_close(
             torch.linalg.svdvals(layer.weight)[0].item(), 1.0, rtol=1e-5, atol=0
         )
+
+
+def test_freezing_leaves_the_original_as_it_was():
+    energy = train_a_little(ENERGIES["mlp"](2, (8,), spectral_norm=True)).eval()
+    x = torch.randn(4, 2, generator=torch.Generator().manual_seed(2))
+    before = energy(x)
+    for _ in range(2):
+        after = freeze(energy)(x.double()).float()
+        torch.testing.assert_close(after, before)
+    assert torch.equal(energy(x), before)
 
 
 def test_inner_product_formula():
