@@ -182,7 +182,12 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         return float(self.score_samples(X).mean())
 
     def sample(self, n_samples=1, random_state=None) -> np.ndarray:
-        """Draw from the model by Hamiltonian Monte Carlo on many chains.
+        """Draw from the model.
+
+        Draws are independent where they can be: from the base measure, where nothing
+        corrects it, and on compact manifolds of up to three dimensions by rejection
+        (`sk_wmvl.samplers.draw_on_grid`). Elsewhere Hamiltonian Monte Carlo moves many
+        chains.
 
         Parameters
         ----------

@@ -134,15 +134,24 @@ def test_densities_integrate_to_one(d):
 
 
 @pytest.mark.statistical
-def test_draws_follow_the_density():
-    # 4000 draws: the mean resultant of the fitted density by quadrature, |z| < 4.
-    density = RiemannianMVLDensity(random_state=0, max_epochs=10)
-    density.fit(directions(1500, 0))
-    draws = density.sample(4000, random_state=1)
-    np.testing.assert_allclose(np.linalg.norm(draws, axis=1), 1, atol=1e-12)
-    nodes, log_weights = density.manifold_.quadrature(200)
+@pytest.mark.parametrize("base", ["auto", "uniform"])
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_draws_follow_the_density(d, base, monkeypatch, global_random_seed):
+    # 4000 draws on S^1, T^2, S^2: the moments of the fitted density's features by
+    # quadrature, |z| < 4 (at most 8 of them). No chain is run.
+    monkeypatch.delattr("sk_wmvl.samplers._draw.adapt_step_size")
+    rng = np.random.default_rng(global_random_seed)
+    name, X = {
+        1: ("circle", rng.vonmises(1, 4, (500, 1))),
+        2: ("torus", rng.vonmises(1, 2, (500, 2)).cumsum(1)),
+        3: ("sphere", directions(500, global_random_seed)),
+    }[d]
+    density = RiemannianMVLDensity(name, base=base, random_state=0, max_epochs=10)
+    space = density.fit(X).manifold_
+    draws = space.features(torch.tensor(density.sample(4000, random_state=1))).numpy()
+    nodes, log_weights = space.quadrature(200)
     p = np.exp(density.score_samples(nodes.numpy()) + log_weights.numpy())
-    expected = p @ nodes.numpy()
+    expected = p @ space.features(nodes).numpy()
     error = draws.std(0) / len(draws) ** 0.5
     assert (abs(draws.mean(0) - expected) < 4 * error).all()
 

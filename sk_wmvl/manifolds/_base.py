@@ -292,6 +292,34 @@ class BaseManifold(BaseComponent, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} offers no quadrature.")
 
+    def from_cube(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Return points by coordinates in :math:`[0,1]^m`, and how these stretch volume.
+
+        The cube covers the manifold once, but for its faces.
+
+        Parameters
+        ----------
+        u : Tensor of shape (n, m)
+            Coordinates.
+
+        Returns
+        -------
+        x : Tensor of shape (n, d)
+            Points.
+        log_volume : Tensor of shape (n,)
+            Log of volume per volume of the cube; constant where coordinates preserve it.
+
+        Raises
+        ------
+        NotImplementedError
+            Where there are no such coordinates.
+        """
+        raise NotImplementedError(f"{type(self).__name__} offers no cube.")
+
+    def to_cube(self, x: Tensor) -> Tensor:
+        """Return the coordinates in the unit cube, (n, m), of points; see `from_cube`."""
+        raise NotImplementedError(f"{type(self).__name__} offers no cube.")
+
     # --- what a network sees ----------------------------------------------------------
 
     @property

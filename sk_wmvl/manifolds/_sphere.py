@@ -11,10 +11,14 @@ from sk_wmvl.manifolds._base import BaseManifold, LocalChart
 __all__ = [
     "UnitVectors",
     "folded_quadrature",
+    "half_sides",
     "nearer_sign",
+    "orthant_sides",
     "safe_norm",
     "sin_over",
+    "sphere_from_cube",
     "sphere_quadrature",
+    "sphere_to_cube",
     "unit",
 ]
 
@@ -192,11 +196,71 @@ class UnitVectors(BaseManifold):
         shape = n_samples, self.ambient_dim
         return self.projection(torch.randn(shape, generator=generator, dtype=dtype))
 
+    def _sides(self) -> list[float]:
+        """Return the part of each of the sphere's coordinates that one copy fills."""
+        return [1.0] * self._known_dim()
+
+    def from_cube(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return points by coordinates that preserve volume, for m up to 3.
+
+        See `BaseManifold.from_cube`.
+        """
+        if self._known_dim() > 3:
+            return super().from_cube(u)
+        x = sphere_from_cube(u * u.new_tensor(self._sides()))
+        return x, torch.full_like(u[:, 0], self.log_volume())
+
+    def to_cube(self, x: Tensor) -> Tensor:
+        """Return the coordinates in the cube, (n, m); see `BaseManifold.from_cube`."""
+        if self._known_dim() > 3:
+            return super().to_cube(x)
+        pole = torch.zeros_like(x)
+        pole[:, -1] = 1
+        copy = self._representative(self._nearest(pole, x))
+        return (sphere_to_cube(copy) / x.new_tensor(self._sides())).clamp(0, 1)
+
     def _log_area(self) -> float:
         """Return the log of the area of the whole sphere of this radius."""
         d = self.ambient_dim
         unit = math.log(2) + d / 2 * math.log(math.pi) - math.lgamma(d / 2)
         return unit + (d - 1) * math.log(self.radius)
+
+
+def sphere_from_cube(u: Tensor) -> Tensor:
+    r"""Return points of :math:`S^m`, m = 1, 2, 3, at coordinates of the unit cube.
+
+    A fraction of a turn on the circle; on :math:`S^2` the height as
+    :math:`x_2=1-2u_0` and a fraction of a turn, by Archimedes' theorem; on :math:`S^3`
+    :math:`u_0=x_2^2+x_3^2` and the angles of the pairs :math:`(x_0,x_1)` and
+    :math:`(x_2,x_3)`. All preserve volume, but for the constant.
+    """
+    angle = 2 * math.pi * u
+    if u.shape[1] == 1:
+        return torch.cat([angle.cos(), angle.sin()], -1)
+    s = u[:, :1]
+    if u.shape[1] == 2:
+        r, turn = 2 * (s * (1 - s)).sqrt(), angle[:, 1:]
+        return torch.cat([r * turn.cos(), r * turn.sin(), 1 - 2 * s], -1)
+    a, b = angle[:, 1:2], angle[:, 2:]
+    inner, outer = (1 - s).sqrt(), s.sqrt()
+    return torch.cat(
+        [inner * a.cos(), inner * a.sin(), outer * b.cos(), outer * b.sin()], -1
+    )
+
+
+def sphere_to_cube(x: Tensor) -> Tensor:
+    """Return the coordinates of the unit cube at points; see `sphere_from_cube`."""
+
+    def turn(x: Tensor, y: Tensor) -> Tensor:
+        return (torch.atan2(y, x) / (2 * math.pi)) % 1
+
+    if x.shape[1] == 2:
+        return turn(x[:, 0], x[:, 1])[:, None]
+    if x.shape[1] == 3:
+        height = (1 - x[:, 2]) / 2
+        return torch.stack([height, turn(x[:, 0], x[:, 1])], -1)
+    s = x[:, 2].square() + x[:, 3].square()
+    return torch.stack([s, turn(x[:, 0], x[:, 1]), turn(x[:, 2], x[:, 3])], -1)
 
 
 def sphere_quadrature(m: int, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -246,3 +310,13 @@ def folded_quadrature(
     nodes, weights = sphere_quadrature(m, 4 * math.ceil(n_nodes / 4))
     kept = (nodes > 0).all(1) if orthant else nodes[:, -1] > 0
     return nodes[kept], weights[kept]
+
+
+def half_sides(m: int) -> list[float]:
+    """Return the part of the cube whose points have a last coordinate not below zero."""
+    return {1: [0.5], 2: [0.5, 1.0], 3: [1.0, 1.0, 0.5]}[m]
+
+
+def orthant_sides(m: int) -> list[float]:
+    """Return the part of the cube whose points have no coordinate below zero."""
+    return {1: [0.25], 2: [0.5, 0.25], 3: [1.0, 0.25, 0.25]}[m]

@@ -116,6 +116,14 @@ class Angles(BaseManifold):
         nodes = torch.stack(grid, -1).flatten(0, -2)
         return nodes, torch.full_like(nodes[:, 0], d * math.log(TWO_PI / n_nodes))
 
+    def from_cube(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return angles by their fraction of a turn; see `BaseManifold.from_cube`."""
+        return TWO_PI * u - math.pi, torch.full_like(u[:, 0], self.log_volume())
+
+    def to_cube(self, x: Tensor) -> Tensor:
+        """Return fractions of a turn, (n, m)."""
+        return (wrap(x) + math.pi) / TWO_PI
+
     @property
     def n_features(self) -> int:
         """Cosines and sines of the first harmonics of each angle."""

@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from sk_wmvl.manifolds._base import check_columns
-from sk_wmvl.manifolds._sphere import UnitVectors, folded_quadrature, nearer_sign
+from sk_wmvl.manifolds._sphere import (
+    UnitVectors,
+    folded_quadrature,
+    half_sides,
+    nearer_sign,
+)
 from sk_wmvl.manifolds.sphere import unit_rows
 
 __all__ = ["AxialSphere"]
@@ -88,6 +93,9 @@ class AxialSphere(UnitVectors):
             return super().quadrature(n_nodes)
         nodes, weights = folded_quadrature(self._known_dim(), n_nodes, orthant=False)
         return torch.from_numpy(nodes), torch.from_numpy(np.log(weights))
+
+    def _sides(self) -> list[float]:
+        return half_sides(self._known_dim())
 
     @property
     def n_features(self) -> int:

@@ -285,6 +285,23 @@ class Chart(BaseManifold):
         log_w = torch.cartesian_prod(*weights).reshape(-1, m).sum(-1)
         return nodes, log_w + self.log_det_metric(nodes) / 2
 
+    def from_cube(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return coordinates by their place in the box; see `BaseManifold.from_cube`."""
+        box = self._box(u)
+        if box is None:
+            return super().from_cube(u)
+        low, high, _ = box
+        y = low + (high - low) * u
+        return y, (high - low).log().sum() + self.log_det_metric(y) / 2
+
+    def to_cube(self, x: Tensor) -> Tensor:
+        """Return places in the box, (n, m)."""
+        box = self._box(x)
+        if box is None:
+            return super().to_cube(x)
+        low, high, _ = box
+        return (self.projection(x) - low) / (high - low)
+
     # --- what a network sees ----------------------------------------------------------
 
     @property

@@ -337,6 +337,18 @@ class Product(BaseManifold):
             log_weights = (log_weights[:, None] + log_w).flatten()
         return nodes, log_weights
 
+    def from_cube(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the factors' points, if all offer a cube; see `BaseManifold.from_cube`."""
+        members = self._members()
+        blocks = u.split([manifold._known_dim() for manifold in members], -1)
+        each = [m.from_cube(block) for m, block in zip(members, blocks, strict=True)]
+        points, log_volumes = zip(*each, strict=True)
+        return torch.cat(points, -1), torch.stack(log_volumes).sum(0)
+
+    def to_cube(self, x: Tensor) -> Tensor:
+        """Return the factors' coordinates side by side."""
+        return self._join(lambda m, x: m.to_cube(x), x)
+
     # --- what a network sees ----------------------------------------------------------
 
     @property

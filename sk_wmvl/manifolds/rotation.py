@@ -9,7 +9,12 @@ from torch import Tensor
 
 from sk_wmvl.manifolds._base import check_columns, check_defect, check_finite
 from sk_wmvl.manifolds._quaternions import matrices, matrices_along, quaternions
-from sk_wmvl.manifolds._sphere import UnitVectors, folded_quadrature, nearer_sign
+from sk_wmvl.manifolds._sphere import (
+    UnitVectors,
+    folded_quadrature,
+    half_sides,
+    nearer_sign,
+)
 from sk_wmvl.manifolds._widths import form_of_width, width_of_form
 from sk_wmvl.manifolds.sphere import unit_rows
 
@@ -160,6 +165,9 @@ class Rotation(UnitVectors):
         nodes, weights = folded_quadrature(3, n_nodes, orthant=False)
         log_weights = np.log(weights) + 3 * math.log(self.radius)
         return torch.from_numpy(nodes), torch.from_numpy(log_weights)
+
+    def _sides(self) -> list[float]:
+        return half_sides(3)
 
     @property
     def n_features(self) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sk_wmvl.manifolds._base import check_columns, check_defect, check_finite
-from sk_wmvl.manifolds._sphere import UnitVectors, folded_quadrature
+from sk_wmvl.manifolds._sphere import UnitVectors, folded_quadrature, orthant_sides
 
 __all__ = ["Simplex"]
 
@@ -149,6 +149,9 @@ class Simplex(UnitVectors):
             return super().quadrature(n_nodes)
         nodes, weights = folded_quadrature(self._known_dim(), n_nodes, orthant=True)
         return torch.from_numpy(nodes), torch.from_numpy(np.log(weights))
+
+    def _sides(self) -> list[float]:
+        return orthant_sides(self._known_dim())
 
     @property
     def n_features(self) -> int:

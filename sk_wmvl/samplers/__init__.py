@@ -6,6 +6,7 @@ from sk_wmvl.samplers._warmup import adapt_step_size
 from sk_wmvl.samplers.birth_death import BirthDeath
 from sk_wmvl.samplers.diagnostics import ess_bulk, ess_tail, mcse_mean, rhat
 from sk_wmvl.samplers.geodesic_hmc import GeodesicHMC
+from sk_wmvl.samplers.grid import IndependentDraws, draw_on_grid, thin_base
 from sk_wmvl.samplers.hmc import HMC
 from sk_wmvl.samplers.ito import ItoSampler
 from sk_wmvl.samplers.langevin import Langevin
@@ -35,6 +36,7 @@ __all__ = [
     "BirthDeath",
     "Chain",
     "GeodesicHMC",
+    "IndependentDraws",
     "ItoSampler",
     "Langevin",
     "LeaveOneOutDensity",
@@ -44,9 +46,11 @@ __all__ = [
     "Transition",
     "adapt_step_size",
     "draw",
+    "draw_on_grid",
     "ess_bulk",
     "ess_tail",
     "evaluate",
     "mcse_mean",
     "rhat",
+    "thin_base",
 ]

@@ -1,4 +1,4 @@
-"""Draws from a model: resampled proposals, carried on by Hamiltonian Monte Carlo."""
+"""Draws from a model: independent where they can be, else by Hamiltonian Monte Carlo."""
 
 import math
 import warnings
@@ -6,10 +6,13 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from sk_wmvl.energies import CorrectedEnergy
 from sk_wmvl.manifolds import BaseManifold, Euclidean
+from sk_wmvl.samplers._envelope import has_cube
 from sk_wmvl.samplers._warmup import adapt_step_size
 from sk_wmvl.samplers.diagnostics import rhat
 from sk_wmvl.samplers.geodesic_hmc import GeodesicHMC
+from sk_wmvl.samplers.grid import draw_on_grid, thin_base
 from sk_wmvl.samplers.hmc import HMC
 
 __all__ = ["draw"]
@@ -37,12 +40,15 @@ def draw(
 ) -> Tensor:
     r"""Return draws from :math:`\exp(-E)`.
 
-    Proposals are resampled by importance weight, so that separated modes hold about their
-    right share, and the step size of `HMC` is adapted from there and then fixed. If there
-    are at least five effective proposals per draw, each draw is a chain of its own, and
-    20 moves part those that started together. If not, 256 chains must find the model
-    themselves: 200 moves of warm-up, then at least 200 more, of which every tenth is used
-    and whose R-hat is checked.
+    Draws are independent where they can be: of the base measure, if nothing corrects it;
+    on compact manifolds of up to three dimensions by `thin_base` or `draw_on_grid`.
+
+    Elsewhere proposals are resampled by importance weight, so that separated modes hold
+    about their right share, and the step size of `HMC` is adapted from there and then
+    fixed. If there are at least five effective proposals per draw, each draw is a chain
+    of its own, and 20 moves part those that started together. If not, 256 chains must
+    find the model themselves: 200 moves of warm-up, then at least 200 more, of which
+    every tenth is used and whose R-hat is checked.
 
     Parameters
     ----------
@@ -67,6 +73,9 @@ def draw(
     UserWarning
         If R-hat exceeds 1.1: the chains have not mixed.
     """
+    independent = _draw_independently(energy, proposal, n_samples, generator, manifold)
+    if independent is not None:
+        return independent
     with torch.no_grad():
         pool = proposal.sample(max(N_POOL * n_samples, MIN_POOL), generator=generator)
         log_weights = -energy(pool) - proposal.log_prob(pool)
@@ -128,3 +137,29 @@ def draw(
 def _features(manifold: BaseManifold, samples: Tensor) -> Tensor:
     """Return the features of chains, (n_kept, n_chains, n_features)."""
     return manifold.features(samples.flatten(0, 1)).unflatten(0, samples.shape[:2])
+
+
+def _draw_independently(
+    energy: nn.Module,
+    proposal: nn.Module,
+    n_samples: int,
+    generator: torch.Generator,
+    manifold: BaseManifold | None,
+) -> Tensor | None:
+    """Return independent draws, or None where there is no way to them."""
+    if isinstance(energy, CorrectedEnergy) and energy.base is not None:
+        if energy.scale == 0:
+            return energy.base.sample(n_samples, generator=generator)
+        thinned = energy
+    else:
+        thinned = None
+    if manifold is None or not has_cube(manifold):
+        return None
+    draws = None
+    if thinned is not None:
+        draws = thin_base(thinned, n_samples, generator=generator, manifold=manifold)
+    if draws is None:
+        draws = draw_on_grid(
+            energy, proposal, n_samples, generator=generator, manifold=manifold
+        )
+    return None if draws is None else draws.x

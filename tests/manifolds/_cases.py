@@ -95,6 +95,11 @@ NOT_OFFERED = {
     "stiefel-3-3": STIEFEL,
 }
 
+# A cube covers what a rule of quadrature does.
+for missing in NOT_OFFERED.values():
+    if "quadrature" in missing:
+        missing |= {"from_cube", "to_cube"}
+
 
 def turns(x, generator):
     return x + 2 * math.pi * torch.randint(

@@ -112,6 +112,21 @@ def test_random_points_are_uniform(global_random_seed):
     assert abs(float(z.square().mean()) - 1 / 3) * math.sqrt(n * 45 / 4) < 4
 
 
+@pytest.mark.parametrize("chart", [SPHERE, TORUS], ids=["sphere", "torus"])
+def test_the_cube_covers_the_box(chart):
+    y = somewhere()
+    back, log_volume = chart.from_cube(chart.to_cube(y))
+    torch.testing.assert_close(back, y)
+    centers = (torch.arange(100, dtype=torch.float64) + 0.5) / 100
+    _, log_volume = chart.from_cube(torch.cartesian_prod(centers, centers))
+    total = log_volume.exp().mean().log()
+    assert float(total) == pytest.approx(chart.log_volume(), abs=1e-4)
+    with pytest.raises(NotImplementedError, match="Chart offers no cube"):
+        Chart(metric=half_plane, dim=2).from_cube(y)
+    with pytest.raises(NotImplementedError, match="Chart offers no cube"):
+        Chart(metric=half_plane, dim=2).to_cube(y)
+
+
 def test_periods_features_and_border():
     y = somewhere()
     turned = y + torch.tensor([0, 4 * math.pi], dtype=torch.float64)

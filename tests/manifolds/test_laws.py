@@ -144,6 +144,8 @@ CALLS = {
     "log_det_exp": lambda M, x, u: M.log_det_exp(x, u),
     "log_volume": lambda M, x, u: M.log_volume(),
     "quadrature": lambda M, x, u: M.quadrature(8),
+    "from_cube": lambda M, x, u: M.from_cube(torch.rand(2, M.dim)),
+    "to_cube": lambda M, x, u: M.to_cube(x),
     "transport": lambda M, x, u: M.transport(x, x, u),
 }
 
@@ -362,6 +364,40 @@ def test_quadrature_converges_on_smooth_functions(name):
         return torch.logsumexp(log_weights + M.features(nodes) @ a, 0)
 
     s.close(integral(64), integral(80), factor=1e4)
+
+
+@each_dtype
+@each
+def test_the_cube_covers_the_manifold_once(name, dtype):
+    s = Setting(name, dtype)
+    need(name, "from_cube")
+    M, x = s.manifold, s.points()
+    u = M.to_cube(x)
+    assert ((u >= 0) & (u <= 1)).all()
+    y, log_volume = M.from_cube(u)
+    assert y.shape == x.shape
+    assert y.dtype == log_volume.dtype == dtype
+    s.same_points(y, x, factor=10)
+    inside = torch.rand(N, M.dim, generator=s.generator, dtype=dtype)
+    s.close(M.to_cube(M.from_cube(inside)[0]), inside, factor=10)
+    corners = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=dtype)] * M.dim)
+    points, _ = M.from_cube(corners.reshape(-1, M.dim))
+    s.same_points(M.projection(points), points)
+
+
+@each
+def test_the_cube_stretches_volume_as_it_says(name):
+    s = Setting(name)
+    need(name, "from_cube")
+    M = s.manifold
+    u = 0.05 + 0.9 * torch.rand(N, M.dim, generator=s.generator, dtype=torch.float64)
+    J = columns(lambda u: M.from_cube(u)[0], u)
+    x, log_volume = M.from_cube(u)
+    s.close(log_volume, 0.5 * torch.logdet(gram(M, x, J)), factor=100)
+    centers = (torch.arange(40, dtype=torch.float64) + 0.5) / 40
+    grid = torch.cartesian_prod(*[centers] * M.dim).reshape(-1, M.dim)
+    total = M.from_cube(grid)[1].exp().mean()
+    s.close(total.log(), torch.tensor(M.log_volume(), dtype=torch.float64))
 
 
 @pytest.mark.statistical
