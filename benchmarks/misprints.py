@@ -64,6 +64,56 @@ def loss_sign(n_nodes):
     return rows
 
 
+def sphere_loss(k, n_nodes, *, loss_sign, metric_sign, concentration=2.0):
+    r"""Equation (17) on the sphere S2, in stereographic coordinates.
+
+    Data from the von Mises-Fisher law of `concentration` about the last axis, energies
+    -k x_2. Each point has the chart from the farther pole, so that |y| <= 1. All depends
+    on the height only: y lies on the first axis.
+    """
+    t, w_height = np.polynomial.legendre.leggauss(n_nodes)
+    w_height = w_height * np.exp(concentration * t)
+    r = np.sqrt((1 - np.abs(t)) / (1 + np.abs(t)))
+    slope = -k * np.where(t < 0, -1.0, 1.0)  # the chart from the other pole: -x_2
+
+    def energy(y):
+        square = (y**2).sum(-1)
+        return slope[:, None, None] * (1 - square) / (1 + square)
+
+    y = np.stack([r, 0 * r], -1)[:, None, None]
+    square = (y**2).sum(-1, keepdims=True)
+    inverse_metric = (1 + square) ** 2 / 4
+    grad = slope[:, None, None, None] * -4 * y / (1 + square) ** 2
+    grad_log_metric = -8 * y / (1 + square)
+    drift = inverse_metric * (-grad + metric_sign * grad_log_metric) / 2
+    drift = drift + (1 + square) * y
+    z, w = gauss(n_nodes)
+    noise = np.stack(np.meshgrid(z, z, indexing="ij"), -1)
+    noise = np.sqrt(2 * STEP * inverse_metric) * noise
+    rise = energy(y + STEP * drift + noise) - energy(y) - (grad * noise).sum(-1)
+    weight = (w_height / w_height.sum())[:, None, None] * w[:, None] * w
+    return loss_sign * 2 / STEP * (weight * rise).sum()
+
+
+SPHERE_LOSSES = {
+    "printed": {"loss_sign": 1, "metric_sign": -1},
+    "(18) corrected": {"loss_sign": 1, "metric_sign": 1},
+    "(17) corrected": {"loss_sign": -1, "metric_sign": -1},
+    "both corrected": {"loss_sign": -1, "metric_sign": 1},
+}
+
+
+def descend(n_nodes, *, steps=100, rate=0.1, start=1.0, **signs):
+    """Return k after gradient descent on `sphere_loss`; infinite once beyond 1000."""
+    k, h = start, 1e-3
+    for _ in range(steps):
+        ends = [sphere_loss(k + d, n_nodes, **signs) for d in (h, -h)]
+        k -= rate * (ends[0] - ends[1]) / (2 * h)
+        if abs(k) > 1e3:
+            return np.copysign(np.inf, k)
+    return k
+
+
 def denoising_residual(n_nodes, sigma=0.5):
     """Equation (12): the sign of psi in the residual.
 
@@ -145,6 +195,16 @@ def main():
     print(f"    {'s':>4s} {'printed':>9s} {'corrected':>9s} {'exact':>9s}")
     for s, *values in loss_sign(n_nodes):
         print(f"    {s:4.1f}" + "".join(f" {v:9.4f}" for v in values))
+    print("\n(17)  the same on the sphere; concentration k, data have 2")
+    print(f"    {'k':>4s}" + "".join(f" {x:>14s}" for x in SPHERE_LOSSES) + "    exact")
+    mean = 1 / np.tanh(2) - 1 / 2
+    for k in (0.0, 1.0, 2.0, 4.0):
+        values = [sphere_loss(k, n_nodes, **v) for v in SPHERE_LOSSES.values()]
+        values.append(2 * mean * (k**2 / 2 - 2 * k))
+        print(f"    {k:4.1f}" + "".join(f" {v:14.4f}" for v in values))
+    ends = [descend(n_nodes, **signs) for signs in SPHERE_LOSSES.values()]
+    print("    from 1, gradient descent leads to")
+    print("        " + "".join(f" {k:14.4g}" for k in ends))
     print("\n(12)  slope of the best linear psi")
     for name, value in denoising_residual(n_nodes).items():
         print(f"    {name:20s} {value:9.4f}")
