@@ -27,10 +27,13 @@ def draw(truth, model, X):
     ax.plot(theta, truth.log_density(rows), color="0.6", linewidth=4, label="truth")
     ax.plot(theta, model.score_samples(rows), color="C0", label="learned")
     ax.set_xlabel("angle (radians)")
-    ax.set_ylabel("log density")
+    ax.set_ylabel("log density (nats)")
     ax.legend(frameon=False)
     polar = fig.add_subplot(1, 2, 2, projection="polar")
     CircleDisplay.from_estimator(model, X, n_bins=60, ax=polar)
+    polar.set_yticks([0.1, 0.2, 0.3])
+    polar.set_rlabel_position(200)  # where the density is least
+    polar.set_title("learned density, and the data", fontsize=10)
     return fig
 
 

@@ -12,28 +12,45 @@ from sk_wmvl.datasets import sphere_mixture
 from sk_wmvl.plots import SphereDisplay
 
 
-class Truth:
-    """The true density, as displays want it."""
+class LogDensity:
+    """A function, as displays want it."""
 
-    def __init__(self, truth):
-        self.score_samples = truth.log_density
+    def __init__(self, function):
+        self.score_samples = function
 
 
 def draw(truth, model, X):
-    """Return a figure: maps of the learned and the true log density."""
+    """Return a figure: maps of the true and the learned log density, and the error."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
     del X
+
+    def error(rows):
+        return model.score_samples(rows) - truth.log_density(rows)
+
+    sources = {
+        "truth": truth.log_density,
+        "learned": model.score_samples,
+        "learned - truth": error,
+    }
     kw = {"projection": "mollweide"}
-    fig, axes = plt.subplots(1, 2, figsize=(10, 2.8), subplot_kw=kw)
-    for ax, source in zip(axes, (model, Truth(truth)), strict=True):
-        SphereDisplay.from_estimator(source, n_grid=120, ax=ax)
+    fig, axes = plt.subplots(1, 3, figsize=(11, 2.5), subplot_kw=kw)
+    for ax, (title, source) in zip(axes, sources.items(), strict=True):
+        SphereDisplay.from_estimator(LogDensity(source), n_grid=120, ax=ax)
         ax.set_yticklabels([])
-    axes[0].set_title("learned")
-    axes[1].set_title("truth")
+        ax.set_title(title)
+    meshes = [ax.collections[0] for ax in axes]
+    values = meshes[0].get_array()
+    for mesh in meshes[:2]:
+        mesh.set_clim(values.min(), values.max())
+    largest = abs(meshes[2].get_array()).max()
+    meshes[2].set(cmap="PuOr", clim=(-largest, largest))
+    kw = {"orientation": "horizontal", "shrink": 0.6, "pad": 0.06}
+    fig.colorbar(meshes[1], ax=axes[:2], aspect=50, label="log density (nats)", **kw)
+    fig.colorbar(meshes[2], ax=axes[2:], aspect=25, label="nats", **kw)
     return fig
 
 
