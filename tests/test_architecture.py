@@ -40,6 +40,7 @@ LEVELS = {
     "manifolds": 1,
     "energies": 2,
     "samplers": 3,
+    "evaluation": 4,
     "metrics": 4,
     "normalizers": 4,
     "objectives": 4,

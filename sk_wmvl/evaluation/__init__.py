@@ -1,0 +1,26 @@
+"""How good a generative model is: its likelihood, and how its samples look."""
+
+from sk_wmvl.evaluation.annealed import (
+    AnnealingPlan,
+    LogLikelihood,
+    annealed_log_likelihood,
+    plan_annealing,
+)
+from sk_wmvl.evaluation.bidirectional import Bounds, annealed_bounds
+from sk_wmvl.evaluation.frechet import frechet_distance, frechet_from_moments
+from sk_wmvl.evaluation.importance import importance_weighted_bound
+from sk_wmvl.evaluation.lenet import LeNet, train_lenet
+
+__all__ = [
+    "AnnealingPlan",
+    "Bounds",
+    "LeNet",
+    "LogLikelihood",
+    "annealed_bounds",
+    "annealed_log_likelihood",
+    "frechet_distance",
+    "frechet_from_moments",
+    "importance_weighted_bound",
+    "plan_annealing",
+    "train_lenet",
+]

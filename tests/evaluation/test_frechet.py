@@ -1,0 +1,95 @@
+"""The Fréchet distance against closed forms, and the built-in features."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import linalg
+from sklearn.datasets import load_digits
+
+from sk_wmvl._random import make_generator
+from sk_wmvl.evaluation import (
+    frechet_distance,
+    frechet_from_moments,
+    train_lenet,
+)
+
+
+def test_covariances_that_commute():
+    rng = np.random.default_rng(0)
+    q, _ = np.linalg.qr(rng.normal(size=(5, 5)))
+    a, b = rng.uniform(0.1, 3, (2, 5))
+    m = rng.normal(size=5)
+    truth = m @ m + np.sum((np.sqrt(a) - np.sqrt(b)) ** 2)
+    value = frechet_from_moments(m, (q * a) @ q.T, np.zeros(5), (q * b) @ q.T)
+    assert value == pytest.approx(truth, rel=1e-10)
+
+
+def test_general_covariances():
+    rng = np.random.default_rng(1)
+    a, b = (x @ x.T for x in rng.normal(size=(2, 6, 8)))
+    zero = np.zeros(6)
+    truth = np.trace(a + b - 2 * linalg.sqrtm(a @ b).real)
+    assert frechet_from_moments(zero, a, zero, b) == pytest.approx(truth, rel=1e-8)
+    assert frechet_from_moments(zero, b, zero, a) == pytest.approx(truth, rel=1e-8)
+
+
+def test_singular_covariances():
+    # on orthogonal subspaces the distance is the sum of the traces
+    a, b = np.diag([1.0, 2, 0, 0]), np.diag([0, 0, 3.0, 0])
+    zero = np.zeros(4)
+    assert frechet_from_moments(zero, a, zero, b) == pytest.approx(6, abs=1e-12)
+    assert frechet_from_moments(zero, a, zero, a) == pytest.approx(0, abs=1e-12)
+    # rank 3 in 50 columns: rounding leaves no imaginary part and nothing below zero
+    X = np.random.default_rng(2).normal(size=(4, 50))
+    assert frechet_distance(X, X) == pytest.approx(0, abs=1e-10)
+
+
+@pytest.mark.statistical
+def test_samples_approach_the_law(global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    n, d = 20_000, 4
+    X, Y = rng.normal(size=(n, d)), 1 + 2 * rng.normal(size=(n, d))
+    # |m|^2 + d (2 - 1)^2; each mean errs by sqrt(5/n), and each sd by about 1/sqrt(n)
+    sd = math.sqrt(
+        d * ((2 * math.sqrt(5 / n)) ** 2 + (2 * math.sqrt(5 / (2 * n))) ** 2)
+    )
+    assert abs(frechet_distance(X, Y) - 2 * d) < 4 * sd + 5 * d / n
+    assert frechet_distance(X, Y, features=lambda x: x[:, :1]) < frechet_distance(X, Y)
+
+
+def test_errors_say_what_is_wrong():
+    X = np.zeros((3, 2))
+    with pytest.raises(ValueError, match="n >= 2; got"):
+        frechet_distance(X[:1], X)
+    with pytest.raises(ValueError, match="NaN"):
+        frechet_distance(X, X * np.nan)
+    with pytest.raises(ValueError, match="2 features and Y has 1"):
+        frechet_distance(X, X[:, :1])
+    g = make_generator(0)
+    with pytest.raises(ValueError, match="square"):
+        train_lenet(np.zeros((4, 10)), np.zeros(4), generator=g)
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        train_lenet(np.full((4, 16), 2.0), np.zeros(4), generator=g)
+
+
+@pytest.mark.slow
+def test_lenet_learns_digits_and_orders_samples():
+    X, y = load_digits(return_X_y=True)
+    X = X / 16
+    before = torch.get_rng_state()
+    lenet = train_lenet(
+        X[:1300], y[:1300], generator=make_generator(0), n_epochs=8, lr=0.05
+    )
+    assert torch.equal(before, torch.get_rng_state())
+    assert (lenet.predict(X[1300:]) == y[1300:]).mean() > 0.9
+    assert lenet.features(X[:7]).shape == (7, 512)
+    half, rest = X[:800], X[800:1600]
+    rng = np.random.default_rng(0)
+    noisy = (rest + rng.normal(scale=0.3, size=rest.shape)).clip(0, 1)
+    near, far = (
+        frechet_distance(half, other, features=lenet.features)
+        for other in (rest, noisy)
+    )
+    assert near < far / 2
