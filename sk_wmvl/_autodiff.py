@@ -23,7 +23,7 @@ __all__ = [
 
 
 def energy_and_grad(
-    energy: nn.Module,
+    energy: Callable[[Tensor], Tensor],
     x: Tensor,
     *,
     create_graph: bool = False,

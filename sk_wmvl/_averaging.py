@@ -14,13 +14,15 @@ class WeightAverage:
     r"""A copy of a module whose weights follow those in training at a distance.
 
     After step t, :math:`\bar\theta \leftarrow \bar\theta + r_t(\theta - \bar\theta)` with
-    :math:`r_t = \max(0.005, 9/(9+t))`: a shorter memory at first, so that the start is
-    forgotten at once.
+    :math:`r_t = \max(1 - m, 9/(9+t))`, m the memory: a shorter one at
+    first, so that the start is forgotten at once.
 
     Parameters
     ----------
     module : Module
         The module in training.
+    memory : float, default=0.995
+        One less the rate in the long run.
 
     Attributes
     ----------
@@ -32,7 +34,8 @@ class WeightAverage:
     [Polyak1992]_
     """
 
-    def __init__(self, module: nn.Module):
+    def __init__(self, module: nn.Module, *, memory: float = AVERAGING):
+        self.memory = memory
         self.module = copy.deepcopy(module).requires_grad_(False).eval()
         self._pairs = list(
             zip(self.module.parameters(), module.parameters(), strict=True)
@@ -42,7 +45,7 @@ class WeightAverage:
     @torch.no_grad()
     def update(self, n_steps: int) -> None:
         """Move the average after the given step."""
-        rate = max(1 - AVERAGING, 9 / (9 + n_steps))
+        rate = max(1 - self.memory, 9 / (9 + n_steps))
         for mean, parameter in self._pairs:
             mean.lerp_(parameter, rate)
 

@@ -17,9 +17,9 @@ class PersistenceMixin(BaseEstimator):
 
     def __getstate__(self) -> dict:
         state = {**super().__getstate__(), "_sk_wmvl_version": __version__}
-        for name in ("energy_", "base_", "_proposal"):
-            if isinstance(state.get(name), nn.Module):
-                state[name] = copy.deepcopy(state[name]).cpu()
+        for name, value in state.items():
+            if isinstance(value, nn.Module):
+                state[name] = copy.deepcopy(value).cpu()
         if "device_" in state:
             state["device_"] = torch.device("cpu")
         return state

@@ -8,6 +8,7 @@ from numpydoc.validate import validate
 
 MODULES = [
     "sk_wmvl",
+    "sk_wmvl.autoencoders",
     "sk_wmvl.datasets",
     "sk_wmvl.energies",
     "sk_wmvl.manifolds",
@@ -31,7 +32,12 @@ IGNORED = {
 # Sections are all or nothing. A torch-side function may say its shapes in one line, or
 # refer to the method it implements ("see `Base.method`"); what users call may not.
 SECTIONS = {"PR01", "PR02", "RT01", "YD01"}
-NUMPY_SIDE = ("sk_wmvl.MVLDensity", "sk_wmvl.metrics.")
+NUMPY_SIDE = (
+    "sk_wmvl.ImplicitVAE",
+    "sk_wmvl.MVLDensity",
+    "sk_wmvl.WassersteinAutoencoder",
+    "sk_wmvl.metrics.",
+)
 
 
 def public_objects():

@@ -1,0 +1,47 @@
+"""Explicit encoders: the code's law has a density."""
+
+import torch
+from torch import Tensor, nn
+
+from sk_wmvl.autoencoders._base import BaseEncoder, BasePosterior
+
+__all__ = ["ExplicitEncoder"]
+
+
+class ExplicitEncoder(BaseEncoder):
+    """A network whose outputs are the parameters of a known law.
+
+    Parameters
+    ----------
+    network : Module
+        Maps rows of shape (n, n_features) to (n, n_raw).
+    law : type
+        The `BasePosterior` that these mean.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_wmvl.autoencoders import ExplicitEncoder, NormalPosterior
+    >>> encoder = ExplicitEncoder(torch.nn.Linear(3, 4), NormalPosterior)
+    >>> encoder.sample(torch.zeros(5, 3)).shape
+    torch.Size([5, 2])
+    """
+
+    is_explicit = True
+
+    def __init__(self, network: nn.Module, law: type[BasePosterior]):
+        super().__init__()
+        self.network = network
+        self.law = law
+
+    def posterior(self, x: Tensor) -> BasePosterior:
+        """Return the law of the code of each row."""
+        return self.law.from_raw(self.network(x))
+
+    def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """Return one code per row; see `BaseEncoder.sample`."""
+        return self.posterior(x).sample(generator=generator)
+
+    def code(self, x: Tensor) -> Tensor:
+        """Return the means, or mean directions."""
+        return self.posterior(x).mean()
