@@ -26,6 +26,7 @@ PUBLISHED = {"redwine": 12.59, "parkinsons": 15.89}
 GAP_AIMS = {"banana": 0.01, "cosine": 0.02, "ring": 0.02}
 GAUSSIAN_AIM = 0.01  # nats above the fitted Gaussian
 SECONDS_AIM = 30
+TESTED_STEP = 6e-5  # of the paper's z-tests
 SMALL_STEP_AIM, LARGE_STEP_AIM, FIT_AIM = 2.0, 3.0, 1.15
 
 
@@ -277,6 +278,110 @@ def known_densities():
     return table
 
 
+# --- the paper's figures ----------------------------------------------------------------
+
+
+def figure1():
+    """Return bias and variance of the first seed's energy by step."""
+    rows = read("figure1_bias_variance")
+    first = [r for r in rows if r["seed"] == rows[0]["seed"]]
+    header = [
+        "step ε",
+        "MVL: squared bias",
+        "DSM: squared bias",
+        "the same without bias",
+    ]
+    columns = ["MVL: variance", "no control", "DSM: variance", "no control"]
+    table = [[*header, *columns]]
+    for step in distinct([r for r in first if r["estimator"] != "ssm"], "epsilon"):
+        own = [r for r in first if r["epsilon"] == step]
+        cell = {(r["estimator"], r["control"]): r for r in own}
+        bias = [f"{cell[m, 'yes']['bias2']:.1e}" for m in ("mvl", "dsm")]
+        floor = f"{cell['mvl', 'yes']['floor']:.1e}"
+        variance = [
+            f"{cell[m, control]['variance']:.3g}"
+            for m in ("mvl", "dsm")
+            for control in ("yes", "no")
+        ]
+        table.append([f"{step:g}", *bias, floor, *variance])
+    return table
+
+
+def figure1_tests():
+    """Return the z-tests at the paper's step, and the paper's."""
+    rows = read("figure1_bias_variance")
+    table = [["", "MVL: z", "MVL: p", "DSM: z", "DSM: p"]]
+    for seed in distinct(rows, "seed"):
+        cells = []
+        for name in ("mvl", "dsm"):
+            case = {"estimator": name, "control": "yes", "epsilon": TESTED_STEP}
+            z, p = (select(rows, key, **case)[seed] for key in ("z", "p"))
+            cells += [f"{z:.2f}", f"{p:.2f}"]
+        table.append([f"here, seed {seed:g}", *cells])
+    return [*table, ["the paper", "-", "0.48", "-", "0.19"]]
+
+
+def figure3(norm):
+    """Return the loss by step, mean and half the range over seeds."""
+    rows = [r for r in read("figure3_cd1") if r["spectral_norm"] == norm]
+    methods = {
+        "cd1": "CD-1, control variate",
+        "cd1 no control": "CD-1, none",
+        "mvl": "MVL",
+        "ssm": "SSM",
+    }
+    table = [["step ε", *methods.values()]]
+    for step in sorted({r["epsilon"] for r in rows if r["method"] != "ssm"}):
+        cells = []
+        for method in methods:
+            at = {} if method == "ssm" else {"epsilon": step}
+            cells.append(spread(select(rows, "loss", method=method, **at).values()))
+        table.append([f"{step:g}", *cells])
+    return table
+
+
+def spread(values):
+    """Return 'mean ± standard deviation'."""
+    values = np.array(list(values))
+    if not values.size:
+        return "-"
+    if abs(values).max() > 1e3:
+        return "diverged"
+    if len(values) == 1:
+        return short(values[0])
+    return f"{short(values.mean())} ± {short(values.std(ddof=1))}"
+
+
+def cost(key):
+    """Return ratios to a supervised step by columns."""
+    rows = read("cost_vs_dimension")
+    methods = [m for m in distinct(rows, "method") if m != "supervised"]
+    table = [["columns", *methods]]
+    for d in distinct(rows, "d"):
+        cells = []
+        for method in methods:
+            values = [r for r in rows if (r["method"], r["d"]) == (method, d)]
+            notes = [r["note"] for r in values if r["note"]]
+            ratio = np.median([r[key] for r in values])
+            cells.append(notes[0] if notes else f"{ratio:.3g}")
+        table.append([f"{d:g}", *cells])
+    return table
+
+
+def objectives(key):
+    """Return one row per objective, one column per data set, and the fewest seeds."""
+    rows = read("objectives_table")
+    data = distinct(rows, "data")
+    if key == "share":
+        data = ["two-modes"]
+    table = [["", *data, "seeds"]]
+    for method in distinct(rows, "objective"):
+        values = [select(rows, key, objective=method, data=x).values() for x in data]
+        n_seeds = min(len(v) for v in values)
+        table.append([method, *map(spread, values), str(n_seeds)])
+    return table
+
+
 # --- the aims ---------------------------------------------------------------------------
 
 
@@ -346,6 +451,10 @@ MAKERS: dict[str, Callable[[], list[list[str]]]] = {
     "manifolds": manifolds,
     "manifolds_cost": manifolds_cost,
     "known_densities": known_densities,
+    "figure1": figure1,
+    "figure1_tests": figure1_tests,
+    "figure3": partial(figure3, "yes"),
+    "figure3_free": partial(figure3, "no"),
     "quality_banana": partial(quality, "banana"),
     "quality_mixture": partial(quality, "mixture-20"),
 }

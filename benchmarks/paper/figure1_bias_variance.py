@@ -166,9 +166,7 @@ def draw_figure(rows, seed):
             **style,
         )
     floor = series(rows, estimator="mvl", control="yes")["floor"]
-    left.axhline(
-        floor[0], color="0.5", linestyle=":", label="expected without bias"
-    )
+    left.axhline(floor[0], color="0.5", linestyle=":", label="expected without bias")
     right.axhline(sliced, color=COLORS["ssm"], linestyle=":", label="sliced (SSM)")
     for ax in (left, right):
         ax.set_xscale("log")

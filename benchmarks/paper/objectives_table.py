@@ -1,7 +1,7 @@
 r"""Every objective on the same data: what each learns, what it misses, what it costs.
 
 `MVLDensity` with each objective by name, and minimum velocity with a diffusion of the
-user's (`ItoSampler`), from 2 000 draws, in at most 40 epochs, all else default. On 2 000
+user's (`ItoSampler`), from 2 000 draws, in at most 30 epochs, all else default. On 2 000
 other draws: the gap of the mean log-likelihood to the truth's, with the standard error of
 the paired difference, and the Fisher divergence. `share` is the fitted probability of the
 half plane with the larger of two modes, where the truth is 0.8. `seconds` are of
@@ -34,7 +34,7 @@ from sk_wmvl.metrics import fisher_divergence
 from sk_wmvl.objectives import OBJECTIVES, MinimumVelocity
 from sk_wmvl.samplers import ItoSampler
 
-N_ROWS, N_EPOCHS = 2000, 40
+N_ROWS, N_EPOCHS = 2000, 30
 SHARE = 0.8
 EPSILON = 1e-4  # the estimator's default
 
