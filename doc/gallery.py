@@ -1,8 +1,10 @@
 """Draw the pictures of the gallery page.
 
-The earthquakes, torsions and soils are read from the folder that SK_WMVL_DATA names.
+The earthquakes, torsions, soils and rotations are read from the folder that SK_WMVL_DATA
+names.
 
-    python doc/gallery.py [earthquakes] [torsions] [wind] [soils]
+    python doc/gallery.py [earthquakes] [torsions] [wind] [soils] [rotations] [textures]
+        [ink]
 """
 
 import csv
@@ -17,10 +19,26 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from sklearn.datasets import load_breast_cancer, load_digits
 
 from sk_wmvl import RiemannianMVLDensity
-from sk_wmvl.manifolds import Circle, Euclidean, Product, Simplex, from_lat_lon
-from sk_wmvl.plots import SimplexDisplay, SphereDisplay, TorusDisplay
+from sk_wmvl.manifolds import (
+    Circle,
+    Euclidean,
+    Hyperbolic,
+    Product,
+    Rotation,
+    Simplex,
+    from_lat_lon,
+)
+from sk_wmvl.plots import (
+    DrawsDisplay,
+    HyperbolicDisplay,
+    RotationDisplay,
+    SimplexDisplay,
+    SphereDisplay,
+    TorusDisplay,
+)
 
 OUT = Path(__file__).parent / "_static"
 
@@ -121,8 +139,66 @@ def soils():
     save(figure, "soils")
 
 
+def rotations():
+    with (folder() / "so3" / "drill_quaternions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = ("Q1", "Q2", "Q3", "Q4")
+    rows = [r for r in rows if all(r[k] not in ("", "NA") for k in names)]
+    X = np.array([[float(r[k]) for k in names] for r in rows])
+    subject = [int(r["Subject"]) for r in rows]
+    place = Rotation(scalar_first=True, project=True)
+    density = RiemannianMVLDensity(place, random_state=0).fit(X, groups=subject)
+    print(density.base_, density.correction_scale_)
+    display = RotationDisplay.from_estimator(
+        density, X, projection="orthographic", n_grid=90
+    )
+    save(display.figure_, "rotations")
+
+
+def textures():
+    cancer = load_breast_cancer(as_frame=True)
+    mean, error = cancer.data["mean texture"], cancer.data["texture error"]
+    scale = np.exp(np.log(error).median())
+    z = (((mean - mean.median()) / 2**0.5 + 1j * error) / scale).to_numpy()
+    w = (z - 1j) / (z + 1j)
+    X = np.c_[w.real, w.imag]
+    density = RiemannianMVLDensity(Hyperbolic(model="ball"), random_state=0).fit(X)
+    print(density.base_, density.correction_scale_)
+    figure, axes = plt.subplots(1, 2, figsize=(8, 4))
+    HyperbolicDisplay.from_estimator(density, X, n_arrows=14, ax=axes[0])
+    axes[0].set_title("tumours")
+    draws = density.sample(len(X), random_state=0)
+    HyperbolicDisplay.from_estimator(density, draws, ax=axes[1])
+    axes[1].set_title("draws from the model")
+    save(figure, "textures")
+
+
+def ink_covariances():
+    """Return the covariances (xx, xy, yy) of the place of the ink of 1797 digits."""
+    images = load_digits().images
+    share = images / images.sum((1, 2), keepdims=True)
+    place = np.stack(np.meshgrid(np.arange(8.0), np.arange(8.0)), -1)
+    gap = place - np.einsum("nij,ijk->nk", share, place)[:, None, None]
+    C = np.einsum("nij,nijk,nijl->nkl", share, gap, gap)
+    return np.c_[C[:, 0, 0], C[:, 0, 1], C[:, 1, 1]]
+
+
+def ink():
+    X = ink_covariances()[::3]
+    density = RiemannianMVLDensity("spd", base="mixture", random_state=0).fit(X)
+    print(density.base_, density.correction_scale_)
+    quantities = {
+        "log area": lambda C: 0.5 * np.log(C[:, 0] * C[:, 2] - C[:, 1] ** 2),
+        "correlation": lambda C: C[:, 1] / np.sqrt(C[:, 0] * C[:, 2]),
+        "log (height / width)": lambda C: 0.5 * np.log(C[:, 2] / C[:, 0]),
+    }
+    display = DrawsDisplay.from_estimator(density, X, quantities, random_state=0)
+    save(display.figure_, "ink")
+
+
 if __name__ == "__main__":
-    pictures = {f.__name__: f for f in (earthquakes, torsions, wind, soils)}
+    pages = (earthquakes, torsions, wind, soils, rotations, textures, ink)
+    pictures = {f.__name__: f for f in pages}
     for name in sys.argv[1:] or pictures:
         start = time.perf_counter()
         pictures[name]()

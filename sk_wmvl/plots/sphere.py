@@ -142,17 +142,37 @@ class SphereDisplay:
         display : SphereDisplay
         """
         display = cls(None, None, None, projection=projection, center=center)
+        return display.evaluate(estimator, X, n_grid=n_grid, n_arrows=n_arrows).plot(ax)
+
+    def evaluate(self, estimator, X=None, *, n_grid=180, n_arrows=0):
+        """Fill the map with a density, without drawing it; see `from_estimator`.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted to unit vectors.
+        X : array-like of shape (n_samples, 3) or None, default=None
+            Unit vectors to draw.
+        n_grid : int, default=180
+            Grid points from bottom to top.
+        n_arrows : int, default=0
+            Arrows of the score field from bottom to top.
+
+        Returns
+        -------
+        self : SphereDisplay
+        """
         if X is not None:
-            display.points = np.asarray(X, dtype=float)
-        display.x, display.y, nodes = display._grid(n_grid)
+            self.points = np.asarray(X, dtype=float)
+        self.x, self.y, nodes = self._grid(n_grid)
         inside = np.isfinite(nodes).all(-1)
-        display.log_density = np.full(inside.shape, np.nan)
-        display.log_density[inside] = estimator.score_samples(nodes[inside])
+        self.log_density = np.full(inside.shape, np.nan)
+        self.log_density[inside] = estimator.score_samples(nodes[inside])
         if n_arrows:
-            nodes = display._grid(n_arrows)[2].reshape(-1, 3)
+            nodes = self._grid(n_arrows)[2].reshape(-1, 3)
             nodes = nodes[np.isfinite(nodes).all(-1)]
-            display.score = nodes, estimator.score_fn(nodes)
-        return display.plot(ax=ax)
+            self.score = nodes, estimator.score_fn(nodes)
+        return self
 
     def _grid(self, n):
         """Return map coordinates of shape (n_y, n_x), and unit vectors, NaN outside."""
