@@ -15,6 +15,7 @@ __all__ = [
     "energy_grad_laplacian",
     "energy_grad_quadratic",
     "jacobian",
+    "joint_grad",
     "metric_drift",
     "pullback",
     "pushforward",
@@ -55,6 +56,43 @@ def energy_and_grad(
             value.sum(), x, create_graph=create_graph, retain_graph=keep
         )
     return (value if keep else value.detach()), grad
+
+
+def joint_grad(
+    energy: nn.Module,
+    x: Tensor,
+    t: Tensor,
+    *,
+    create_graph: bool = False,
+    retain_graph: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Return :math:`E(x,t)`, :math:`\nabla_x E` and :math:`\partial_t E`.
+
+    Parameters
+    ----------
+    energy : Module
+        Maps points of shape (n, d) and levels of shape (n,) to energies of shape (n,).
+    x : Tensor of shape (n, d)
+        The points; taken as constants.
+    t : Tensor of shape (n,)
+        The levels; taken as constants.
+    create_graph, retain_graph : bool, default=False
+        As in `energy_and_grad`.
+
+    Returns
+    -------
+    value : Tensor of shape (n,)
+    grad : Tensor of shape (n, d)
+    slope : Tensor of shape (n,)
+    """
+    keep = create_graph or retain_graph
+    with torch.enable_grad():
+        x, t = x.detach().requires_grad_(), t.detach().requires_grad_()
+        value = energy(x, t)
+        grad, slope = torch.autograd.grad(
+            value.sum(), (x, t), create_graph=create_graph, retain_graph=keep
+        )
+    return (value if keep else value.detach()), grad, slope
 
 
 def quadratic_form(grad: Tensor, x: Tensor, v: Tensor, *, create_graph: bool) -> Tensor:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from skorch.helper import predefined_split
 from torch import nn
 
@@ -44,10 +44,12 @@ from sk_wmvl._validation import (
 from sk_wmvl.energies import (
     ENERGIES,
     AffineEnergy,
+    AnnealedEnergy,
     BaseMeasure,
     CorrectedEnergy,
     FeatureEnergy,
     KernelBase,
+    LevelEnergy,
     check_energy,
     freeze,
 )
@@ -163,6 +165,8 @@ class BaseEnergyEstimator(
             self.manifold_ = self._make_manifold(X)
         else:
             self._check_resumed(X)
+        if self.objective_.sigmas:
+            self.objective_ = clone(self.objective_).set_params(manifold=self.manifold_)
         points = self._to_points(X).numpy()
         if not resume:
             self._coordinates, mean, covariance = fit_coordinates(
@@ -224,7 +228,8 @@ class BaseEnergyEstimator(
     @property
     def _is_lifted(self) -> bool:
         """Whether training looks at the energy from tangent spaces."""
-        return not isinstance(self.manifold_, Euclidean)
+        is_flat = isinstance(self.manifold_, Euclidean)
+        return not is_flat and self.objective_.sigmas is None
 
     def _make_radius(self, points: np.ndarray) -> float | None:
         """Return where the network's input is clipped: nowhere if it is bounded anyway."""
@@ -249,26 +254,32 @@ class BaseEnergyEstimator(
 
     def _make_correction(self) -> nn.Module:
         """Return the network: of the point, or of its features on a manifold."""
-        n_features = self.manifold_.n_features
+        manifold, sigmas = self.manifold_, self.objective_.sigmas
+        generator = make_generator(self._seed, WEIGHTS)
+        n_inputs = LevelEnergy.n_inputs(manifold) if sigmas else manifold.n_features
         if isinstance(self.energy, str):
             network: nn.Module = ENERGIES[self.energy](
-                n_features,
+                n_inputs,
                 check_widths(self.hidden_layer_sizes),
                 activation=self.activation,
                 spectral_norm=self.spectral_norm,
-                radius=self._radius,
-                generator=make_generator(self._seed, WEIGHTS),
+                radius=None if sigmas else self._radius,
+                generator=generator,
             )
         elif isinstance(self.energy, nn.Module):
             network = copy.deepcopy(self.energy)
         else:
-            network = self.energy(n_features)
+            network = self.energy(n_inputs)
             if not isinstance(network, nn.Module):
                 raise TypeError(
                     f"energy={self.energy!r} returned {type(network).__name__}; a callable "
                     "must return a torch.nn.Module that maps (n, d) to (n,)."
                 )
-        return FeatureEnergy(network, self.manifold_) if self._is_lifted else network
+        if sigmas:
+            return LevelEnergy(
+                network, manifold, sigmas, radius=self._radius, generator=generator
+            )
+        return FeatureEnergy(network, manifold) if self._is_lifted else network
 
     def _make_datasets(self, rows: Rows, *, held_out: bool):
         fraction = self.validation_fraction if held_out and self.early_stopping else 0.0
@@ -291,9 +302,9 @@ class BaseEnergyEstimator(
         return torch.cat(grads)
 
     def _make_net(self, data, valid, *, one_cycle: bool) -> ObjectiveNet:
-        energy = CorrectedEnergy(self._make_correction(), copy.deepcopy(self.base_)).to(
-            self.device_, torch.float32
-        )
+        kind = AnnealedEnergy if self.objective_.sigmas else CorrectedEnergy
+        energy = kind(self._make_correction(), copy.deepcopy(self.base_))
+        energy = energy.to(self.device_, torch.float32)
         check_energy(energy.correction, data.x[:2], self.energy)
         if self.batch_size == "auto":
             batch_size = int(np.clip(len(data) // 32, 32, 256))

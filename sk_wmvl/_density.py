@@ -34,7 +34,8 @@ class MVLDensity(BaseDensity):
         `SVGD`, `SPOS` and `BirthDeath`: half the kernelised Stein discrepancy, its even
         mixture with score matching, and score matching plus half the variance of
         log p/q, which sees the weights of separated modes. These three couple the rows
-        of a batch and take no `sample_weight`.
+        of a batch and take no `sample_weight`, as does ``'annealed'``,
+        `AnnealedScoreMatching` over levels of noise, which sees those weights too.
         An object keeps its own parameters.
     epsilon : float, default=1e-4
         The step :math:`\epsilon` of the sampler, in internal (whitened) units. The bias of

@@ -279,7 +279,11 @@ class RiemannianMVLDensity(BaseDensity):
                 self._coordinates,
                 self._seed,
             )
-        elif manifold.is_compact and self.base in (None, "uniform"):
+        elif manifold.is_compact and (
+            self.base in (None, "uniform")
+            # Noise blurs the data, not the base: the levels start from the uniform law.
+            or (self.base == "auto" and self.objective_.sigmas)
+        ):
             self._proposal = UniformBase(manifold)
         else:
             self._proposal = self._choose_base(rows)

@@ -46,6 +46,8 @@ OPTIMIZERS: dict[str, tuple[type, dict[str, Any]]] = {
 
 WARM_UP = 0.15  # share of the one-cycle schedule with a rising rate
 BASE_SHARE = 0.25  # draws from the base measure per row of a batch
+# For annealed objectives: fixed noise levels of a held-out row, and rows at a time.
+LEVELS_PER_ROW, MONITOR_CHUNK = 8, 64
 SMALL_WORK = 5e5  # units per layer below which a second thread costs more than it gains
 
 
@@ -209,14 +211,31 @@ class ObjectiveNet(NeuralNet):
     def _monitor(self, dataset: TensorData) -> float:
         self.average_.copy_buffers()
         energy = self.average_.module
-        values = hyvarinen_values(
-            energy if self.manifold is None else energy.correction,
-            dataset.x,
-            manifold=self.manifold,
-            base_grad=dataset.base_grad,
-            seed=self.monitor_seed,
-        )
+        if self.objective.sigmas:
+            values = self._annealed_values(dataset.x)
+        else:
+            values = hyvarinen_values(
+                energy if self.manifold is None else energy.correction,
+                dataset.x,
+                manifold=self.manifold,
+                base_grad=dataset.base_grad,
+                seed=self.monitor_seed,
+            )
         return float((values * dataset.weight).sum() / dataset.weight.sum())
+
+    def _annealed_values(self, x: Tensor) -> Tensor:
+        """Return the objective on fixed noise: one level is blind to what others see."""
+        generator = torch.Generator().manual_seed(self.monitor_seed)
+        values = []
+        for rows in x.split(MONITOR_CHUNK):
+            with torch.no_grad():
+                value = self.objective(
+                    self.average_.module,
+                    rows.repeat(LEVELS_PER_ROW, 1),
+                    generator=generator,
+                )
+            values.append(value.view(LEVELS_PER_ROW, -1).mean(0))
+        return torch.cat(values)
 
     def _record(self, prefix: str, loss: float, count: int) -> None:
         key = f"{prefix}_loss"

@@ -18,6 +18,7 @@ from sk_wmvl.energies.composed import (
 )
 from sk_wmvl.energies.inner_product import InnerProductEnergy
 from sk_wmvl.energies.kernel_base import KernelBase, fit_kernel_base
+from sk_wmvl.energies.level import AnnealedEnergy, LevelEnergy
 from sk_wmvl.energies.lifted import LiftedEnergy, tangent_basis
 from sk_wmvl.energies.manifold_mixture import ManifoldMixture, UniformBase
 from sk_wmvl.energies.mlp import MLPEnergy
@@ -30,6 +31,7 @@ ENERGIES: dict[str, Callable[..., BaseEnergy]] = {
 __all__ = [
     "ENERGIES",
     "AffineEnergy",
+    "AnnealedEnergy",
     "BaseEnergy",
     "BaseMeasure",
     "CorrectedEnergy",
@@ -37,6 +39,7 @@ __all__ = [
     "GaussianBase",
     "InnerProductEnergy",
     "KernelBase",
+    "LevelEnergy",
     "LiftedEnergy",
     "MLPEnergy",
     "ManifoldMixture",

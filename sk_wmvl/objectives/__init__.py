@@ -1,6 +1,7 @@
 """Training objectives: per-sample losses, all on the scale of score matching."""
 
 from sk_wmvl.objectives._base import BaseObjective
+from sk_wmvl.objectives.annealed import AnnealedScoreMatching
 from sk_wmvl.objectives.contrastive_divergence import ContrastiveDivergence
 from sk_wmvl.objectives.denoising import DenoisingScoreMatching
 from sk_wmvl.objectives.detached import DetachedMinimumVelocity
@@ -22,6 +23,7 @@ OBJECTIVES = {
     "mvl-svgd": lambda epsilon=1e-3: MinimumVelocity(SVGD(epsilon)),
     "mvl-spos": lambda epsilon=1e-3: MinimumVelocity(SPOS(epsilon)),
     "mvl-birth-death": lambda epsilon=1e-3: MinimumVelocity(BirthDeath(epsilon)),
+    "annealed": lambda epsilon=1e-3: AnnealedScoreMatching(),
     "sm": lambda epsilon=1e-3: ScoreMatching(),
     "ssm": lambda epsilon=1e-3: SlicedScoreMatching(variance_reduced=False),
     "ssm-vr": lambda epsilon=1e-3: SlicedScoreMatching(),
@@ -37,6 +39,7 @@ OBJECTIVES = {
 
 __all__ = [
     "OBJECTIVES",
+    "AnnealedScoreMatching",
     "BaseObjective",
     "ContrastiveDivergence",
     "DenoisingScoreMatching",

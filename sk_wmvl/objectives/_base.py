@@ -27,10 +27,13 @@ class BaseObjective(BaseComponent, ABC):
     couples_rows : bool
         Whether the loss of a row depends on the rows beside it, which then can have no
         weights of their own.
+    sigmas : tuple of float or None
+        The least and the largest noise, if the energy is one of points and noise levels.
     """
 
     is_monitorable: ClassVar[bool] = True
     couples_rows: ClassVar[bool] = False
+    sigmas: tuple[float, float] | None = None
 
     @abstractmethod
     def __call__(
