@@ -115,6 +115,20 @@ class AnnealedEnergy(BaseEnergy):
         The network's energy.
     base : BaseMeasure or None
         The density :math:`q_0`, normalised; None for none.
+
+    Examples
+    --------
+    An untrained correction leaves the base, here of variance 1 + 9 at level 1.
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from sk_wmvl.energies import AnnealedEnergy, GaussianBase, LevelEnergy, MLPEnergy
+    >>> from sk_wmvl.manifolds import Euclidean
+    >>> line = Euclidean(1)
+    >>> network = LevelEnergy(MLPEnergy(LevelEnergy.n_inputs(line)), line, (0.05, 3.0))
+    >>> energy = AnnealedEnergy(network, GaussianBase(np.zeros(1), np.eye(1)).float())
+    >>> energy(torch.zeros(1, 1), torch.ones(1)).detach()  # log(20 pi) / 2
+    tensor([2.0702])
     """
 
     def __init__(self, correction: nn.Module, base: BaseMeasure | None):
