@@ -455,6 +455,8 @@ MAKERS: dict[str, Callable[[], list[list[str]]]] = {
     "figure1_tests": figure1_tests,
     "figure3": partial(figure3, "yes"),
     "figure3_free": partial(figure3, "no"),
+    "cost_time": partial(cost, "ratio"),
+    "cost_memory": partial(cost, "mb_ratio"),
     "quality_banana": partial(quality, "banana"),
     "quality_mixture": partial(quality, "mixture-20"),
 }
