@@ -39,6 +39,7 @@ LEVELS = {
     "kernels": 0,
     "manifolds": 1,
     "energies": 2,
+    "entropy": 3,
     "samplers": 3,
     "evaluation": 4,
     "metrics": 4,

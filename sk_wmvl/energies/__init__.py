@@ -16,6 +16,11 @@ from sk_wmvl.energies.composed import (
     FeatureEnergy,
     freeze,
 )
+from sk_wmvl.energies.conditional import (
+    ConditionalEnergy,
+    GivenContext,
+    given_context,
+)
 from sk_wmvl.energies.inner_product import InnerProductEnergy
 from sk_wmvl.energies.kernel_base import KernelBase, fit_kernel_base
 from sk_wmvl.energies.level import AnnealedEnergy, LevelEnergy
@@ -34,9 +39,11 @@ __all__ = [
     "AnnealedEnergy",
     "BaseEnergy",
     "BaseMeasure",
+    "ConditionalEnergy",
     "CorrectedEnergy",
     "FeatureEnergy",
     "GaussianBase",
+    "GivenContext",
     "InnerProductEnergy",
     "KernelBase",
     "LevelEnergy",
@@ -50,5 +57,6 @@ __all__ = [
     "fit_kernel_base",
     "freeze",
     "from_mixture",
+    "given_context",
     "tangent_basis",
 ]
