@@ -12,7 +12,7 @@ from sk_wmvl.energies import ConditionalEnergy
 from sk_wmvl.entropy import entropy_surrogate, score_surrogate
 from sk_wmvl.manifolds import Circle, Sphere, Torus
 
-N_BATCHES, N_ROWS = 50, 2000
+N_BATCHES, N_ROWS = 200, 500  # enough batches for their spread to be known
 
 
 def assert_gradient(encoder, energy, parameter, expected, seed):
