@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -172,7 +173,7 @@ class _Given(BaseEnergy):
                 f"(n, {energy.n_context})."
             )
         self.energy = energy
-        first = energy.network[0]
+        first = cast(nn.Linear, energy.network[0])
         # Read once: a parametrised weight may differ at the next reading.
         weight, d = first.weight, energy.n_features
         self.weight = weight[:, :d]
