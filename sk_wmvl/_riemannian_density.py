@@ -1,5 +1,7 @@
 """Normalised densities on manifolds: RiemannianMVLDensity."""
 
+import warnings
+
 import numpy as np
 import torch
 
@@ -34,7 +36,8 @@ class RiemannianMVLDensity(BaseDensity):
         ``'simplex'``, ``'hyperbolic'``, ``'spd'``, ``'euclidean'``, or an object such as
         ``Sphere(project=True)`` or a `Product`. A row that is no point of it is an
         error. ``'auto'`` is the unit sphere if every row is a unit vector (to 1e-6) of at
-        least two columns, and Euclidean space otherwise; `manifold_` says which.
+        least two columns, and Euclidean space otherwise; `manifold_` says which. One-hot
+        rows, which are unit vectors too, draw a warning.
     objective : str or BaseObjective, default='mvl'
         What is minimised, as in `MVLDensity`, in its Riemannian form
         (`RiemannianObjective`): ``'mvl'``, ``'mvl-graph'``, ``'sm'``, ``'ssm'``,
@@ -245,18 +248,32 @@ class RiemannianMVLDensity(BaseDensity):
     }
 
     def _make_manifold(self, X) -> BaseManifold:
+        if not (isinstance(self.manifold, str) and self.manifold == "auto"):
+            manifold = self._given_manifold(X)
+            manifold.warn_of_units(torch.tensor(X))
+            return manifold
         n_columns = X.shape[1]
-        if isinstance(self.manifold, str) and self.manifold == "auto":
-            norms = np.linalg.norm(X, axis=1)
-            is_sphere = n_columns > 1 and (abs(norms - 1) <= UNIT_TOLERANCE).all()
-            return Sphere(n_columns - 1) if is_sphere else Euclidean(n_columns)
+        norms = np.linalg.norm(X, axis=1)
+        if n_columns == 1 or not (abs(norms - 1) <= UNIT_TOLERANCE).all():
+            return Euclidean(n_columns)
+        if ((X != 0).sum(1) == 1).all():
+            warnings.warn(
+                "manifold='auto' took rows with a single 1 for directions along the axes. "
+                "If they code categories, they have no density: drop them, or give the "
+                "manifold.",
+                UserWarning,
+                stacklevel=5,
+            )
+        return Sphere(n_columns - 1)
+
+    def _given_manifold(self, X) -> BaseManifold:
         manifold = resolve(self.manifold, MANIFOLDS, BaseManifold, name="manifold")
-        return manifold.with_columns(n_columns)
+        return manifold.with_columns(X.shape[1])
 
     def _check_resumed(self, X) -> None:
         if isinstance(self.manifold, str) and self.manifold == "auto":
             return
-        manifold = self._make_manifold(X)
+        manifold = self._given_manifold(X)
         if repr(manifold) != repr(self.manifold_):
             raise ValueError(
                 f"Training cannot go on from the last fit, on {self.manifold_!r}: manifold "

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -333,8 +334,23 @@ def test_wrong_names_and_degrees():
     with pytest.raises(ValueError, match="needs a compact manifold"):
         RiemannianMVLDensity("euclidean", base="uniform", **SMALL).fit(X)
     degrees = np.random.default_rng(0).uniform(0, 360, (50, 1))
-    with pytest.warns(UserWarning, match="are they degrees"):
-        RiemannianMVLDensity("torus", **SMALL).fit(degrees)
+    with pytest.warns(UserWarning, match="are they degrees") as caught:
+        density = RiemannianMVLDensity("torus", **SMALL).fit(degrees)
+    assert sum("degrees" in str(warning.message) for warning in caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # said once is enough
+        density.score_samples(degrees)
+        density.partial_fit(degrees)
+
+
+def test_one_hot_rows_draw_a_warning():
+    X = np.eye(3)[np.random.default_rng(0).integers(0, 3, 60)]
+    with pytest.warns(UserWarning, match="single 1 .* code categories"):
+        density = RiemannianMVLDensity(base="uniform", **SMALL).fit(X)
+    assert isinstance(density.manifold_, Sphere)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        RiemannianMVLDensity("sphere", base="uniform", **SMALL).fit(X)
 
 
 def test_manifolds_without_distances_have_the_uniform_base():

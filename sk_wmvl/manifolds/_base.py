@@ -132,6 +132,10 @@ class BaseManifold(BaseComponent, ABC):
             If a row is off the manifold: the worst row, its defect, and the remedy.
         """
 
+    def warn_of_units(self, x: Tensor) -> None:
+        """Warn if users' rows, (n, n_columns), look like other units; once in each fit."""
+        del x
+
     def to_user(self, x: Tensor) -> Tensor:
         """Return points as users' rows, of shape (n, n_columns)."""
         return x

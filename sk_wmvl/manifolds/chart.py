@@ -28,7 +28,9 @@ class Chart(BaseManifold):
     Everything else, :math:`G^{-1}`, :math:`\log|G|` and Christoffel's symbols, comes
     from automatic differentiation. Rows are coordinates y in :math:`\mathbb{R}^m`;
     densities are with respect to the volume :math:`|G|^{1/2}dy`, not to dy.
-    There are no geodesics and distances.
+    There are no geodesics and distances, so that base measures are uniform, and a model's
+    draws are exact on a box of up to three coordinates, by rejection; elsewhere they are
+    resampled draws of the base, with a warning if few of these count.
 
     Parameters
     ----------

@@ -34,7 +34,8 @@ class Circle(Angles):
     Warns
     -----
     UserWarning
-        If the angles span more than four turns: they may be degrees.
+        By `warn_of_units`, which estimators call once in each fit: if the angles span more
+        than four turns, for they may be degrees.
 
     Examples
     --------
@@ -71,7 +72,6 @@ class Circle(Angles):
         check_columns(self, x.shape[1], x.shape[1] == self.n_columns)
         if self.n_columns == 1:
             check_finite(self, x)
-            warn_of_degrees(self, x)
             return wrap(x)
         rows = unit_rows(
             self,
@@ -80,6 +80,11 @@ class Circle(Angles):
             remedy="Divide rows by their norm, or use Circle(project=True), which does.",
         )
         return wrap(torch.atan2(rows[:, 1:], rows[:, :1]))
+
+    def warn_of_units(self, x: Tensor) -> None:
+        """Warn of degrees; see `BaseManifold.warn_of_units`."""
+        if self.n_columns == 1:
+            warn_of_degrees(self, x)
 
     def to_user(self, x: Tensor) -> Tensor:
         """Return angles, or unit vectors of shape (n, 2)."""

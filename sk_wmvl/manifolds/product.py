@@ -200,6 +200,13 @@ class Product(BaseManifold):
                 points.append(manifold.from_user(block))
         return torch.cat(points, -1)
 
+    def warn_of_units(self, x: Tensor) -> None:
+        """Let each factor look at its block; see `BaseManifold.warn_of_units`."""
+        members = self._members()
+        blocks = x.split([manifold.n_columns for manifold in members], -1)
+        for manifold, block in zip(members, blocks, strict=True):
+            manifold.warn_of_units(block)
+
     def to_user(self, x: Tensor) -> Tensor:
         """Return points as users' rows, of shape (n, n_columns)."""
         return self._join(lambda m, x: m.to_user(x), x)

@@ -35,7 +35,8 @@ class Torus(Angles):
     Warns
     -----
     UserWarning
-        If the angles span more than four turns: they may be degrees.
+        By `warn_of_units`, which estimators call once in each fit: if the angles span more
+        than four turns, for they may be degrees.
 
     Examples
     --------
@@ -63,5 +64,8 @@ class Torus(Angles):
     def from_user(self, x: Tensor) -> Tensor:
         """Return angles in [-π, π); see `BaseManifold.from_user`."""
         check_finite(self, x)
-        warn_of_degrees(self, x)
         return wrap(x)
+
+    def warn_of_units(self, x: Tensor) -> None:
+        """Warn of degrees; see `BaseManifold.warn_of_units`."""
+        warn_of_degrees(self, x)

@@ -1,5 +1,7 @@
 """Rows that are no points: which row, by how much, what to do."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,8 @@ import torch
 from sk_wmvl.manifolds import (
     AxialSphere,
     Circle,
+    Euclidean,
+    Product,
     Rotation,
     Simplex,
     Sphere,
@@ -143,9 +147,19 @@ def test_unknown_form(cls):
 
 def test_degrees_draw_a_warning():
     X = torch.tensor([[10.0], [350.0]])
-    for manifold in (Circle(), Torus(1)):
+    wind = Product([("speed", Euclidean(1)), ("bearing", Circle("angle"))])
+    for manifold, rows in (
+        (Circle("angle"), X),
+        (Torus(1), X),
+        (wind, torch.cat([X, X], 1)),
+    ):
         with pytest.warns(UserWarning, match="are they degrees"):
-            manifold.from_user(X)
+            manifold.warn_of_units(rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Circle("vector").warn_of_units(torch.cat([X, X], 1))
+        wind.warn_of_units(torch.cat([X, 0 * X], 1))
+        Torus(1).from_user(X)  # many calls would warn many times
 
 
 def test_unknown_dimension():
