@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
+from sklearn.utils.metaestimators import available_if
 from skorch.helper import predefined_split
 from torch import nn
 
-from sk_wmvl._autodiff import energy_and_grad
 from sk_wmvl._batches import (
     BatchIterator,
     Rows,
@@ -20,11 +20,12 @@ from sk_wmvl._batches import (
 from sk_wmvl._component import resolve
 from sk_wmvl._constraints import CONSTRAINTS
 from sk_wmvl._coordinates import fit_coordinates
-from sk_wmvl._evaluation import EVALUATION_CHUNK, EvaluationMixin
+from sk_wmvl._evaluation import EvaluationMixin
 from sk_wmvl._net_params import NetParamsMixin
 from sk_wmvl._persistence import PersistenceMixin
 from sk_wmvl._progress import FitProgress, SklearnBridge
 from sk_wmvl._random import draw_seed, make_generator
+from sk_wmvl._solved_fit import SolvedFitMixin, is_trained
 from sk_wmvl._trainer import (
     OPTIMIZERS,
     ObjectiveNet,
@@ -48,12 +49,11 @@ from sk_wmvl.energies import (
     BaseMeasure,
     CorrectedEnergy,
     FeatureEnergy,
-    KernelBase,
     LevelEnergy,
+    base_gradient,
     check_energy,
     freeze,
 )
-from sk_wmvl.energies.kernel_base import LeftOut
 from sk_wmvl.manifolds import BaseManifold, Euclidean
 from sk_wmvl.objectives import OBJECTIVES, BaseObjective
 
@@ -69,6 +69,7 @@ MIN_VALIDATION = 2  # rows; below, early stopping is left out
 
 class BaseEnergyEstimator(
     EvaluationMixin,
+    SolvedFitMixin,
     PersistenceMixin,
     NetParamsMixin,
     CallbackSupportMixin,
@@ -114,12 +115,14 @@ class BaseEnergyEstimator(
         weight, groups = check_weights(sample_weight, X), check_groups(groups, X)
         return self._fit(X, weight, groups, resume=resume, epochs=None)
 
+    @available_if(is_trained)
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):
         """Train for one epoch, going on from where the last call ended.
 
-        The first call fixes the coordinates and the base measure. Optimiser, weight
+        Not for exponential families, which are solved for. The first call fixes the
+        coordinates and the base measure. Optimiser, weight
         average and random streams continue; the learning rate is constant and nothing is
         held out for early stopping.
 
@@ -152,6 +155,7 @@ class BaseEnergyEstimator(
                     "sample_weight leaves one row with a positive weight; at least two "
                     "rows are needed."
                 )
+        self._forget_solution()
         self.device_ = resolve_device(self.device)
         self.objective_ = self._make_objective()
         if weight is not None and self.objective_.couples_rows:
@@ -185,6 +189,11 @@ class BaseEnergyEstimator(
             self._training_state = None
         u = self._coordinates.to_internal(points)
         rows = Rows(u, weight, groups)
+        family = self._family
+        if family is not None:
+            self._training_state = None
+            self._solve(family, rows)
+            return self
         data, valid = self._make_datasets(rows, held_out=epochs is None)
         net = self._make_net(data, valid, one_cycle=epochs is None)
         held_out = data if valid is None else valid
@@ -192,7 +201,7 @@ class BaseEnergyEstimator(
         width = max([X.shape[1], *check_widths(self.hidden_layer_sizes)])
         with limit_threads(net.batch_size, width, self.device_):
             net.partial_fit(data, epochs=epochs)
-            for name, value in self._freeze(net, held_out).items():
+            for name, value in self._freeze(_trained(net), held_out).items():
                 setattr(self, name, value)
         self._training_state = net.get_training_state()
         self.history_ = net.history.to_list()
@@ -219,8 +228,8 @@ class BaseEnergyEstimator(
         """Return the base measure in internal coordinates, in float64."""
 
     @abstractmethod
-    def _freeze(self, net: ObjectiveNet, rows: TensorData) -> dict:
-        """Return the fitted attributes that a trained net stands for.
+    def _freeze(self, correction: nn.Module, rows: TensorData) -> dict:
+        """Return the fitted attributes that a trained correction stands for.
 
         `rows` are held-out rows, or the training rows if none were held out.
         """
@@ -248,6 +257,8 @@ class BaseEnergyEstimator(
         return train, valid
 
     def _make_objective(self) -> BaseObjective:
+        if self._family is not None:
+            return self._make_solved_objective()
         if isinstance(self.objective, str):
             return OBJECTIVES[self.objective](self.epsilon)
         return resolve(self.objective, OBJECTIVES, BaseObjective, name="objective")
@@ -291,15 +302,7 @@ class BaseEnergyEstimator(
         """Return derivatives of the base's log density, if training is lifted."""
         if self.base_ is None or not self._is_lifted:
             return None
-        base: nn.Module = self.base_
-        if isinstance(base, KernelBase):
-            base = LeftOut(base)
-        base = copy.deepcopy(base).cpu()  # where the rows are
-        x = torch.from_numpy(u)
-        grads = [
-            energy_and_grad(base, rows)[1].float() for rows in x.split(EVALUATION_CHUNK)
-        ]
-        return torch.cat(grads)
+        return base_gradient(self.base_, torch.from_numpy(u)).float()
 
     def _make_net(self, data, valid, *, one_cycle: bool) -> ObjectiveNet:
         kind = AnnealedEnergy if self.objective_.sigmas else CorrectedEnergy
@@ -358,13 +361,18 @@ class BaseEnergyEstimator(
             return None
         context = self._init_callback_context(max_subtasks=epochs)
         context.call_on_fit_task_begin(estimator=self, X=X)
-        bridge = SklearnBridge(self, context, X, lambda: self._freeze(net, rows))
+        bridge = SklearnBridge(
+            self, context, X, lambda: self._freeze(_trained(net), rows)
+        )
         net.callbacks_.append(("sklearn_bridge", bridge.initialize()))
         return context
 
-    def _freeze_energy(self, net: ObjectiveNet) -> AffineEnergy:
-        """Return the averaged energy in float64, in the user's units, without graph."""
-        inner = CorrectedEnergy(
-            freeze(net.average_.module.correction), copy.deepcopy(self.base_)
-        )
+    def _freeze_energy(self, correction: nn.Module) -> AffineEnergy:
+        """Return the energy in float64, in the user's units, without graph."""
+        inner = CorrectedEnergy(freeze(correction), copy.deepcopy(self.base_))
         return AffineEnergy(inner, *self._coordinates).to(self.device_)
+
+
+def _trained(net: ObjectiveNet) -> nn.Module:
+    """Return the correction with averaged weights."""
+    return net.average_.module.correction

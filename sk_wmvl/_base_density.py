@@ -98,8 +98,8 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         "normalizer": [None, StrOptions(set(NORMALIZERS)), BaseNormalizer],
     }
 
-    def _freeze(self, net, rows) -> dict:
-        energy = self._freeze_energy(net)
+    def _freeze(self, correction, rows) -> dict:
+        energy = self._freeze_energy(correction)
         if self.normalizer is None:
             return {
                 "energy_": energy,

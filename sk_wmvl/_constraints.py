@@ -7,6 +7,7 @@ from sk_wmvl._trainer import OPTIMIZERS
 from sk_wmvl._validation import Integral, Interval, Real, StrOptions
 from sk_wmvl.energies import ENERGIES
 from sk_wmvl.energies._network import ACTIVATIONS
+from sk_wmvl.energies.exponential import FAMILIES, ExponentialFamily
 from sk_wmvl.objectives import OBJECTIVES, BaseObjective
 
 __all__ = ["CONSTRAINTS"]
@@ -15,7 +16,12 @@ CONSTRAINTS: dict = {
     "objective": [StrOptions(set(OBJECTIVES)), BaseObjective],
     "epsilon": [Interval(Real, 0, None, closed="neither")],
     "alpha": [Interval(Real, 0, None, closed="left")],
-    "energy": [StrOptions(set(ENERGIES)), nn.Module, callable],
+    "energy": [
+        StrOptions({*ENERGIES, *FAMILIES}),
+        ExponentialFamily,
+        nn.Module,
+        callable,
+    ],
     "hidden_layer_sizes": ["array-like"],
     "activation": [StrOptions(set(ACTIVATIONS))],
     "spectral_norm": ["boolean"],

@@ -43,11 +43,16 @@ class MVLDensity(BaseDensity):
         variance of the noise. Ignored by ``'sm'``, ``'ssm'``, ``'ssm-vr'`` and objects.
     alpha : float, default=1e-4
         Weight of the mean square of the correction :math:`E_\theta` in the loss: the
-        regularisation towards the base measure.
-    energy : {'inner_product', 'mlp'}, Module or callable, default='inner_product'
-        The correction :math:`E_\theta`: :math:`u^\top\psi(u)`, a network with one output, a
-        module from (n, d) to (n,), which is copied, or a callable that makes one from
-        the number of features. It sees internal units.
+        regularisation towards the base measure. Of an exponential family, see there.
+    energy : str, Module, callable or ExponentialFamily, default='inner_product'
+        The correction :math:`E_\theta`: ``'inner_product'``, :math:`u^\top\psi(u)`;
+        ``'mlp'``, a network with one output; a module from (n, d) to (n,), which is
+        copied, or a callable that makes one from the number of features. It sees internal units.
+        Or an exponential family, which is fitted in closed form: ``'kernel'``,
+        ``'polynomial'`` (with the penalty `alpha`), ``'gaussian'`` or an object; see
+        `ExponentialFamily`. Then `objective` must be ``'mvl'`` or ``'sm'``, all rows train,
+        and what concerns steps and networks is not used: `epsilon`, `lr`, `batch_size`,
+        `early_stopping`, `hidden_layer_sizes`, `callbacks` and the like.
     hidden_layer_sizes : array-like of int, default=(128, 128)
         Widths of the hidden layers of a built-in energy.
     activation : {'silu', 'softplus', 'tanh', 'gelu', 'elu'}, default='silu'
@@ -134,6 +139,16 @@ class MVLDensity(BaseDensity):
         skorch's history.
     device_ : torch.device
         Where it was trained.
+    parameters_, standard_errors_ : dict of str to ndarray
+        Of an exponential family only: its parameters in the units of X, and their standard
+        errors, which hold whatever the distribution of the rows.
+    natural_parameters_, natural_covariance_ : ndarray of shape (k,) and (k, k)
+        Of an exponential family only: the coefficients of its statistics in internal
+        units, and the sandwich estimate of their covariance.
+    alpha_ : float
+        Of an exponential family only: the weight of the penalty.
+    regularization_path_ : RegularizationPath
+        Of an exponential family only: leave-one-out scores by weight of the penalty.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -173,12 +188,13 @@ class MVLDensity(BaseDensity):
 
     def _make_base(self, rows, mean, covariance) -> BaseMeasure | None:
         # Where there is no base, the fitted Gaussian still proposes draws.
+        base = self._wanted_base
         self._proposal = euclidean_base(
-            "gaussian" if self.base is None else self.base,
+            "gaussian" if base is None else base,
             rows.points,
             rows.weight,
             (mean, covariance),
             self._coordinates,
             self._seed,
         )
-        return None if self.base is None else self._proposal
+        return None if base is None else self._proposal

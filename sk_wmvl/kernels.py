@@ -7,6 +7,7 @@ value and a slope per pair say everything, and sums of gradients need no array o
 .. math:: \nabla_x k(x, y) = \frac{2 f'(t)}{\ell^2}\,(x - y).
 """
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
 
@@ -81,6 +82,12 @@ class BaseKernel(BaseComponent, ABC):
     @abstractmethod
     def profile(self, t: Tensor) -> tuple[Tensor, Tensor]:
         r"""Return :math:`f(t)` and :math:`f'(t)` of the same shape as `t`."""
+
+    def derivative(self, t: Tensor, order: int) -> Tensor:
+        r"""Return :math:`f^{(k)}(t)` of the same shape as `t`, k the order."""
+        raise NotImplementedError(
+            f"{type(self).__name__} offers no higher derivatives."
+        )
 
     def gram(self, x: Tensor, y: Tensor | None = None) -> Gram:
         """Return values and slopes at every pair of points.
@@ -196,6 +203,10 @@ class RBF(BaseKernel):
         value = torch.exp(-0.5 * t)
         return value, -0.5 * value
 
+    def derivative(self, t: Tensor, order: int) -> Tensor:
+        """Return a derivative of any order; see `BaseKernel.derivative`."""
+        return (-0.5) ** order * torch.exp(-0.5 * t)
+
 
 class IMQ(BaseKernel):
     r"""Inverse multiquadric kernel :math:`k(x, y) = (1 + \|x - y\|^2 / \ell^2)^b`.
@@ -235,11 +246,20 @@ class IMQ(BaseKernel):
 
     def profile(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Return value and derivative; see `BaseKernel.profile`."""
+        b = self._check_exponent()
+        base = 1 + t
+        return base**b, b * base ** (b - 1)
+
+    def derivative(self, t: Tensor, order: int) -> Tensor:
+        """Return a derivative of any order; see `BaseKernel.derivative`."""
+        b = self._check_exponent()
+        return math.prod(b - k for k in range(order)) * (1 + t) ** (b - order)
+
+    def _check_exponent(self) -> float:
         b = self.exponent
         if not (isinstance(b, int | float) and -1 < b < 0):
             raise ValueError(f"exponent of IMQ must lie in (-1, 0); got {b!r}.")
-        base = 1 + t
-        return base**b, b * base ** (b - 1)
+        return b
 
 
 KERNELS = {"rbf": RBF, "imq": IMQ}

@@ -22,9 +22,9 @@ from sk_wmvl.energies.conditional import (
     given_context,
 )
 from sk_wmvl.energies.inner_product import InnerProductEnergy
-from sk_wmvl.energies.kernel_base import KernelBase, fit_kernel_base
+from sk_wmvl.energies.kernel_base import KernelBase, base_gradient, fit_kernel_base
 from sk_wmvl.energies.level import AnnealedEnergy, LevelEnergy
-from sk_wmvl.energies.lifted import LiftedEnergy, tangent_basis
+from sk_wmvl.energies.lifted import LiftedEnergy, tangent_basis, tangent_derivatives
 from sk_wmvl.energies.manifold_mixture import ManifoldMixture, UniformBase
 from sk_wmvl.energies.mlp import MLPEnergy
 
@@ -52,6 +52,7 @@ __all__ = [
     "ManifoldMixture",
     "MixtureBase",
     "UniformBase",
+    "base_gradient",
     "check_energy",
     "choose_base",
     "fit_kernel_base",
@@ -59,4 +60,5 @@ __all__ = [
     "from_mixture",
     "given_context",
     "tangent_basis",
+    "tangent_derivatives",
 ]

@@ -1,17 +1,19 @@
 """A kernel estimate as a base measure: one component per row, left out at its own row."""
 
+import copy
 import math
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sk_wmvl._autodiff import energy_and_grad
 from sk_wmvl.energies.base_measures import BaseMeasure
 from sk_wmvl.energies.components import Components, component_family
 from sk_wmvl.energies.manifold_mixture import ManifoldMixture
 from sk_wmvl.manifolds import BaseManifold, Product
 
-__all__ = ["KernelBase", "LeftOut", "fit_kernel_base", "unit_squares"]
+__all__ = ["KernelBase", "LeftOut", "base_gradient", "fit_kernel_base", "unit_squares"]
 
 N_BANDWIDTHS = 16  # common ones, over three orders of magnitude of the variance
 NEIGHBORS = (4, 8, 16, 32)  # the distance to which sets a row's own bandwidth ...
@@ -19,6 +21,7 @@ FACTORS = (0.25, 0.35, 0.5, 0.7, 1.0)  # ... times one of these
 MAX_TRIED = 1500  # rows left out in turn to compare bandwidths
 N_BACKGROUND_STEPS = 30
 LEAST_BACKGROUND = 1e-4
+GRADIENT_CHUNK = 8192  # rows at a time
 CHUNK = 512  # rows at a time: bounds the memory of (rows, components)
 
 
@@ -104,6 +107,26 @@ class LeftOut(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n,)."""
         return self.base.log_prob_left_out(x)
+
+
+def base_gradient(base: BaseMeasure, x: Tensor) -> Tensor:
+    """Return derivatives of a base's log density; a kernel estimate leaves the row out.
+
+    Parameters
+    ----------
+    base : BaseMeasure
+        Copied to where `x` is.
+    x : Tensor of shape (n, d)
+        Points, in the dtype of the base.
+
+    Returns
+    -------
+    gradient : Tensor of shape (n, d)
+    """
+    own: nn.Module = LeftOut(base) if isinstance(base, KernelBase) else base
+    own = copy.deepcopy(own).to(x.device)
+    grads = [energy_and_grad(own, rows)[1] for rows in x.split(GRADIENT_CHUNK)]
+    return torch.cat(grads)
 
 
 def same_rows(x: Tensor, centers: Tensor) -> Tensor:

@@ -4,13 +4,16 @@ At the origin of each tangent space its first two derivatives are the Riemannian
 that whatever is written for Euclidean space serves on a manifold as it stands.
 """
 
-import torch
-from torch import Tensor, nn
+from collections.abc import Callable
 
+import torch
+from torch import Tensor
+
+from sk_wmvl._autodiff import derivatives_along
 from sk_wmvl.energies._base import BaseEnergy
 from sk_wmvl.manifolds import BaseManifold
 
-__all__ = ["LiftedEnergy", "tangent_basis"]
+__all__ = ["LiftedEnergy", "tangent_basis", "tangent_derivatives", "tangent_jets"]
 
 
 def tangent_basis(manifold: BaseManifold, x: Tensor) -> Tensor:
@@ -66,7 +69,7 @@ class LiftedEnergy(BaseEnergy):
 
     Parameters
     ----------
-    energy : Module
+    energy : Module or callable
         Maps points of shape (n, d) to energies of shape (n,).
     manifold : BaseManifold
         The manifold.
@@ -101,7 +104,7 @@ class LiftedEnergy(BaseEnergy):
 
     def __init__(
         self,
-        energy: nn.Module,
+        energy: Callable[[Tensor], Tensor],
         manifold: BaseManifold,
         x: Tensor,
         *,
@@ -142,3 +145,68 @@ class LiftedEnergy(BaseEnergy):
             return value
         grad = self.base_grad if repeats == 1 else self.base_grad.repeat(repeats, 1)
         return value - (grad * u).sum(-1)
+
+
+def tangent_jets(
+    f: Callable[[Tensor], Tensor], manifold: BaseManifold, x: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return two derivatives of many functions along each of m tangent directions.
+
+    Parameters
+    ----------
+    f : callable
+        Maps points of shape (n, d) to k values each, (n, k).
+    manifold : BaseManifold
+        With its dimension m known.
+    x : Tensor of shape (n, d)
+        Points.
+
+    Returns
+    -------
+    first, second : Tensor of shape (n, m, k)
+        Along the orthonormal directions of `tangent_basis`, without graph.
+    """
+    lifted = LiftedEnergy(f, manifold, x, basis=tangent_basis(manifold, x))
+    origin = lifted.origin()
+    jets = [
+        derivatives_along(lifted, origin, direction.expand_as(origin))
+        for direction in torch.eye(origin.shape[1], dtype=x.dtype, device=x.device)
+    ]
+    first, second = zip(*jets, strict=True)
+    return torch.stack(first, 1), torch.stack(second, 1)
+
+
+def tangent_derivatives(
+    f: Callable[[Tensor], Tensor], manifold: BaseManifold, x: Tensor
+) -> tuple[Tensor, Tensor]:
+    r"""Return gradients and Laplacians of many functions at once, without graph.
+
+    Parameters
+    ----------
+    f : callable
+        Maps points of shape (n, d) to k values each, (n, k).
+    manifold : BaseManifold
+        With its dimension m known.
+    x : Tensor of shape (n, d)
+        Points.
+
+    Returns
+    -------
+    gradients : Tensor of shape (n, m, k)
+        In the orthonormal coordinates of `tangent_basis`.
+    laplacians : Tensor of shape (n, k)
+        Of Laplace-Beltrami.
+
+    Examples
+    --------
+    The coordinates of the sphere have :math:`\Delta x_i = -2x_i`.
+
+    >>> import torch
+    >>> from sk_wmvl.energies import tangent_derivatives
+    >>> from sk_wmvl.manifolds import Sphere
+    >>> x = torch.tensor([[0.6, 0.0, 0.8]])
+    >>> tangent_derivatives(lambda x: x, Sphere(2), x)[1]
+    tensor([[-1.2000,  0.0000, -1.6000]])
+    """
+    first, second = tangent_jets(f, manifold, x)
+    return first, second.sum(1)

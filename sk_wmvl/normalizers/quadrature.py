@@ -109,7 +109,8 @@ def fit_box(energy: nn.Module, grid: Grid, log_cut: float) -> tuple[Grid, str]:
         for axis in range(d):
             others = [other for other in range(d) if other != axis]
             profile = value.amax(others) if others else value
-            kept = torch.nonzero(profile > top + log_cut).flatten()
+            # not ">": at a value of 1e20 the cut is lost in rounding
+            kept = torch.nonzero(profile >= top + log_cut).flatten()
             ends = int(kept[0]), n - 1 - int(kept[-1])  # negligible nodes at each end
             for side, empty in enumerate(ends):
                 outward[side, axis] = empty == 0

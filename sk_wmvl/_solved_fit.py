@@ -1,0 +1,124 @@
+"""A fit that is solved: what an estimator does when its energy is an exponential family."""
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from torch import nn
+
+from sk_wmvl._batches import Rows, TensorData
+from sk_wmvl._component import resolve
+from sk_wmvl._coordinates import Coordinates
+from sk_wmvl._solver import describe, solve
+from sk_wmvl._trainer import limit_threads
+from sk_wmvl.energies import BaseMeasure
+from sk_wmvl.energies.exponential import FAMILIES, ExponentialFamily
+from sk_wmvl.manifolds import BaseManifold
+from sk_wmvl.objectives import BaseObjective, ScoreMatching
+
+__all__ = ["SolvedFitMixin", "is_trained"]
+
+ATTRIBUTES = (
+    "alpha_",
+    "natural_parameters_",
+    "natural_covariance_",
+    "parameters_",
+    "standard_errors_",
+    "regularization_path_",
+)
+
+
+def is_trained(estimator) -> bool:
+    """Return True; raise AttributeError, for `available_if`, if the fit is solved."""
+    if estimator._family is not None:
+        raise AttributeError(
+            f"energy={estimator.energy!r} is solved for with all rows at hand, not trained "
+            "by epochs: call fit."
+        )
+    return True
+
+
+class SolvedFitMixin(BaseEstimator):
+    """Fits an exponential family in closed form, where `energy` is one."""
+
+    alpha: float
+    energy: object
+    objective: object
+    base: object
+    base_: BaseMeasure | None
+    manifold_: BaseManifold
+    device_: torch.device
+    _coordinates: Coordinates
+    _seed: int
+
+    @property
+    def _family(self) -> ExponentialFamily | None:
+        """The exponential family that `energy` names, or None."""
+        if isinstance(self.energy, str) and self.energy in FAMILIES:
+            return FAMILIES[self.energy](self.alpha)
+        if isinstance(self.energy, ExponentialFamily):
+            return resolve(self.energy, {}, ExponentialFamily, name="energy")
+        return None
+
+    @property
+    def _wanted_base(self) -> object:
+        """The parameter `base`; None for a family that corrects none."""
+        family = self._family
+        return self.base if family is None or family.takes_base else None
+
+    def _make_solved_objective(self) -> BaseObjective:
+        """Return score matching, if that is what `objective` stands for."""
+        if self.objective in ("mvl", "sm") or isinstance(self.objective, ScoreMatching):
+            return ScoreMatching()
+        raise ValueError(
+            f"energy={self.energy!r} is fitted in closed form, by exact score matching: "
+            "objective must be 'sm', or 'mvl', of which that is the limit; got "
+            f"{self.objective!r}."
+        )
+
+    def _forget_solution(self) -> None:
+        """Delete what only a solved fit leaves."""
+        for name in ATTRIBUTES:
+            if name in vars(self):
+                delattr(self, name)
+
+    def _solve(self, family: ExponentialFamily, rows: Rows) -> None:
+        """Fit, and set all that is known afterwards."""
+        weight = np.ones(len(rows.points)) if rows.weight is None else rows.weight
+        data = TensorData(
+            torch.tensor(rows.points, device=self.device_),
+            torch.tensor(weight / weight.mean(), device=self.device_),
+            groups=rows.groups,
+        )
+        with limit_threads(1, 1, self.device_):
+            solution = solve(
+                family,
+                rows,
+                self.manifold_,
+                self.base_,
+                device=self.device_,
+                seed=self._seed,
+            )
+            parameters = describe(family, solution, self.manifold_, self._coordinates)
+            frozen = self._freeze(solution.energy, data)
+        path = solution.path
+        chosen = float(path.scores.min())
+        fitted = {
+            **frozen,
+            "alpha_": solution.alpha,
+            "natural_parameters_": solution.energy.coefficients.cpu().numpy(),
+            "natural_covariance_": solution.covariance.cpu().numpy(),
+            "parameters_": parameters[0],
+            "standard_errors_": parameters[1],
+            "regularization_path_": path,
+            "n_iter_": 1,
+            "loss_curve_": [solution.loss],
+            "validation_loss_curve_": [chosen],
+            "history_": [
+                {"epoch": 1, "train_loss": solution.loss, "valid_loss": chosen}
+            ],
+        }
+        for name, value in fitted.items():
+            setattr(self, name, value)
+
+    def _freeze(self, correction: nn.Module, rows: TensorData) -> dict:
+        raise NotImplementedError
