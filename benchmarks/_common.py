@@ -17,7 +17,9 @@ import sk_wmvl
 __all__ = ["Sheet", "options", "show_progress", "time_interleaved"]
 
 
-def options(doc, *, seeds=(0,), quick="fewer and smaller cases", resume=False):
+def options(
+    doc, *, seeds=(0,), quick="fewer and smaller cases", resume=False, add=None
+):
     """Parse the options every script has, and go down to one core.
 
     Parameters
@@ -30,6 +32,8 @@ def options(doc, *, seeds=(0,), quick="fewer and smaller cases", resume=False):
         What `--quick` does.
     resume : bool, default=False
         Whether there is an option `--resume`.
+    add : callable, default=None
+        Adds options of the script's own to the parser.
 
     Returns
     -------
@@ -44,6 +48,8 @@ def options(doc, *, seeds=(0,), quick="fewer and smaller cases", resume=False):
     if resume:
         text = "keep the rows that --out has; run what is missing, draw all"
         parser.add_argument("--resume", action="store_true", help=text)
+    if add is not None:
+        add(parser)
     args = parser.parse_args()
     if args.quick and args.out is not None and args.out.exists():
         parser.error(f"--quick does not overwrite {args.out}; give a new file.")
