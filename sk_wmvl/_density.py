@@ -47,7 +47,8 @@ class MVLDensity(BaseDensity):
     energy : str, Module, callable or ExponentialFamily, default='inner_product'
         The correction :math:`E_\theta`: ``'inner_product'``, :math:`u^\top\psi(u)`;
         ``'mlp'``, a network with one output; a module from (n, d) to (n,), which is
-        copied, or a callable that makes one from the number of features. It sees internal units.
+        copied, or a callable that makes one from the number of features. It sees internal
+        units.
         Or an exponential family, which is fitted in closed form: ``'kernel'``,
         ``'polynomial'`` (with the penalty `alpha`), ``'gaussian'`` or an object; see
         `ExponentialFamily`. Then `objective` must be ``'mvl'`` or ``'sm'``, all rows train,

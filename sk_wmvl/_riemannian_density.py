@@ -53,8 +53,9 @@ class RiemannianMVLDensity(BaseDensity):
     energy : str, Module, callable or ExponentialFamily, default='inner_product'
         The correction :math:`E_\theta`: ``'inner_product'``, :math:`u^\top\psi(u)`;
         ``'mlp'``, a network with one output; a module from (n, d) to (n,), which is
-        copied, or a callable that makes one from the number of features. It sees the manifold's features of a point, such as
-        cosines and sines of angles (`manifold_.n_features` of them).
+        copied, or a callable that makes one from the number of features. It sees the
+        manifold's features of a point, such as cosines and sines of angles
+        (`manifold_.n_features` of them).
         Or an exponential family, which is fitted in closed form: ``'kernel'``,
         ``'polynomial'`` (with the penalty `alpha`), ``'von_mises_fisher'``, ``'bingham'``,
         ``'fisher_bingham'`` or an object; see

@@ -180,11 +180,11 @@ class KernelFamily(ExponentialFamily):
     r"""Densities :math:`q(x) \propto q_0(x)\,e^{f(x)}` with f in an RKHS.
 
     Score matching with the penalty :math:`\frac12\alpha\|f\|^2`, exactly solved: over all
-    of the RKHS if every row is used [Sriperumbudur2017]_, else over the span of the kernel's
-    derivatives at some rows [Sutherland2018]_ and of the mean of their Laplacians. f
-    vanishes far from the rows, so that the tails are those of the base measure. On a
-    manifold the kernel is one of its embedding: chords on a sphere, differences of cosines
-    and sines of angles.
+    of the RKHS if every row is used [Sriperumbudur2017]_, else over the span of the
+    kernel's derivatives at some rows [Sutherland2018]_ and of the mean of their
+    Laplacians. f vanishes far from the rows, so that the tails are those of the base
+    measure. On a manifold the kernel is one of its embedding: chords on a sphere,
+    differences of cosines and sines of angles.
 
     Parameters
     ----------
