@@ -45,6 +45,8 @@ def evaluate(model, X, path, *, n_temperatures, n_chains):
         `nll` with its standard error over images, `mc_se` (that part of it which is due to
         annealing), `accept`, `gap` between the mean bounds, `gap_se`, `importance`,
         `rows`, `temperatures`, `per_minute` (images annealed per minute of processor time).
+    values : ndarray of shape (n,)
+        The log likelihood of each image.
     """
     decoder = copy.deepcopy(model.decoder_).float()
     latent = model.latent_
@@ -113,7 +115,7 @@ def evaluate(model, X, path, *, n_temperatures, n_chains):
 
     n = len(x)
     value, error, gap = kept["value"][:n], kept["error"][:n], kept["gap"]
-    return {
+    result = {
         "nll": -value.mean(),
         "nll_se": value.std(ddof=1) / math.sqrt(n),
         "mc_se": math.sqrt((error**2).sum()) / n,
@@ -125,3 +127,4 @@ def evaluate(model, X, path, *, n_temperatures, n_chains):
         "temperatures": n_temperatures,
         "per_minute": 60 * len(kept["value"]) / float(kept["seconds"]),
     }
+    return result, value
