@@ -29,11 +29,11 @@ from sk_wmvl._solved_fit import SolvedFitMixin, is_trained
 from sk_wmvl._trainer import (
     OPTIMIZERS,
     ObjectiveNet,
-    check_callbacks,
     limit_threads,
 )
 from sk_wmvl._validation import (
     CallbackSupportMixin,
+    check_callbacks,
     check_groups,
     check_rows,
     check_weights,
@@ -55,7 +55,10 @@ from sk_wmvl.energies import (
     freeze,
 )
 from sk_wmvl.manifolds import BaseManifold, Euclidean
-from sk_wmvl.objectives import OBJECTIVES, BaseObjective
+from sk_wmvl.objectives import OBJECTIVES, BaseGlobalObjective, BaseObjective
+from sk_wmvl.objectives._global import log_prob_left_out
+from sk_wmvl.objectives.noise_contrastive import start_offset
+from sk_wmvl.objectives.riemannian import check_liftable
 
 __all__ = ["BaseEnergyEstimator"]
 
@@ -82,6 +85,8 @@ class BaseEnergyEstimator(
     """
 
     _parameter_constraints: dict = CONSTRAINTS
+    # A normalised density close to the data, in internal coordinates.
+    _proposal: BaseMeasure | None = None
 
     # --- fitting ----------------------------------------------------------------------
 
@@ -171,6 +176,8 @@ class BaseEnergyEstimator(
             self._check_resumed(X)
         if self.objective_.sigmas:
             self.objective_ = clone(self.objective_).set_params(manifold=self.manifold_)
+        if self._is_lifted and not self._is_global:
+            check_liftable(self.objective_)
         points = self._to_points(X).numpy()
         if not resume:
             self._coordinates, mean, covariance = fit_coordinates(
@@ -240,6 +247,11 @@ class BaseEnergyEstimator(
         is_flat = isinstance(self.manifold_, Euclidean)
         return not is_flat and self.objective_.sigmas is None
 
+    @property
+    def _is_global(self) -> bool:
+        """Whether training compares the model with draws of a proposal."""
+        return isinstance(self.objective_, BaseGlobalObjective)
+
     def _make_radius(self, points: np.ndarray) -> float | None:
         """Return where the network's input is clipped: nowhere if it is bounded anyway."""
         if self.manifold_.is_compact:
@@ -295,20 +307,24 @@ class BaseEnergyEstimator(
     def _make_datasets(self, rows: Rows, *, held_out: bool):
         fraction = self.validation_fraction if held_out and self.early_stopping else 0.0
         train, valid = self._split(rows, fraction)
-        base_grad = self._base_grad(rows.points)
-        return make_datasets(rows, base_grad, train, valid, self.device_)
-
-    def _base_grad(self, u: np.ndarray) -> torch.Tensor | None:
-        """Return derivatives of the base's log density, if training is lifted."""
-        if self.base_ is None or not self._is_lifted:
-            return None
-        return base_gradient(self.base_, torch.from_numpy(u)).float()
+        base_grad = log_proposal = None
+        proposal = self.base_ or self._proposal
+        if self._is_global and proposal is not None:
+            log_proposal = log_prob_left_out(proposal, rows.points)
+        elif self.base_ is not None and self._is_lifted:
+            base_grad = base_gradient(self.base_, torch.from_numpy(rows.points)).float()
+        return make_datasets(rows, base_grad, log_proposal, train, valid, self.device_)
 
     def _make_net(self, data, valid, *, one_cycle: bool) -> ObjectiveNet:
         kind = AnnealedEnergy if self.objective_.sigmas else CorrectedEnergy
         energy = kind(self._make_correction(), copy.deepcopy(self.base_))
         energy = energy.to(self.device_, torch.float32)
         check_energy(energy.correction, data.x[:2], self.energy)
+        proposal = None
+        if self.base_ is None and self._proposal is not None and self._is_global:
+            proposal = copy.deepcopy(self._proposal).to(self.device_, torch.float32)
+        if self.objective_.learns_normalizer:
+            start_offset(energy, data.x, proposal, make_generator(self._seed, NOISE))
         if self.batch_size == "auto":
             batch_size = int(np.clip(len(data) // 32, 32, 256))
         else:
@@ -327,6 +343,7 @@ class BaseEnergyEstimator(
             "noise_generator": make_generator(self._seed, NOISE),
             "monitor_seed": self._seed,
             "manifold": self.manifold_ if self._is_lifted else None,
+            "proposal": proposal,
             "alpha": self.alpha,
             "one_cycle": one_cycle and self.lr_schedule == "one-cycle",
             "n_iter_no_change": self.n_iter_no_change,

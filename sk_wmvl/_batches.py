@@ -38,6 +38,9 @@ class TensorData(Dataset):
         Derivatives of the base measure's log density, where the energy is lifted.
     groups : ndarray of int of shape (n,) or None, default=None
         Labels of rows that are not independent. Not part of a batch.
+    log_proposal : Tensor of shape (n,) or None, default=None
+        Log densities of the base measure or the proposal, where the objective compares the
+        model with it.
     """
 
     def __init__(
@@ -46,16 +49,27 @@ class TensorData(Dataset):
         weight: Tensor,
         base_grad: Tensor | None = None,
         groups: np.ndarray | None = None,
+        log_proposal: Tensor | None = None,
     ):
         self.x = x
         self.weight = weight
         self.base_grad = base_grad
         self.groups = groups
+        self.log_proposal = log_proposal
 
     def tensors(self) -> list[Tensor]:
         """Return what a batch consists of."""
-        extra = [] if self.base_grad is None else [self.base_grad]
+        extra = [t for t in (self.base_grad, self.log_proposal) if t is not None]
         return [self.x, self.weight, *extra]
+
+    def take(self, i: list[int]) -> "TensorData":
+        """Return some of the rows, without their groups."""
+        return TensorData(
+            self.x[i],
+            self.weight[i],
+            None if self.base_grad is None else self.base_grad[i],
+            log_proposal=None if self.log_proposal is None else self.log_proposal[i],
+        )
 
     def __len__(self) -> int:
         return len(self.x)
@@ -67,6 +81,7 @@ class TensorData(Dataset):
 def make_datasets(
     rows: Rows,
     base_grad: Tensor | None,
+    log_proposal: Tensor | None,
     train: np.ndarray,
     valid: np.ndarray,
     device: torch.device,
@@ -78,6 +93,7 @@ def make_datasets(
     rows : Rows
         In internal coordinates. The weights of the training rows are made to have mean one.
     base_grad : Tensor of shape (n, d) or None
+    log_proposal : Tensor of shape (n,) or None
         See `TensorData`.
     train, valid : ndarray of int
         Indices of rows.
@@ -87,12 +103,15 @@ def make_datasets(
     weight = weight / weight[train].mean()
 
     def make(i: np.ndarray) -> TensorData:
-        grad = None if base_grad is None else base_grad[torch.from_numpy(i)]
+        at = torch.from_numpy(i)
+        grad = None if base_grad is None else base_grad[at].to(device)
+        log = None if log_proposal is None else log_proposal[at].to(device)
         return TensorData(
             torch.tensor(rows.points[i], dtype=torch.float32, device=device),
             torch.tensor(weight[i], dtype=torch.float32, device=device),
-            None if grad is None else grad.to(device),
+            grad,
             None if rows.groups is None else rows.groups[i],
+            log,
         )
 
     return make(train), make(valid) if len(valid) else None
@@ -103,7 +122,8 @@ class BatchIterator:
 
     def __init__(self, dataset, batch_size: int, shuffle=False, generator=None):
         if isinstance(dataset, Subset):
-            dataset = TensorData(*dataset.dataset[list(dataset.indices)])
+            assert isinstance(dataset.dataset, TensorData)
+            dataset = dataset.dataset.take(list(dataset.indices))
         self.dataset = dataset
         self.batch_size = len(dataset) if batch_size == -1 else batch_size
         self.shuffle = shuffle

@@ -5,11 +5,18 @@ typed (a built-in's name, an object, or None) into a fresh component.
 """
 
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any, TypeVar
 
 from sklearn.base import BaseEstimator, clone
 
-__all__ = ["BaseComponent", "check_positive", "check_unit_interval", "resolve"]
+__all__ = [
+    "BaseComponent",
+    "check_count",
+    "check_positive",
+    "check_unit_interval",
+    "resolve",
+]
 
 T = TypeVar("T")
 
@@ -72,6 +79,15 @@ def check_positive(owner: object, **values: float) -> None:
             raise ValueError(
                 f"{name} of {type(owner).__name__} must be a finite number > 0; "
                 f"got {value!r}."
+            )
+
+
+def check_count(owner: object, **values: int | None) -> None:
+    """Raise ValueError unless each named value is an integer above zero."""
+    for name, value in values.items():
+        if not (isinstance(value, Integral) and value >= 1):
+            raise ValueError(
+                f"{name} of {type(owner).__name__} must be an integer >= 1; got {value!r}."
             )
 
 

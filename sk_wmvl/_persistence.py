@@ -3,13 +3,14 @@
 import copy
 import warnings
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from torch import nn
+from torch import Tensor, nn
 
 from sk_wmvl._version import __version__
 
-__all__ = ["PersistenceMixin"]
+__all__ = ["PersistenceMixin", "map_arrays", "map_tensors"]
 
 
 class PersistenceMixin(BaseEstimator):
@@ -33,3 +34,25 @@ class PersistenceMixin(BaseEstimator):
                 stacklevel=2,
             )
         super().__setstate__(state)
+
+
+def map_tensors(value, function):
+    """Apply a function to every tensor in nested dicts and lists."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, dict):
+        return {k: map_tensors(v, function) for k, v in value.items()}
+    if isinstance(value, list):
+        return [map_tensors(v, function) for v in value]
+    return value
+
+
+def map_arrays(value, function):
+    """Apply a function to every array in nested dicts and lists."""
+    if isinstance(value, np.ndarray):
+        return function(value)
+    if isinstance(value, dict):
+        return {k: map_arrays(v, function) for k, v in value.items()}
+    if isinstance(value, list):
+        return [map_arrays(v, function) for v in value]
+    return value

@@ -6,7 +6,9 @@ weights are averaged as they go. What differs from a supervised loop and why:
 
 - validation differentiates in x, so it cannot run under ``no_grad``;
 - it monitors the Hyvärinen score, which does not depend on the step size and carries no
-  fresh noise, on the averaged weights, which are the ones that are kept;
+  fresh noise, on the averaged weights, which are the ones that are kept; an objective that
+  sees more than derivatives, such as the weights of modes, is monitored itself instead, on
+  the same draws at each epoch;
 - the best weights are restored, and a loss that turns non-finite ends the training with
   the last good ones.
 """
@@ -17,7 +19,6 @@ from contextlib import ExitStack
 from functools import cache
 from typing import Any
 
-import numpy as np
 import skorch
 import torch
 from sklearn.exceptions import ConvergenceWarning
@@ -29,11 +30,14 @@ from torch import Tensor, nn
 
 from sk_wmvl._averaging import WeightAverage
 from sk_wmvl._batches import BatchIterator, TensorData
+from sk_wmvl._persistence import map_arrays, map_tensors
+from sk_wmvl.energies import BaseMeasure
 from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.metrics import hyvarinen_values
-from sk_wmvl.objectives import BaseObjective, RiemannianObjective
+from sk_wmvl.objectives import BaseGlobalObjective, BaseObjective, RiemannianObjective
+from sk_wmvl.objectives._global import held_out_values
 
-__all__ = ["OPTIMIZERS", "ObjectiveNet", "check_callbacks", "limit_threads"]
+__all__ = ["OPTIMIZERS", "ObjectiveNet", "limit_threads"]
 
 # The fused kernels take a third of the time of the plain ones on small networks.
 OPTIMIZERS: dict[str, tuple[type, dict[str, Any]]] = {
@@ -59,7 +63,10 @@ class ObjectiveNet(NeuralNet):
     objective : BaseObjective
     manifold : BaseManifold or None
         Where the points live; None is Euclidean space. On a manifold the objective sees
-        the lifted correction, and of the base measure its gradient at the data.
+        the lifted correction, and of the base measure its gradient at the data; unless it
+        is a `BaseGlobalObjective`, which sees the energy as it is.
+    proposal : BaseMeasure or None
+        What a `BaseGlobalObjective` draws from; None is the base measure.
     alpha : float
         Weight of the mean square of the correction's energy.
     noise_generator : torch.Generator
@@ -80,6 +87,7 @@ class ObjectiveNet(NeuralNet):
         noise_generator: torch.Generator,
         monitor_seed: int,
         manifold: BaseManifold | None = None,
+        proposal: BaseMeasure | None = None,
         alpha: float = 0.0,
         one_cycle: bool = True,
         n_iter_no_change: int | None = None,
@@ -91,6 +99,7 @@ class ObjectiveNet(NeuralNet):
         self.noise_generator = noise_generator
         self.monitor_seed = monitor_seed
         self.manifold = manifold
+        self.proposal = proposal
         self.alpha = alpha
         self.one_cycle = one_cycle
         self.n_iter_no_change = n_iter_no_change
@@ -127,16 +136,25 @@ class ObjectiveNet(NeuralNet):
     def train_step_single(self, batch, **fit_params):
         """Return the loss of one batch after its backward pass."""
         del fit_params
-        x, weight, *base_grad = batch
+        x, weight, *at_base = batch
         self.energies_.clear()
-        if self.manifold is None:
+        if isinstance(self.objective, BaseGlobalObjective):
+            values = self.objective(
+                self.module_,
+                x,
+                generator=self.noise_generator,
+                proposal=self.proposal,
+                manifold=self.manifold,
+                log_proposal=at_base[0],
+            )
+        elif self.manifold is None:
             values = self.objective(self.module_, x, generator=self.noise_generator)
         else:
             values = RiemannianObjective(self.objective, self.manifold)(
                 self.module_.correction,
                 x,
                 generator=self.noise_generator,
-                base_grad=base_grad[0] if base_grad else None,
+                base_grad=at_base[0] if at_base else None,
             )
         loss = (values * weight).mean()
         total = loss + self.alpha * self._scale(weight) if self.alpha else loss
@@ -146,12 +164,14 @@ class ObjectiveNet(NeuralNet):
     def _scale(self, weight: Tensor) -> Tensor:
         """Return the mean square of the correction, over the data and over the base.
 
-        Over the data it is taken at every point the objective looked at, which costs
-        nothing. Draws from the base measure reach where there are no data: there the
-        objective says nothing, and the correction could grow without bound.
+        Over the data it is taken at every point about them that the objective looked at,
+        which costs nothing. Draws from the base measure reach where there are no data:
+        there the objective says nothing, and the correction could grow without bound.
         """
         correction, base = self.module_.correction, self.module_.base
         energy = torch.cat(self.energies_)
+        if isinstance(self.objective, BaseGlobalObjective):
+            energy = energy[: len(weight)]  # the other points are draws
         repeated = weight.repeat(len(energy) // len(weight))
         scale = (repeated * energy.square()).mean()
         if base is not None:
@@ -213,6 +233,16 @@ class ObjectiveNet(NeuralNet):
         energy = self.average_.module
         if self.objective.sigmas:
             values = self._annealed_values(dataset.x)
+        elif isinstance(self.objective, BaseGlobalObjective):
+            values = held_out_values(
+                self.objective,
+                energy,
+                dataset.x,
+                dataset.log_proposal,
+                proposal=self.proposal,
+                manifold=self.manifold,
+                seed=self.monitor_seed,
+            )
         else:
             values = hyvarinen_values(
                 energy if self.manifold is None else energy.correction,
@@ -324,9 +354,9 @@ class ObjectiveNet(NeuralNet):
         """Return all that a resumed training needs, as numpy arrays and plain objects."""
         shuffle = self.iterator_train__generator
         return {
-            "weights": _map_tensors(dict(self.module_.state_dict()), to_numpy),
-            "average": _map_tensors(self.average_.snapshot(), to_numpy),
-            "optimizer": _map_tensors(self.optimizer_.state_dict(), to_numpy),
+            "weights": map_tensors(dict(self.module_.state_dict()), to_numpy),
+            "average": map_tensors(self.average_.snapshot(), to_numpy),
+            "optimizer": map_tensors(self.optimizer_.state_dict(), to_numpy),
             "noise": self.noise_generator.get_state().numpy(),
             "shuffle": shuffle.get_state().numpy(),
             "n_steps": self.n_steps_,
@@ -340,45 +370,13 @@ class ObjectiveNet(NeuralNet):
         def tensor(a):
             return torch.tensor(a, device=device)
 
-        self.module_.load_state_dict(_map_arrays(state["weights"], tensor))
-        self.average_.module.load_state_dict(_map_arrays(state["average"], tensor))
-        self.optimizer_.load_state_dict(_map_arrays(state["optimizer"], tensor))
+        self.module_.load_state_dict(map_arrays(state["weights"], tensor))
+        self.average_.module.load_state_dict(map_arrays(state["average"], tensor))
+        self.optimizer_.load_state_dict(map_arrays(state["optimizer"], tensor))
         self.noise_generator.set_state(torch.tensor(state["noise"]))
         self.iterator_train__generator.set_state(torch.tensor(state["shuffle"]))
         self.n_steps_ = state["n_steps"]
         self.history = skorch.history.History(state["history"])
-
-
-def _map_tensors(value, function):
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, dict):
-        return {k: _map_tensors(v, function) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_map_tensors(v, function) for v in value]
-    return value
-
-
-def _map_arrays(value, function):
-    if isinstance(value, np.ndarray):
-        return function(value)
-    if isinstance(value, dict):
-        return {k: _map_arrays(v, function) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_map_arrays(v, function) for v in value]
-    return value
-
-
-def check_callbacks(callbacks: list) -> None:
-    """Raise TypeError unless each entry is a skorch callback or a (name, callback) pair."""
-    for entry in callbacks:
-        callback = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry
-        kind = callback if isinstance(callback, type) else type(callback)
-        if not issubclass(kind, Callback):
-            raise TypeError(
-                "callbacks must hold skorch callbacks or (name, callback) pairs; got "
-                f"{entry!r}."
-            )
 
 
 @cache

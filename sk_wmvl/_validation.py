@@ -16,6 +16,7 @@ from sklearn.utils.validation import (
     column_or_1d,
     validate_data,
 )
+from skorch.callbacks import Callback
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -35,6 +36,7 @@ __all__ = [
     "Interval",
     "Real",
     "StrOptions",
+    "check_callbacks",
     "check_groups",
     "check_rows",
     "check_weights",
@@ -171,3 +173,15 @@ def check_widths(hidden_layer_sizes) -> tuple[int, ...]:
             f"{hidden_layer_sizes!r}."
         )
     return widths
+
+
+def check_callbacks(callbacks: list) -> None:
+    """Raise TypeError unless each entry is a skorch callback or a (name, callback) pair."""
+    for entry in callbacks:
+        callback = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry
+        kind = callback if isinstance(callback, type) else type(callback)
+        if not issubclass(kind, Callback):
+            raise TypeError(
+                "callbacks must hold skorch callbacks or (name, callback) pairs; got "
+                f"{entry!r}."
+            )

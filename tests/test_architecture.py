@@ -30,6 +30,7 @@ LEVELS = {
     "_batches": 0,
     "_component": 0,
     "_coordinates": 0,
+    "_grid": 0,
     "_net_params": 0,
     "_persistence": 0,
     "_progress": 0,

@@ -42,6 +42,7 @@ may_warn = pytest.mark.filterwarnings(
         MVLDensity(objective="mvl-graph", energy="mlp", early_stopping=False, **SMALL),
         MVLDensity(objective="dsm", standardize=False, **SMALL),
         MVLDensity(objective="sm", base="mixture", **SMALL),
+        MVLDensity(objective="nce", **SMALL),
         MVLDensity(base=None, normalizer=None, batch_size=4, **SMALL),
         MVLDensity(spectral_norm=True, optimizer="rmsprop", **SMALL),
         MVLDensity(objective="cd1", base=GaussianMixture(), warm_start=True, **SMALL),

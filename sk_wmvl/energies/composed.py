@@ -16,7 +16,7 @@ __all__ = ["AffineEnergy", "CorrectedEnergy", "FeatureEnergy", "freeze"]
 
 
 class CorrectedEnergy(BaseEnergy):
-    r"""The energy :math:`E(x) = \lambda E_\theta(x) - \log q_0(x)`.
+    r"""The energy :math:`E(x) = \lambda E_\theta(x) - \log q_0(x) + c`.
 
     Parameters
     ----------
@@ -26,6 +26,9 @@ class CorrectedEnergy(BaseEnergy):
         The density :math:`q_0`; None for none.
     scale : float, default=1.0
         The factor :math:`\lambda`: from the base at 0 to the model at 1.
+    offset : float or None, default=None
+        If given, where a free constant c starts, for objectives that learn
+        :math:`\log Z` as a parameter; None is no constant.
 
     Examples
     --------
@@ -39,19 +42,33 @@ class CorrectedEnergy(BaseEnergy):
     tensor([1.8379])
     """
 
+    offset: nn.Parameter | None
+
     def __init__(
-        self, correction: nn.Module, base: BaseMeasure | None, *, scale: float = 1.0
+        self,
+        correction: nn.Module,
+        base: BaseMeasure | None,
+        *,
+        scale: float = 1.0,
+        offset: float | None = None,
     ):
         super().__init__()
         self.correction = correction
         self.base = base
         self.scale = scale
+        constant = None if offset is None else nn.Parameter(torch.tensor(float(offset)))
+        self.register_parameter("offset", constant)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the energies, of shape (n,)."""
+    def learned(self, x: Tensor) -> Tensor:
+        """Return the energies less those of the base, of shape (n,)."""
         value = self.correction(x)
         if self.scale != 1:
             value = self.scale * value
+        return value if self.offset is None else value + self.offset
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the energies, of shape (n,)."""
+        value = self.learned(x)
         return value if self.base is None else value - self.base.log_prob(x)
 
 

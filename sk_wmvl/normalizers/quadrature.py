@@ -1,12 +1,12 @@
 """Quadrature: log Z as a sum over a grid, to many digits, in up to three dimensions."""
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from sk_wmvl._component import check_positive
+from sk_wmvl._grid import Grid, initial_grid
 from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.normalizers._base import (
     CHUNK,
@@ -40,50 +40,17 @@ NOT_NORMALISABLE = (
 )
 
 
-class Grid(NamedTuple):
-    r"""A product grid in coordinates u, with :math:`x_i = c_i + s_i \sinh u_i`.
-
-    Attributes
-    ----------
-    center, scale : Tensor of shape (d,)
-        The numbers c and s.
-    low, high : Tensor of shape (d,)
-        The box of u.
-    """
-
-    center: Tensor
-    scale: Tensor
-    low: Tensor
-    high: Tensor
-
-    def nodes(self, n: int) -> tuple[Tensor, Tensor]:
-        """Return midpoints of n cells per axis, (n**d, d), and their log Jacobians."""
-        k = torch.arange(n, dtype=self.low.dtype, device=self.low.device)
-        axes = self.low + (self.high - self.low) * ((k[:, None] + 0.5) / n)
-        u = torch.stack(torch.meshgrid(*axes.T, indexing="ij"), -1).flatten(0, -2)
-        # log cosh u = |u| + log((1 + exp(-2|u|)) / 2), which cannot overflow
-        jacobian = self.scale.log() + u.abs() + torch.log1p(torch.exp(-2 * u.abs()))
-        return self.center + self.scale * u.sinh(), (jacobian - math.log(2)).sum(-1)
-
-    def log_density(self, energy: nn.Module, n: int) -> Tensor:
-        """Return the log of the integrand over u on the grid, of shape (n,) * d."""
-        x, jacobian = self.nodes(n)
-        value = jacobian - evaluate_in_chunks(energy, x)
-        return value.view((n,) * len(self.low))
-
-    def log_integral(self, energy: nn.Module, n: int) -> float:
-        """Return the log of the midpoint sum with n nodes per axis."""
-        cell = ((self.high - self.low) / n).log().sum()
-        return float(self.log_density(energy, n).flatten().logsumexp(0) + cell)
+def log_density(grid: Grid, energy: nn.Module, n: int) -> Tensor:
+    """Return the log of the integrand over u on a grid, of shape (n,) * d."""
+    x, jacobian = grid.nodes(n)
+    value = jacobian - evaluate_in_chunks(energy, x)
+    return value.view((n,) * len(grid.low))
 
 
-def initial_grid(x: Tensor) -> Grid:
-    """Return a grid whose box is the range of draws `x` of the proposal, (n, d)."""
-    center = x.median(0).values
-    scale = x.std(0).clamp(max=1.5 * (x - center).abs().median(0).values)
-    scale = torch.where(scale > 0, scale, 1.0)
-    u = ((x - center) / scale).asinh()
-    return Grid(center, scale, u.min(0).values - 0.5, u.max(0).values + 0.5)
+def log_integral(grid: Grid, energy: nn.Module, n: int) -> float:
+    """Return the log of the midpoint sum with n nodes per axis."""
+    cell = ((grid.high - grid.low) / n).log().sum()
+    return float(log_density(grid, energy, n).flatten().logsumexp(0) + cell)
 
 
 def fit_box(energy: nn.Module, grid: Grid, log_cut: float) -> tuple[Grid, str]:
@@ -100,7 +67,7 @@ def fit_box(energy: nn.Module, grid: Grid, log_cut: float) -> tuple[Grid, str]:
     """
     n, d = N_BOX[len(grid.low)], len(grid.low)
     for _ in range(MAX_MOVES):
-        value = grid.log_density(energy, n)
+        value = log_density(grid, energy, n)
         top = float(value.max())  # NaN if any is
         if not math.isfinite(top):
             return grid, NOT_FINITE
@@ -236,10 +203,10 @@ class QuadratureNormalizer(BaseNormalizer):
             value = math.inf
         elif not problem:
             n = min(N_FIRST[d], last // 2)
-            value = grid.log_integral(counted, n)
+            value = log_integral(grid, counted, n)
             while change > self.tol and n < last:
                 n = min(math.ceil(n * 2 ** (1 / d)), last)
-                before, value = value, grid.log_integral(counted, n)
+                before, value = value, log_integral(grid, counted, n)
                 change = abs(value - before)
             if not change <= self.tol:  # NaN has not converged either
                 problem = f"it still changed by {change:.1g} at {n} nodes per axis"

@@ -1,13 +1,16 @@
-"""Training objectives: per-sample losses, all on the scale of score matching."""
+"""Training objectives: per-sample losses, on the scale of score matching or in nats."""
 
 from sk_wmvl.objectives._base import BaseObjective
+from sk_wmvl.objectives._global import BaseGlobalObjective
 from sk_wmvl.objectives.annealed import AnnealedScoreMatching
 from sk_wmvl.objectives.contrastive_divergence import ContrastiveDivergence
 from sk_wmvl.objectives.denoising import DenoisingScoreMatching
 from sk_wmvl.objectives.detached import DetachedMinimumVelocity
 from sk_wmvl.objectives.finite_difference import FiniteDifferenceScoreMatching
+from sk_wmvl.objectives.maximum_likelihood import LogPartition, MaximumLikelihood
 from sk_wmvl.objectives.minimum_probability_flow import MinimumProbabilityFlow
 from sk_wmvl.objectives.minimum_velocity import MinimumVelocity
+from sk_wmvl.objectives.noise_contrastive import NoiseContrastive
 from sk_wmvl.objectives.parzen import ParzenScoreMatching
 from sk_wmvl.objectives.riemannian import RiemannianObjective
 from sk_wmvl.objectives.score_matching import ScoreMatching
@@ -34,19 +37,25 @@ OBJECTIVES = {
     ),
     "parzen": lambda epsilon=1e-3: ParzenScoreMatching(epsilon**0.5),
     "mpf": MinimumProbabilityFlow,
+    "nce": lambda epsilon=1e-3: NoiseContrastive(),
+    "mle": lambda epsilon=1e-3: MaximumLikelihood(),
     "cd1": lambda epsilon=1e-3: ContrastiveDivergence(Langevin(epsilon)),
 }
 
 __all__ = [
     "OBJECTIVES",
     "AnnealedScoreMatching",
+    "BaseGlobalObjective",
     "BaseObjective",
     "ContrastiveDivergence",
     "DenoisingScoreMatching",
     "DetachedMinimumVelocity",
     "FiniteDifferenceScoreMatching",
+    "LogPartition",
+    "MaximumLikelihood",
     "MinimumProbabilityFlow",
     "MinimumVelocity",
+    "NoiseContrastive",
     "ParzenScoreMatching",
     "RiemannianObjective",
     "ScoreMatching",

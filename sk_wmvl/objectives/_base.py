@@ -1,8 +1,10 @@
 r"""What an objective must offer: a value per sample, to be minimised.
 
-One sign and one scale for all: with :math:`q \propto e^{-E}` the expectation of every
-objective is, up to a constant free of the parameters and to terms that vanish with its
-step, the score-matching objective :math:`\frac12\|\nabla E\|^2 - \Delta E`.
+One sign and one scale for all that look at the energy about the data: with
+:math:`q \propto e^{-E}` the expectation is, up to a constant free of the parameters and to
+terms that vanish with the step, the score-matching objective
+:math:`\frac12\|\nabla E\|^2 - \Delta E`. Those that compare the model with a proposal are
+in nats (`BaseGlobalObjective`).
 """
 
 import warnings
@@ -18,7 +20,7 @@ __all__ = ["BaseObjective", "warn_below_floor"]
 
 
 class BaseObjective(BaseComponent, ABC):
-    """A per-sample loss whose mean is minimised in the parameters of an energy.
+    r"""A per-sample loss whose mean is minimised in the parameters of an energy.
 
     Attributes
     ----------
@@ -29,11 +31,15 @@ class BaseObjective(BaseComponent, ABC):
         weights of their own.
     sigmas : tuple of float or None
         The least and the largest noise, if the energy is one of points and noise levels.
+    learns_normalizer : bool
+        Whether the model :math:`e^{-E}` counts as normalised, so that the energy needs a
+        free additive constant.
     """
 
     is_monitorable: ClassVar[bool] = True
     couples_rows: ClassVar[bool] = False
     sigmas: tuple[float, float] | None = None
+    learns_normalizer: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from sk_wmvl.energies import LiftedEnergy, tangent_basis
 from sk_wmvl.manifolds import BaseManifold, Euclidean
 from sk_wmvl.objectives._base import BaseObjective
+from sk_wmvl.objectives._global import BaseGlobalObjective
 from sk_wmvl.objectives.denoising import DenoisingScoreMatching
 from sk_wmvl.objectives.score_matching import ScoreMatching
 from sk_wmvl.samplers import Langevin
@@ -106,6 +107,11 @@ def counts_dimensions(objective: BaseObjective) -> bool:
 
 def check_liftable(objective: BaseObjective) -> None:
     """Raise ValueError if an objective means nothing in the tangent space of one datum."""
+    if isinstance(objective, BaseGlobalObjective):
+        raise ValueError(
+            f"{objective!r} compares densities at points, on a manifold as anywhere, and "
+            "has no other Riemannian form. Call it as it is, with the manifold."
+        )
     sampler = getattr(objective, "sampler", None)
     if sampler not in (None, "langevin") and not isinstance(sampler, Langevin):
         raise ValueError(

@@ -1,0 +1,116 @@
+"""Noise-contrastive estimation: tell the data from noise whose density is known."""
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sk_wmvl._component import check_count
+from sk_wmvl.energies import BaseMeasure
+from sk_wmvl.manifolds import BaseManifold
+from sk_wmvl.objectives._global import (
+    BaseGlobalObjective,
+    draw_proposal,
+    find_proposal,
+    log_ratios,
+)
+from sk_wmvl.objectives.maximum_likelihood import MaximumLikelihood
+
+__all__ = ["NoiseContrastive", "start_offset"]
+
+
+class NoiseContrastive(BaseGlobalObjective):
+    r"""Logistic regression of data against noise, with the log ratio as its predictor.
+
+    With :math:`G(x) = -E(x) - \log p_n(x)` and :math:`\nu` draws from the noise
+    :math:`p_n` for each datum,
+
+    .. math::
+
+        \ell(x) = -\log\frac{1}{1 + \nu e^{-G(x)}}
+            - \nu\,\mathbb{E}_{y \sim p_n}\log\frac{1}{1 + \nu^{-1}e^{G(y)}},
+
+    in nats per datum; the second mean is over all draws of a batch. The model
+    :math:`e^{-E}` counts as *normalised*: the energy has to have a free additive
+    constant, which estimates :math:`\log Z` along with the rest. Inside an estimator it is
+    `CorrectedEnergy`'s `offset`, and Z is computed anew after training all the same. The
+    noise is the base measure, or the proposal: on manifolds too, where densities are with
+    respect to the volume, such as the uniform density on a compact one.
+
+    Parameters
+    ----------
+    n_noise : int, default=10
+        The number :math:`\nu` of draws for each datum. As it grows the estimate becomes as
+        good as that of maximum likelihood.
+
+    See Also
+    --------
+    MaximumLikelihood : With Z computed at each step.
+
+    Notes
+    -----
+    Consistent for any noise that covers the model. Its variance grows with the distance
+    between data and noise: with data in a small part of the noise's range hardly a draw
+    teaches anything. On fixed draws the value is a loss, by which estimators choose the
+    weights to keep.
+
+    References
+    ----------
+    [Gutmann2010]_, [Gutmann2012]_
+
+    Examples
+    --------
+    A model that is the noise itself is told from it by chance only: with one draw each the
+    loss is 2 log 2.
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from sk_wmvl.energies import GaussianBase
+    >>> from sk_wmvl.objectives import NoiseContrastive
+    >>> noise = GaussianBase(np.zeros(1), np.eye(1))
+    >>> x = torch.zeros(3, 1, dtype=torch.float64)
+    >>> NoiseContrastive(1)(lambda x: -noise.log_prob(x), x, proposal=noise)
+    tensor([1.3863, 1.3863, 1.3863], dtype=torch.float64)
+    """
+
+    learns_normalizer: ClassVar[bool] = True
+
+    def __init__(self, n_noise: int = 10):
+        self.n_noise = n_noise
+
+    def __call__(
+        self,
+        energy: nn.Module,
+        x: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+        proposal: BaseMeasure | None = None,
+        manifold: BaseManifold | None = None,
+        log_proposal: Tensor | None = None,
+    ) -> Tensor:
+        """Return the objective at each sample; see `BaseGlobalObjective.__call__`."""
+        del manifold  # the proposal is a density on it
+        check_count(self, n_noise=self.n_noise)
+        proposal = find_proposal(self, energy, proposal)
+        noise = draw_proposal(proposal, self.n_noise * len(x), x, generator)
+        at_data, at_noise = log_ratios(
+            energy, proposal, x, noise, log_proposal=log_proposal
+        )
+        shift, softplus = math.log(self.n_noise), nn.functional.softplus
+        false_alarms = softplus(at_noise - shift).mean()
+        return softplus(shift - at_data) + self.n_noise * false_alarms
+
+
+@torch.no_grad()
+def start_offset(
+    energy: nn.Module,
+    x: Tensor,
+    proposal: BaseMeasure | None,
+    generator: torch.Generator,
+) -> None:
+    """Give an energy a free constant, which starts where draws say it is normalised."""
+    estimate = MaximumLikelihood().log_partition(
+        energy, x, proposal=proposal, generator=generator
+    )
+    energy.register_parameter("offset", nn.Parameter(estimate.value))
