@@ -141,8 +141,12 @@ class MaximumLikelihood(BaseGlobalObjective):
             Maps points of shape (n, d) to energies of shape (n,).
         like : Tensor of shape (n, d)
             Points, for their width, dtype and device alone.
-        generator, proposal, manifold
-            As for the objective itself.
+        generator : torch.Generator, default=None
+            Source of noise, on the CPU.
+        proposal : BaseMeasure or None, default=None
+            What is drawn from; None is the base measure of `energy`.
+        manifold : BaseManifold or None, default=None
+            Where the points live; None is Euclidean space.
 
         Returns
         -------
