@@ -67,8 +67,8 @@ class SectionEnergy(LinearEnergy):
     >>> from sk_wmvl.manifolds import Euclidean
     >>> zero, one = torch.zeros(1, 1).double(), torch.ones(1).double()
     >>> energy = SectionEnergy(RBF(1.0), Euclidean(1), zero, one)
-    >>> energy.statistics(zero)  # the first and the second derivative at zero
-    tensor([[ 0., -1.]], dtype=torch.float64)
+    >>> energy.statistics(zero + 2)  # 2 exp(-2) and 3 exp(-2)
+    tensor([[0.2707, 0.4060]], dtype=torch.float64)
     """
 
     points: Tensor
