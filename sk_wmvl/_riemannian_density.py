@@ -41,12 +41,16 @@ class RiemannianMVLDensity(BaseDensity):
     objective : str or BaseObjective, default='mvl'
         What is minimised, as in `MVLDensity`, in its Riemannian form
         (`RiemannianObjective`): ``'mvl'``, ``'mvl-graph'``, ``'sm'``, ``'ssm'``,
-        ``'ssm-vr'``, ``'fd-ssm'``, ``'dsm'``, ``'cd1'`` or an object.
+        ``'ssm-vr'``, ``'fd-ssm'``, ``'dsm'``, ``'deen'``, ``'mpf'``, ``'cd1'`` or an
+        object; or ``'nce'``, ``'mle'`` and ``'annealed'``, which need no such form. Those
+        whose rows act on one another in one space, ``'mvl-svgd'``, ``'mvl-spos'``,
+        ``'mvl-birth-death'`` and ``'parzen'``, are refused but in Euclidean space.
     epsilon : float, default=1e-4
         The step :math:`\epsilon` of the sampler, a squared geodesic length
         (of whitened coordinates, where the manifold has Euclidean ones). The bias of
-        the objective grows like :math:`\epsilon`; it also smooths. For ``'dsm'`` it is the
-        variance of the noise. Ignored by ``'sm'``, ``'ssm'``, ``'ssm-vr'`` and objects.
+        the objective grows like :math:`\epsilon`; it also smooths. For ``'dsm'``
+        and ``'deen'`` it is the variance of the noise. Ignored by ``'sm'``, ``'ssm'``,
+        ``'ssm-vr'``, ``'nce'``, ``'mle'`` and objects.
     alpha : float, default=1e-4
         Weight of the mean square of the correction :math:`E_\theta` in the loss: the
         regularisation towards the base measure. Of an exponential family, see there.
@@ -95,14 +99,15 @@ class RiemannianMVLDensity(BaseDensity):
         Passes over the data.
     early_stopping : bool, default=True
         Whether to hold out rows, to keep the weights with the best Hyvärinen score on
-        them, and to stop when it no longer improves. Fewer than two held-out rows are
+        them (with ``'nce'``, ``'mle'`` and ``'annealed'`` the best objective, on fixed
+        draws), and to stop when it no longer improves. Fewer than two held-out rows are
         not used.
     validation_fraction : float, default=0.1
         Share of rows held out.
     n_iter_no_change : int, default=20
         Epochs without an improvement by `tol` before training stops.
     tol : float, default=0.0
-        Smallest improvement that counts, in units of the Hyvärinen score.
+        Smallest improvement that counts, in units of what is monitored.
     optimizer : {'adamw', 'adam', 'rmsprop', 'sgd', 'lbfgs'} or class, default='adamw'
         The torch optimiser. ``'adamw'`` comes without weight decay; set it by
         ``net_params={"optimizer__weight_decay": ...}``.
@@ -148,7 +153,8 @@ class RiemannianMVLDensity(BaseDensity):
     loss_curve_ : list of float
         Training objective per epoch.
     validation_loss_curve_ : list of float
-        Held-out Hyvärinen score per epoch, in internal units; lower is better.
+        What is monitored on held-out rows, per epoch, in internal units; lower is better:
+        the Hyvärinen score, or the objective itself (see `early_stopping`).
     history_ : list of dict
         skorch's history.
     device_ : torch.device
