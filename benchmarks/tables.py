@@ -257,6 +257,56 @@ def manifolds():
     return table
 
 
+def other_manifolds():
+    """Return one row per data set, one column per method."""
+    rows = read("other_manifolds")
+    names = {
+        "model": "RiemannianMVLDensity",
+        "its base alone": "its base alone",
+        "kernel": "kernel",
+    }
+    table = [["", "manifold", *names, "log Z s.e.", "seconds", "splits"]]
+    for data in distinct(rows, "data"):
+        own = [r for r in rows if r["data"] == data]
+        cells = []
+        for method in names.values():
+            nll = select(own, "nll", method=method)
+            error = next(iter(select(own, "nll_se", method=method).values()))
+            cells.append(mean(list(nll.values()), error))
+        case = {"method": "RiemannianMVLDensity"}
+        log_z = max(select(own, "log_z_se", **case).values())
+        seconds = select(own, "seconds", **case)
+        table.append(
+            [
+                data,
+                own[0]["manifold"],
+                *cells,
+                short(log_z) if log_z else "exact",
+                median(seconds.values()),
+                str(len(seconds)),
+            ]
+        )
+    return table
+
+
+def annealing():
+    """Return one row per law: log Z over its error, and how far fits are off."""
+    rows = read("annealing")
+    header = ["", "largest error of log Z", "largest standard error"]
+    header += ["largest ratio", "a fit's gap, nats", "its log Z s.e.", "seeds"]
+    table = [header]
+    for data in distinct(rows, "data"):
+        own = [r for r in rows if r["data"] == data]
+        log_z, error, ratio, gap, fit_error = (
+            np.array([r[key] for r in own])
+            for key in ("log_z", "log_z_se", "z_score", "gap", "fit_log_z_se")
+        )
+        largest = [short(abs(v).max()) for v in (log_z, error, ratio)]
+        cells = [mean(gap, 0.0), short(fit_error.max()), str(len(own))]
+        table.append([data, *largest, *cells])
+    return table
+
+
 def manifolds_cost():
     rows = read("manifolds_cost")
     table = [["", "Riemannian step / Euclidean step"]]
@@ -450,6 +500,8 @@ MAKERS: dict[str, Callable[[], list[list[str]]]] = {
     "memory": memory,
     "manifolds": manifolds,
     "manifolds_cost": manifolds_cost,
+    "other_manifolds": other_manifolds,
+    "annealing": annealing,
     "known_densities": known_densities,
     "figure1": figure1,
     "figure1_tests": figure1_tests,

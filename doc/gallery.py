@@ -4,7 +4,7 @@ The earthquakes, torsions, soils and rotations are read from the folder that SK_
 names.
 
     python doc/gallery.py [earthquakes] [torsions] [wind] [soils] [rotations] [textures]
-        [ink]
+        [ink] [comets] [snails] [chart]
 """
 
 import csv
@@ -19,19 +19,25 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
+from scipy.spatial.transform import Rotation as Turn
 from sklearn.datasets import load_breast_cancer, load_digits
 
 from sk_wmvl import RiemannianMVLDensity
 from sk_wmvl.manifolds import (
+    AxialSphere,
+    Chart,
     Circle,
     Euclidean,
     Hyperbolic,
     Product,
     Rotation,
     Simplex,
+    Stiefel,
     from_lat_lon,
 )
 from sk_wmvl.plots import (
+    DensityDisplay,
     DrawsDisplay,
     HyperbolicDisplay,
     RotationDisplay,
@@ -196,8 +202,107 @@ def ink():
     save(display.figure_, "ink")
 
 
+def comets():
+    """Planes of orbits as axes, and perihelia with normals as frames."""
+    with (folder() / "sphere" / "comets.csv").open(newline="") as file:
+        rows = [r for r in csv.DictReader(file) if r["frag"] == "False"]
+    i, node, argument = np.array(
+        [[float(r[k]) for k in ("i", "om", "w")] for r in rows]
+    ).T
+    R = Turn.from_euler("ZXZ", np.c_[node, i, argument]).as_matrix()
+    normals, frames = R[:, :, 2], R[:, :, [0, 2]].reshape(-1, 6)
+    axes = RiemannianMVLDensity(AxialSphere(), random_state=0).fit(normals)
+    figure, panels = plt.subplots(1, 3, figsize=(11, 3.2))
+    SphereDisplay.from_estimator(
+        axes, normals[::4], projection="orthographic", center=(90, 0), ax=panels[0]
+    )
+    panels[0].set_title("planes of orbits, from the ecliptic's pole")
+    pairs = RiemannianMVLDensity(Stiefel(3, 2, project=True), random_state=0).fit(
+        frames
+    )
+    quantities = {
+        "latitude of perihelion (sine)": lambda X: X[:, 4],
+        "inclination (cosine)": lambda X: X[:, 5],
+    }
+    DrawsDisplay.from_estimator(
+        pairs, frames, quantities, random_state=0, axes=panels[1:]
+    )
+    save(figure, "comets")
+
+
+def snails():
+    """Bearings of periwinkles and how far they went: a product of few rows."""
+    path = folder() / "circle" / "periwinkles_deg.csv"
+    distance, bearing = np.loadtxt(path, delimiter=",", skiprows=1).T
+    X = np.c_[np.deg2rad(bearing), np.log(distance)]
+    place = Product([("bearing", Circle("angle")), ("log_distance", Euclidean(1))])
+    density = RiemannianMVLDensity(place, random_state=0).fit(X)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6))
+    labels = ("bearing (radians)", "log distance")
+    DensityDisplay.from_estimator(density, X, labels=labels, ax=axes[0])
+    draws = density.sample(300, random_state=0)
+    draws[:, 0] %= 2 * np.pi
+    DensityDisplay.from_estimator(density, draws, labels=labels, n_arrows=0, ax=axes[1])
+    axes[0].set_title("periwinkles")
+    axes[1].set_title("draws from the model")
+    save(figure, "periwinkles")
+
+
+def earth(y):
+    """Return the metric of WGS 84 by geodetic latitude and longitude, equator 1."""
+    square = 1 - 0.0818191908426**2 * y[:, 0].sin() ** 2
+    north = ((1 - 0.0818191908426**2) / square**1.5) ** 2
+    east = (y[:, 0].cos() ** 2 / square).clamp(min=1e-12)
+    return torch.diag_embed(torch.stack([north, east], -1))
+
+
+def chart():
+    """Earthquakes by latitude and longitude on the ellipsoid."""
+    table = np.loadtxt(folder() / "quakes_all.csv", delimiter=",", skiprows=4)
+    X = np.deg2rad(np.unique(table, axis=0))
+    place = Chart(
+        metric=earth,
+        dim=2,
+        low=[-np.pi / 2, -np.pi],
+        high=[np.pi / 2, np.pi],
+        periodic=[False, True],
+    )
+    density = RiemannianMVLDensity(place, random_state=0).fit(X)
+    latitude, longitude = np.linspace(-1.4, 1.5, 120), np.linspace(-np.pi, np.pi, 200)
+    grid = np.stack(np.meshgrid(latitude, longitude, indexing="ij"), -1).reshape(-1, 2)
+    values = density.score_samples(grid).reshape(120, 200)
+    figure, axes = plt.subplots(1, 2, figsize=(11, 3.2))
+    for ax, rows, title in zip(
+        axes,
+        (X[::8], density.sample(len(X) // 8, random_state=0)),
+        ("earthquakes", "draws from the model"),
+        strict=True,
+    ):
+        points = np.c_[(rows[:, 1] + np.pi) % (2 * np.pi) - np.pi, rows[:, 0]]
+        DensityDisplay(
+            longitude,
+            latitude,
+            values,
+            points=points,
+            labels=("longitude (radians)", "latitude"),
+        ).plot(ax=ax)
+        ax.set_title(title)
+    save(figure, "chart")
+
+
 if __name__ == "__main__":
-    pages = (earthquakes, torsions, wind, soils, rotations, textures, ink)
+    pages = (
+        earthquakes,
+        torsions,
+        wind,
+        soils,
+        rotations,
+        textures,
+        ink,
+        comets,
+        snails,
+        chart,
+    )
     pictures = {f.__name__: f for f in pages}
     for name in sys.argv[1:] or pictures:
         start = time.perf_counter()

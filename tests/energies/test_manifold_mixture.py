@@ -71,6 +71,19 @@ def mixture(manifold, seed=0, variance=0.3, k=3):
     return ManifoldMixture(manifold, parts, weights, background)
 
 
+@pytest.mark.parametrize("name", [*COMPACT, *OPEN])
+def test_rows_in_chunks_give_the_same(name, monkeypatch):
+    manifold = {**COMPACT, **OPEN}[name]
+    x = manifold.random_point(23, generator=generator(5))
+    seen = []
+    for entries in (10**9, 20):
+        monkeypatch.setattr("sk_wmvl.energies.components._base.MOST_ENTRIES", entries)
+        q = mixture(manifold)
+        q.step(x, torch.ones(23, dtype=torch.float64), prior(manifold))
+        seen.append(q.log_prob(x))
+    torch.testing.assert_close(*seen)
+
+
 @pytest.mark.parametrize("name", COMPACT)
 def test_densities_integrate_to_one(name):
     manifold = COMPACT[name]

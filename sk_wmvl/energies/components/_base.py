@@ -8,7 +8,14 @@ from torch import Tensor, nn
 
 from sk_wmvl.manifolds import BaseManifold
 
-__all__ = ["Components", "component_family", "per_component"]
+__all__ = ["Components", "chunk_size", "component_family", "per_component"]
+
+MOST_ENTRIES = 4_000_000  # of an array (rows, K, d) at a time: 32 MB in float64
+
+
+def chunk_size(centers: Tensor) -> int:
+    """Return how many rows may meet all centers, (K, d), at a time: memory is bounded."""
+    return max(1, MOST_ENTRIES // max(1, centers.numel()))
 
 
 def per_component(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sk_wmvl.energies.components._base import (
     Components,
+    chunk_size,
     component_family,
     per_component,
 )
@@ -55,8 +56,11 @@ class AxisNormal(Components):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n, K)."""
-        squares = (x[:, None, :] - self.mu).square() / self.variance
-        return -0.5 * (squares + self.variance.log() + LOG_2PI).sum(-1)
+        parts = [
+            ((rows[:, None, :] - self.mu).square() / self.variance).sum(-1)
+            for rows in x.split(chunk_size(self.mu))
+        ]
+        return -0.5 * (torch.cat(parts) + (self.variance.log() + LOG_2PI).sum(-1))
 
     def sample(
         self, which: Tensor, *, generator: torch.Generator | None = None
@@ -71,7 +75,11 @@ class AxisNormal(Components):
         """Fit means and variances; see `Components.update`."""
         n = share.sum(0)[:, None]
         self.mu = share.T @ x / n.clamp(min=1e-300)
-        squares = torch.einsum("nk,nkd->kd", share, (x[:, None, :] - self.mu).square())
+        size = chunk_size(self.mu)
+        squares = torch.zeros_like(self.mu)
+        for rows, part in zip(x.split(size), share.split(size), strict=True):
+            gap = rows[:, None, :] - self.mu
+            squares += torch.einsum("nk,nkd->kd", part, gap.square())
         self.variance = (squares + prior) / (n + 1)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sk_wmvl.energies.components._base import (
     Components,
+    chunk_size,
     component_family,
     per_component,
 )
@@ -109,9 +110,11 @@ class VonMisesFisher(Components):
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n, K)."""
         if self.n_signs > 1:
-            z = self.kappa[:, None] * x[:, None, :] * self.mu
-            value = torch.logaddexp(z, -z).sum(-1) - self.kappa
-            return self.log_constant + value
+            parts = []
+            for rows in x.split(chunk_size(self.mu)):
+                z = self.kappa[:, None] * rows[:, None, :] * self.mu
+                parts.append(torch.logaddexp(z, -z).sum(-1))
+            return self.log_constant + torch.cat(parts) - self.kappa
         z = self.kappa * (x @ self.mu.T)
         # smooth at zero too, to the second derivative
         value = z if self.n_signs == 0 else torch.logaddexp(z, -z)
@@ -133,8 +136,11 @@ class VonMisesFisher(Components):
     def update(self, x: Tensor, share: Tensor, prior: Tensor) -> None:
         """Fit mean directions and concentrations; see `Components.update`."""
         if self.n_signs > 1:
-            sign = (self.kappa[:, None] * x[:, None, :] * self.mu).tanh()
-            total = torch.einsum("nk,nkd,nd->kd", share, sign, x)
+            size = chunk_size(self.mu)
+            total = torch.zeros_like(self.mu)
+            for rows, part in zip(x.split(size), share.split(size), strict=True):
+                sign = (self.kappa[:, None] * rows[:, None, :] * self.mu).tanh()
+                total += torch.einsum("nk,nkd,nd->kd", part, sign, rows)
         elif self.n_signs == 1:
             sign = (self.kappa * (x @ self.mu.T)).tanh()
             total = (share * sign).T @ x

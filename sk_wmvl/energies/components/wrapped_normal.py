@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sk_wmvl.energies.components._base import (
     Components,
+    chunk_size,
     component_family,
     per_component,
 )
@@ -61,6 +62,11 @@ class WrappedNormal(Components):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n, K)."""
+        return torch.cat(
+            [self._log_prob(rows) for rows in x.split(chunk_size(self.mu))]
+        )
+
+    def _log_prob(self, x: Tensor) -> Tensor:
         mu, points = self._pairs(x)
         u = self.manifold.log(mu, points)
         square = self.manifold.inner(mu, u, u).view(len(x), -1)
@@ -78,14 +84,20 @@ class WrappedNormal(Components):
 
     def update(self, x: Tensor, share: Tensor, prior: Tensor) -> None:
         """Fit centres, by a step to the Fréchet means, and variances."""
-        n = share.sum(0)
-        mu, points = self._pairs(x)
-        u = self.manifold.log(mu, points).view(len(x), len(self.mu), -1)
-        step = torch.einsum("nk,nkd->kd", share, u) / n[:, None].clamp(min=1e-300)
+        n, size = share.sum(0), chunk_size(self.mu)
+        parts = list(zip(x.split(size), share.split(size), strict=True))
+        step = torch.zeros_like(self.mu)
+        for rows, part in parts:
+            mu, points = self._pairs(rows)
+            u = self.manifold.log(mu, points).view(*part.shape, -1)
+            step += torch.einsum("nk,nkd->kd", part, u)
+        step = step / n[:, None].clamp(min=1e-300)
         self.mu = self.manifold.projection(self.manifold.exp(self.mu, step))
-        mu, points = self._pairs(x)
-        square = self.manifold.dist(mu, points).square().view(len(x), -1)
-        total = (share * square).sum(0) / (self.manifold.dim or 1)
+        total = torch.zeros_like(n)
+        for rows, part in parts:
+            square = self.manifold.dist(*self._pairs(rows)).square().view(part.shape)
+            total += (part * square).sum(0)
+        total = total / (self.manifold.dim or 1)
         self.variance = (total + prior) / (n + 1)
 
 
