@@ -17,8 +17,10 @@ from sk_wmvl.autoencoders import (
     GaussianLikelihood,
     ImplicitEncoder,
     KullbackLeibler,
+    RowLikelihood,
     importance_log_likelihood,
 )
+from sk_wmvl.evaluation import LogLikelihood, annealed_log_likelihood
 
 __all__ = ["ImplicitVAE"]
 
@@ -300,11 +302,23 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
         """
         x = self._check_tensor(X)
         generator = make_generator(self._seed, EVALUATION)
-        with torch.no_grad():
-            z = torch.cat([self.encoder_.code(rows) for rows in x.split(CHUNK)])
-        result = importance_log_likelihood(
-            self.decoder_, x, z, n_draws=self.n_draws, generator=generator
-        )
+        result: RowLikelihood | LogLikelihood
+        if self.log_likelihood == "annealed":
+            result = annealed_log_likelihood(
+                self.decoder_.log_prob,
+                x,
+                self.manifold_,
+                self.latent_,
+                generator=generator,
+                n_temperatures=int(self.n_temperatures),
+                n_chains=int(self.n_chains),
+            )
+        else:
+            with torch.no_grad():
+                z = torch.cat([self.encoder_.code(rows) for rows in x.split(CHUNK)])
+            result = importance_log_likelihood(
+                self.decoder_, x, z, n_draws=self.n_draws, generator=generator
+            )
         varying = self._columns > 0
         value = result.value.cpu().numpy() - np.log(self._scale[varying]).sum()
         return (value, result.std_error.cpu().numpy()) if return_std else value

@@ -5,7 +5,6 @@ from sk_wmvl.autoencoders._base import (
     BaseEncoder,
     BaseLikelihood,
     BasePosterior,
-    linearize,
 )
 from sk_wmvl.autoencoders.bernoulli import BernoulliLikelihood
 from sk_wmvl.autoencoders.code_energy import CodeEnergy
@@ -64,5 +63,4 @@ __all__ = [
     "SquaredError",
     "VonMisesFisherPosterior",
     "importance_log_likelihood",
-    "linearize",
 ]

@@ -8,7 +8,6 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from sk_wmvl._autodiff import energy_and_grad
 from sk_wmvl._component import BaseComponent
 from sk_wmvl.autoencoders.latent import LatentSpace
 from sk_wmvl.manifolds import BaseManifold
@@ -18,7 +17,6 @@ __all__ = [
     "BaseEncoder",
     "BaseLikelihood",
     "BasePosterior",
-    "linearize",
 ]
 
 
@@ -180,12 +178,3 @@ class BaseDivergence(BaseComponent, ABC):
         """Return whether the critic's mean loss tells that it is of no use."""
         del latent
         return not math.isfinite(critic_loss)
-
-
-def linearize(f: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
-    """Return `f` at codes, of shape (n,), differentiable in `z` only, and once.
-
-    The weights inside `f` are constants: their derivatives are not even computed.
-    """
-    value, grad = energy_and_grad(f, z)
-    return value + (grad * (z - z.detach())).sum(-1)

@@ -1,14 +1,12 @@
 """Energies of codes, given the row they encode: what the entropy's gradient needs."""
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sk_wmvl.autoencoders.latent import LatentSpace
-from sk_wmvl.energies import BaseEnergy
-from sk_wmvl.energies._network import make_network
+from sk_wmvl.energies import BaseEnergy, ConditionalEnergy, InnerProductEnergy
 
 __all__ = ["CodeEnergy"]
 
@@ -16,9 +14,8 @@ __all__ = ["CodeEnergy"]
 class CodeEnergy(BaseEnergy):
     r"""The energy :math:`E(z\mid x) = (f, 1)^\top\psi(f, x)` with f the features of z.
 
-    The paper's conditional energy with a constant coordinate, as in `InnerProductEnergy`.
-    The first layer is a sum of one part that sees f and one that sees x, so that the
-    latter, most of the arithmetic for images, is computed once for all codes of a row.
+    A `ConditionalEnergy`, or without context an `InnerProductEnergy`, of what networks see
+    of a code.
 
     Parameters
     ----------
@@ -27,7 +24,7 @@ class CodeEnergy(BaseEnergy):
     n_context : int
         Columns of x; zero for an energy of codes alone.
     hidden_layer_sizes : sequence of int
-        Widths, at least one.
+        Widths.
     activation : str
         Twice differentiable activation.
     generator : torch.Generator, default=None
@@ -56,43 +53,36 @@ class CodeEnergy(BaseEnergy):
     ):
         super().__init__()
         self.latent = latent
-        self.n_code = latent.n_features
-        # One network of both, so that its weights start as those of a plain one.
-        net = make_network(
-            self.n_code + n_context,
-            hidden_layer_sizes,
-            self.n_code + 1,
-            activation=activation,
-            generator=generator,
-        )
-        first = cast(nn.Linear, net[0])
-        self.code_weight = nn.Parameter(first.weight[:, : self.n_code].detach().clone())
-        self.context_weight = nn.Parameter(
-            first.weight[:, self.n_code :].detach().clone()
-        )
-        self.bias = nn.Parameter(first.bias.detach().clone())
-        self.rest = net[1:]
+        self.energy: ConditionalEnergy | InnerProductEnergy
+        if n_context:
+            self.energy = ConditionalEnergy(
+                latent.n_features,
+                n_context,
+                hidden_layer_sizes,
+                activation=activation,
+                generator=generator,
+            )
+        else:
+            self.energy = InnerProductEnergy(
+                latent.n_features,
+                hidden_layer_sizes,
+                activation=activation,
+                generator=generator,
+            )
 
     def at(self, context: Tensor | None) -> Callable[[Tensor], Tensor]:
-        """Return the energy as a function of codes, r of each row, of shape (r n, d)."""
-        if context is None:
-            hidden: Tensor = self.bias
+        """Return the energy as a function of codes, r of each row, of shape (r n, d).
+
+        The context's share of the first layer, most of the arithmetic where rows are
+        images, is computed here, once.
+        """
+        if isinstance(self.energy, ConditionalEnergy):
+            if context is None:
+                raise ValueError("This energy of codes needs the rows they encode.")
+            given = self.energy.given(context)
         else:
-            hidden = torch.addmm(self.bias, context, self.context_weight.T)
-
-        def energy(z: Tensor) -> Tensor:
-            shift: Tensor = hidden
-            if context is not None and len(z) != len(hidden):
-                if len(z) % len(hidden):
-                    raise ValueError(
-                        f"{len(z)} codes cannot belong to {len(hidden)} rows of context."
-                    )
-                shift = hidden.repeat(len(z) // len(hidden), 1)
-            f = self.latent.features(z)
-            psi = self.rest(torch.addmm(shift, f, self.code_weight.T))
-            return (f * psi[:, :-1]).sum(-1) + psi[:, -1]
-
-        return energy
+            given = self.energy
+        return lambda z: given(self.latent.features(z))
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the energies, of shape (n,)."""

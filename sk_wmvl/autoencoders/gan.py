@@ -5,9 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from sk_wmvl.autoencoders._base import BaseDivergence, linearize
+from sk_wmvl._autodiff import energy_and_grad
+from sk_wmvl.autoencoders._base import BaseDivergence
 from sk_wmvl.autoencoders.latent import LatentSpace
 from sk_wmvl.autoencoders.networks import make_mlp
+from sk_wmvl.entropy import score_surrogate
 
 __all__ = ["Adversarial"]
 
@@ -77,10 +79,16 @@ class Adversarial(BaseDivergence):
         *,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Return the codes' loss, of shape (n,); see `BaseDivergence.penalty`."""
+        """Return the codes' mean loss; see `BaseDivergence.penalty`."""
         del latent, generator
         assert critic is not None
-        return linearize(lambda z: nn.functional.softplus(-critic(z)), z)
+
+        def loss(z: Tensor) -> Tensor:
+            return nn.functional.softplus(-critic(z))
+
+        # The derivative in the code alone: the critic's weights are constants.
+        value, grad = energy_and_grad(loss, z)
+        return value.mean() + score_surrogate(-grad, z)
 
     def critic_loss(
         self,

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from sk_wmvl._component import resolve
-from sk_wmvl.autoencoders._base import BaseDivergence, linearize
+from sk_wmvl.autoencoders._base import BaseDivergence
 from sk_wmvl.autoencoders.code_energy import CodeEnergy
 from sk_wmvl.autoencoders.latent import LatentSpace
 from sk_wmvl.energies._network import ACTIVATIONS
+from sk_wmvl.entropy import entropy_surrogate
 from sk_wmvl.objectives import OBJECTIVES, BaseObjective, RiemannianObjective
 
 __all__ = ["KullbackLeibler"]
@@ -89,10 +90,11 @@ class KullbackLeibler(BaseDivergence):
         *,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Return -E - log p at each code; see `BaseDivergence.penalty`."""
+        """Return the mean of -E - log p; see `BaseDivergence.penalty`."""
         del generator
         assert critic is not None
-        return -linearize(critic, z) - latent.log_prob(z)
+        entropy = entropy_surrogate(cast(nn.Module, critic), z)
+        return -entropy - latent.log_prob(z).mean()
 
     def critic_loss(
         self,
