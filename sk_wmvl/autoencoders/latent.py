@@ -16,7 +16,18 @@ from sk_wmvl.manifolds import (
 )
 from sk_wmvl.manifolds._sphere import UnitVectors
 
-__all__ = ["LatentSpace"]
+__all__ = ["LatentSpace", "away_from_zero"]
+
+
+def away_from_zero(raw: Tensor) -> Tensor:
+    """Return vectors of which those that are zero, and have no direction, got one.
+
+    A network without biases, as it starts, gives zero for a row of zeros.
+    """
+    zero = (raw == 0).all(-1, keepdim=True)
+    first = torch.zeros_like(raw)
+    first[:, 0] = 1
+    return torch.where(zero, first, raw)
 
 
 def _reference_point(manifold: BaseManifold) -> Tensor:
@@ -119,8 +130,10 @@ class LatentSpace:
 
         Directions on a sphere; elsewhere the exponential map from a fixed point.
         """
+        if isinstance(self.manifold, Euclidean):
+            return raw
         if self._reference is None:
-            return self.manifold.projection(raw)
+            return self.manifold.projection(away_from_zero(raw))
         origin = self._reference.to(raw).expand(len(raw), -1)
         return self.manifold.exp(origin, self.manifold.frame(origin, raw))
 

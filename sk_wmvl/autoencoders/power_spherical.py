@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_wmvl.autoencoders._base import BasePosterior
+from sk_wmvl.autoencoders.latent import away_from_zero
 from sk_wmvl.autoencoders.von_mises_fisher import (
     log_sphere_area,
     orthogonal_direction,
@@ -61,7 +62,8 @@ class PowerSphericalPosterior(BasePosterior):
     @classmethod
     def from_raw(cls, raw: Tensor) -> Self:
         r"""Return laws with :math:`\kappa = 1 + \mathrm{softplus}`, as the authors do."""
-        return cls(unit(raw[:, :-1]), 1 + nn.functional.softplus(raw[:, -1]))
+        mu = unit(away_from_zero(raw[:, :-1]))
+        return cls(mu, 1 + nn.functional.softplus(raw[:, -1]))
 
     def sample(self, *, generator: torch.Generator | None = None) -> Tensor:
         """Return one draw per row; see `BasePosterior.sample`."""

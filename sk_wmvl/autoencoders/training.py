@@ -294,10 +294,19 @@ class AlternatingTrainer:
         for name, part in self._parts().items():
             # optimizers keep the tensors they are given
             part.load_state_dict(copy.deepcopy(state[name]))
+        # The rates are this trainer's, not those of the one that saved the state.
+        self._set_rate(self.optimizer, self.options.lr)
+        if self.critic_optimizer is not None:
+            self._set_rate(self.critic_optimizer, self.options.critic_lr)
         self.shuffle.set_state(state["shuffle"])
         self.noise.set_state(state["noise"])
         self.n_steps = state["n_steps"]
         self.history = list(state["history"])
+
+    @staticmethod
+    def _set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
 
 
 def _copy_to_cpu(value: Any) -> Any:

@@ -10,6 +10,7 @@ from sk_wmvl._random import randn_like
 from sk_wmvl.autoencoders._base import BasePosterior
 from sk_wmvl.autoencoders._bessel import bessel_ratio, log_bessel
 from sk_wmvl.autoencoders._quadrature import angle_slope
+from sk_wmvl.autoencoders.latent import away_from_zero
 from sk_wmvl.energies.components._concentration import sample_cosine
 from sk_wmvl.manifolds import BaseManifold, Sphere
 from sk_wmvl.manifolds._sphere import unit
@@ -72,7 +73,8 @@ class VonMisesFisherPosterior(BasePosterior):
     @classmethod
     def from_raw(cls, raw: Tensor) -> Self:
         r"""Return laws with :math:`\kappa = 1 + \mathrm{softplus}`, as the authors do."""
-        return cls(unit(raw[:, :-1]), 1 + nn.functional.softplus(raw[:, -1]))
+        mu = unit(away_from_zero(raw[:, :-1]))
+        return cls(mu, 1 + nn.functional.softplus(raw[:, -1]))
 
     def sample(self, *, generator: torch.Generator | None = None) -> Tensor:
         """Return one draw per row; see `BasePosterior.sample`."""

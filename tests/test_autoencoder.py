@@ -1,0 +1,460 @@
+"""ImplicitVAE and WassersteinAutoencoder: closed forms, digits, and what goes wrong."""
+
+import math
+import pickle
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+from torch import nn
+
+from sk_wmvl import ImplicitVAE, WassersteinAutoencoder
+from sk_wmvl.autoencoders import PRESETS, KullbackLeibler
+from sk_wmvl.manifolds import Hyperbolic, Product, Sphere, Torus
+
+SMALL = {"max_epochs": 2, "hidden_layer_sizes": (8,), "critic_layer_sizes": (8,)}
+BOTH = [ImplicitVAE, WassersteinAutoencoder]
+both = pytest.mark.parametrize("Estimator", BOTH)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_digits().data / 16
+
+
+@pytest.fixture(scope="module")
+def X():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(60, 4)) @ rng.normal(size=(4, 4)) + 7
+
+
+# --- scikit-learn ---------------------------------------------------------------------
+
+
+@parametrize_with_checks(
+    [
+        ImplicitVAE(encoder="vmf", **SMALL),
+        ImplicitVAE(latent="euclidean", encoder="gaussian", **SMALL),
+        ImplicitVAE(latent="torus", order="critic-first", optimizer="adam", **SMALL)
+        .set_params(log_likelihood="annealed", n_temperatures=2, n_chains=1)
+        .set_params(latent="hyperbolic", log_likelihood="importance"),
+        WassersteinAutoencoder(divergence="gan", **SMALL),
+        WassersteinAutoencoder(divergence="mmd", cost="squared_error", **SMALL),
+    ]
+)
+def test_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@both
+def test_default_passes_every_check_it_runs(Estimator):
+    results = check_estimator(Estimator(), on_skip=None)
+    assert {r["status"] for r in results} == {"passed"}
+    assert len(results) >= 41
+
+
+@both
+@pytest.mark.parametrize(
+    "name",
+    [
+        "check_dataframe_column_names_consistency",
+        "check_estimators_partial_fit_n_features",
+        "check_param_validation",
+        "check_transformer_get_feature_names_out",
+    ],
+)
+def test_checks_outside_the_default_list(Estimator, name):
+    check = getattr(estimator_checks, name, None)
+    if check is None:
+        pytest.skip(f"this scikit-learn has no {name}")
+    check(Estimator.__name__, Estimator(**SMALL))
+
+
+@both
+def test_not_fitted_and_bad_input(Estimator, X):
+    for method in ("transform", "reconstruct", "score_samples", "score"):
+        with pytest.raises(NotFittedError):
+            getattr(Estimator(), method)(X)
+    with pytest.raises(NotFittedError):
+        Estimator().sample()
+    fitted = Estimator(random_state=0, **SMALL).fit(X)
+    bad = X.copy()
+    bad[3, 1] = np.nan
+    for method in ("transform", "reconstruct", "score_samples", "score"):
+        with pytest.raises(ValueError, match="contains NaN"):
+            getattr(fitted, method)(bad)
+        with pytest.raises(ValueError, match="3 features"):
+            getattr(fitted, method)(X[:, :3])
+    with pytest.raises(ValueError, match="1 sample"):
+        Estimator().fit(X[:1])
+    with pytest.raises(ValueError, match="n_samples must be"):
+        fitted.sample(0)
+    with pytest.raises(ValueError, match=r"row 0 .*norm|row 0 with"):
+        fitted.inverse_transform([[2.0, 0.0, 0.0]])
+    with pytest.raises(ValueError, match="4 columns"):
+        fitted.inverse_transform(np.eye(4))
+
+
+@both
+def test_bernoulli_names_what_is_outside(Estimator, X):
+    name = "likelihood" if Estimator is ImplicitVAE else "cost"
+    value = "bernoulli" if Estimator is ImplicitVAE else "cross_entropy"
+    unit = (X - X.min()) / (X.max() - X.min())
+    fitted = Estimator(random_state=0, **{name: value}, **SMALL).fit(unit)
+    assert fitted.likelihood_ == value
+    unit[5, 2] = 1.5
+    with pytest.raises(ValueError, match=r"1\.5 in row 5, column 2"):
+        fitted.transform(unit)
+    with pytest.raises(ValueError, match=r"1\.5 in row 5, column 2"):
+        clone(fitted).fit(unit)
+    # the choice is made by the data, and said
+    assert Estimator(random_state=0, **SMALL).fit(unit).likelihood_ != value
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"n_components": 0}, "'n_components' parameter"),
+        ({"latent": "nowhere"}, "'latent' parameter"),
+        ({"latent": Sphere(3)}, "n_components=2"),
+        ({"latent": "euclidean", "encoder": "vmf"}, "makes codes on Sphere"),
+        ({"encoder": "gaussian"}, "makes codes on Euclidean"),
+        ({"latent": "spd", "n_components": 3}, "has dimension|no prior"),
+        ({"likelihood": "poisson"}, "'likelihood' parameter"),
+        ({"encoder_network": "conv"}, "image_shape"),
+        ({"decoder_network": "conv", "image_shape": (3, 3)}, "image_shape"),
+        ({"encoder_network": nn.Linear(4, 3)}, "encoder_network"),
+        ({"decoder_network": nn.Linear(3, 5)}, "decoder_network maps"),
+        ({"averaging": 1.0}, "'averaging' parameter"),
+        ({"hidden_layer_sizes": (8, 0)}, "hidden_layer_sizes"),
+        ({"critic_lr": 0.0}, "'critic_lr' parameter"),
+    ],
+)
+def test_bad_parameters_are_named(X, params, message):
+    with pytest.raises(ValueError, match=message):
+        ImplicitVAE(**{**SMALL, **params}).fit(X)
+
+
+@both
+def test_rows_of_zeros_have_a_code(Estimator):
+    # without biases, as networks start, they have no direction on a sphere
+    X = np.zeros((30, 5))
+    X[::2] = np.eye(5)[np.arange(15) % 5]
+    for Estimator, extra in ((Estimator, {}), (ImplicitVAE, {"encoder": "vmf"})):
+        fitted = Estimator(random_state=0, **extra, **SMALL).fit(X)
+        assert np.isfinite(fitted.transform(X)).all()
+
+
+def test_constant_columns(X):
+    X = np.c_[X, np.full(len(X), 3.0)]
+    vae = ImplicitVAE(random_state=0, **SMALL).fit(X)
+    # as wide a column again would add about 1.4 nats; a constant one adds none
+    assert np.isfinite(vae.score_samples(X)).all()
+    assert np.isfinite(WassersteinAutoencoder(**SMALL).fit(X).score(X))
+    X[:] = 1.0
+    assert np.isfinite(ImplicitVAE(**SMALL).fit(X * 2).transform(X)).all()
+
+
+@both
+def test_same_seed_same_bits_and_exact_resumption(Estimator, X, tmp_path):
+    # what pickling loses, resuming would show
+    one = Estimator(random_state=3, **{**SMALL, "max_epochs": 3}).fit(X)
+    two = Estimator(random_state=3, **SMALL).partial_fit(X).partial_fit(X)
+    two = pickle.loads(pickle.dumps(two))
+    joblib.dump(two, tmp_path / "model")
+    two = joblib.load(tmp_path / "model").partial_fit(X)
+    three = Estimator(random_state=3, warm_start=True, **SMALL)
+    three.fit(X).set_params(max_epochs=1).fit(X)
+    for other in (two, three, clone(one).fit(X)):
+        assert np.array_equal(one.transform(X), other.transform(X))
+        assert np.array_equal(one.sample(5), other.sample(5))
+        assert one.loss_curve_ == other.loss_curve_
+        assert other.n_iter_ == 3
+    other = Estimator(random_state=4, **SMALL).fit(X)
+    assert not np.array_equal(one.transform(X), other.transform(X))
+
+
+@both
+def test_resuming_with_another_network_is_refused(Estimator, X):
+    fitted = Estimator(**SMALL, warm_start=True).fit(X)
+    with pytest.raises(ValueError, match="warm_start=False"):
+        fitted.set_params(hidden_layer_sizes=(9,)).fit(X)
+
+
+def test_global_state_is_left_alone(X):
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    threads = torch.get_num_threads()
+    for Estimator in BOTH:
+        fitted = Estimator(**SMALL).fit(X)
+        fitted.sample(3)
+        fitted.score(X)
+    assert torch.equal(torch_state, torch.get_rng_state())
+    assert np.array_equal(numpy_state, np.random.get_state()[1])
+    assert threads == torch.get_num_threads()
+
+
+@both
+def test_pipeline_search_and_output(Estimator, X):
+    pipe = make_pipeline(StandardScaler(), Estimator(random_state=0, **SMALL))
+    name = Estimator.__name__.lower()
+    grid = {f"{name}__alpha": [0.01, 0.1], f"{name}__n_components": [1, 2]}
+    search = GridSearchCV(pipe, grid, cv=2).fit(X)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    fitted = Estimator(random_state=0, **SMALL).set_output(transform="pandas")
+    frame = fitted.fit_transform(pd.DataFrame(X, columns=list("abcd")))
+    assert list(frame.columns) == [f"{name}{k}" for k in range(3)]
+
+
+def test_transform_is_of_each_row_alone(X):
+    vae = ImplicitVAE(random_state=0, **SMALL).fit(X)
+    codes = vae.transform(X)
+    assert np.allclose(np.linalg.norm(codes, axis=1), 1)
+    assert np.allclose(codes[7:8], vae.transform(X[7:8]), atol=1e-12)
+    assert np.allclose(vae.reconstruct(X), vae.inverse_transform(codes))
+    scores = vae.score_samples(X)
+    assert np.allclose(scores[7:8], vae.score_samples(X[7:8]), rtol=1e-9)
+
+
+# --- closed forms ---------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.statistical
+def test_linear_gaussian_model_reaches_its_closed_form(global_random_seed):
+    # x = w z + noise, factor analysis with one factor: p(x) = N(0, w w' + s^2 I), and the
+    # posterior is normal with precision 1 + w'w/s^2
+    rng = np.random.default_rng(global_random_seed)
+    w = np.array([[1.0, -1.0, 0.5]])
+    w = w / np.sqrt(w**2 + 0.25)
+    noise = np.sqrt(1 - w**2)
+    z = rng.normal(size=(4000, 1))
+    X = z @ w + 0.5 * rng.normal(size=(4000, 3))
+    X = X / X.std(0)
+    vae = ImplicitVAE(
+        1,
+        latent="euclidean",
+        encoder_network=lambda n_in, n_out: _linear(n_in, n_out, global_random_seed),
+        decoder_network=lambda n_in, n_out: _linear(n_in, n_out, global_random_seed),
+        critic_layer_sizes=(64, 64),
+        lr=5e-3,
+        max_epochs=30,
+        n_draws=200,
+        random_state=global_random_seed,
+    ).fit(X)
+    del noise
+    # the best model of its family: probabilistic PCA with one component
+    S = np.cov(X.T, bias=True) + np.outer(X.mean(0), X.mean(0))
+    values = np.linalg.eigvalsh(S)
+    best = -0.5 * (
+        3 * math.log(2 * math.pi) + math.log(values[2]) + 2 * math.log(values[:2].mean())
+    )
+    best -= 1.5
+    score = vae.score(X)
+    assert best - 0.02 < score < best + 1e-3
+    # importance sampling against the model's own closed form
+    weight = vae.decoder_.network.weight.numpy()
+    bias = vae.decoder_.network.bias.numpy()
+    s = float(vae.decoder_.likelihood.scale())
+    u = (X[:50] - vae._shift) / vae._scale
+    exact = stats.multivariate_normal(bias, weight @ weight.T + s**2 * np.eye(3))
+    value, error = vae.score_samples(X[:50], return_std=True)
+    gap = value + np.log(vae._scale).sum() - exact.logpdf(u)
+    assert (np.abs(gap) < 4 * error + 1e-9).all()
+    # the implicit encoder's law against the posterior
+    precision = 1 + float((weight**2).sum()) / s**2
+    mean = (u - bias) @ weight / s**2 / precision
+    x = torch.tensor(u).repeat(500, 1)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        draws = vae.encoder_.sample(x, generator=generator).view(500, 50).numpy()
+    sd = precision**-0.5
+    assert np.abs(draws.mean(0) - mean[:, 0]).max() < 0.35 * sd
+    assert np.abs(draws.std(0).mean() / sd - 1) < 0.12
+
+
+def _linear(n_in, n_out, seed):
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    generator = torch.Generator().manual_seed(seed)
+    nn.init.normal_(layer.weight, std=0.5, generator=generator)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("divergence", ["kl", "gan", "mmd"])
+def test_codes_of_all_rows_become_the_prior(divergence, global_random_seed):
+    # rows on a circle embedded in 3-d, crowded to one side; the prior is uniform on S^1,
+    # so that the mean code and its second moment must come near zero and 1/2
+    rng = np.random.default_rng(global_random_seed)
+    angle = rng.vonmises(0.0, 1.0, size=2000)
+    X = np.c_[np.cos(angle), np.sin(angle), np.cos(angle) + np.sin(angle)]
+    wae = WassersteinAutoencoder(
+        1,
+        divergence=divergence,
+        regularization=300.0 if divergence == "mmd" else 3.0,
+        alpha=1e-3,
+        hidden_layer_sizes=(32, 32),
+        critic_layer_sizes=(32, 32),
+        max_epochs=40,
+        random_state=global_random_seed,
+    ).fit(X)
+    codes = wae.transform(X)
+    # the data's own resultant is 0.45
+    assert np.linalg.norm(codes.mean(0)) < 0.15
+    assert abs((codes[:, 0] ** 2).mean() - 0.5) < 0.15
+    assert wae.score(X) > -0.5  # squared error, of a total variance of 3
+
+
+# --- digits ---------------------------------------------------------------------------
+
+
+def test_digits_end_to_end(digits):
+    rng = np.random.default_rng(0)
+    binary = (digits > rng.random(digits.shape)).astype(float)
+    vae = ImplicitVAE(4, max_epochs=25, random_state=0).fit(binary[:1500])
+    assert vae.likelihood_ == "bernoulli"
+    value, error = vae.score_samples(binary[1500:1600], return_std=True)
+    mean = binary[:1500].mean(0).clip(1e-3, 1 - 1e-3)
+    rows = binary[1500:1600]
+    independent = (rows * np.log(mean) + (1 - rows) * np.log(1 - mean)).sum(1)
+    assert value.mean() > independent.mean() + 3  # nats above independent pixels
+    assert error.mean() < 0.3
+    draws = vae.sample(400, random_state=0)
+    assert set(np.unique(draws)) == {0.0, 1.0}
+    assert np.abs(draws.mean(0) - mean).mean() < 0.08
+    grey = vae.sample(3, mean=True)
+    assert ((grey > 0) & (grey < 1)).all()
+    assert not np.array_equal(vae.sample(3, random_state=1), draws[:3])
+    # codes know the digits
+    labels = load_digits().target
+    classifier = LogisticRegression(max_iter=1000)
+    pipe = make_pipeline(vae, StandardScaler(), classifier)
+    codes = pipe[0].transform(binary)
+    classifier.fit(codes[:1500], labels[:1500])
+    assert classifier.score(codes[1500:], labels[1500:]) > 0.5
+
+
+def test_annealed_and_importance_agree(digits):
+    binary = (digits[:300] > 0.5).astype(float)
+    vae = ImplicitVAE(2, max_epochs=20, random_state=0, n_draws=400).fit(binary)
+    rows = binary[:12]
+    one, se1 = vae.score_samples(rows, return_std=True)
+    vae.set_params(log_likelihood="annealed", n_temperatures=100, n_chains=8)
+    two, se2 = vae.score_samples(rows, return_std=True)
+    z = (one - two).sum() / math.sqrt((se1**2).sum() + (se2**2).sum())
+    assert abs(z) < 4
+
+
+@pytest.mark.parametrize(
+    ("latent", "n_components", "columns"),
+    [
+        ("torus", 2, 2),
+        ("circle", 1, 1),
+        ("hyperbolic", 2, 3),
+        (Hyperbolic(model="ball"), 2, 2),
+        ("rotation", 3, None),
+        (Product([("a", Sphere(2)), ("b", Torus(1))]), 3, 4),
+    ],
+)
+def test_other_manifolds(X, latent, n_components, columns):
+    for Estimator in BOTH:
+        fitted = Estimator(n_components, latent=latent, random_state=0, **SMALL).fit(X)
+        codes = fitted.transform(X)
+        assert columns is None or codes.shape == (len(X), columns)
+        assert np.allclose(
+            fitted.inverse_transform(codes), fitted.reconstruct(X), atol=1e-6
+        )
+        assert fitted.sample(4).shape == (4, 4)
+        assert fitted.get_feature_names_out().shape == (codes.shape[1],)
+
+
+@both
+def test_convolutions_on_small_images(Estimator, digits):
+    fitted = Estimator(
+        2,
+        encoder_network="conv",
+        decoder_network="conv",
+        image_shape=(8, 8),
+        hidden_layer_sizes=(4, 8),
+        activation="relu",
+        critic_layer_sizes=(16,),
+        max_epochs=2,
+        random_state=0,
+    ).fit(digits[:200])
+    assert fitted.transform(digits[:5]).shape == (5, 3)
+    assert fitted.sample(3).shape == (3, 64)
+    color = np.random.default_rng(0).random((30, 3 * 5 * 7))
+    fitted.set_params(image_shape=(3, 5, 7)).fit(color)
+    assert fitted.reconstruct(color).shape == color.shape
+
+
+def test_modules_are_copied_and_callables_called(X):
+    encoder, decoder = nn.Linear(6, 3), nn.Linear(3, 4)
+    before = encoder.weight.clone()
+    vae = ImplicitVAE(
+        2, encoder_network=encoder, decoder_network=decoder, random_state=0, **SMALL
+    ).fit(X)
+    assert torch.equal(encoder.weight, before)
+    assert vae.transform(X).shape == (len(X), 3)
+    with pytest.raises(TypeError, match="must return a torch.nn.Module"):
+        ImplicitVAE(encoder_network=lambda a, b: "a net", **SMALL).fit(X)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_presets_are_parameters(name, X):
+    preset = {**PRESETS[name], **SMALL}
+    Estimator = ImplicitVAE if name.startswith("vae") else WassersteinAutoencoder
+    if name == "vae-explicit":
+        preset["encoder"] = "vmf"
+    Estimator(**preset).fit(X)
+
+
+# --- failure --------------------------------------------------------------------------
+
+
+@both
+@pytest.mark.parametrize("lr", [1.0, 1e3, 1e30])
+def test_a_diverging_energy_does_not_take_the_encoder_along(Estimator, lr, digits):
+    fitted = Estimator(2, random_state=0, max_epochs=3).fit(digits[:400])
+    good, codes = fitted.reconstruct(digits), fitted.transform(digits)
+    fitted.set_params(critic_lr=lr, warm_start=True, max_epochs=5)
+    with pytest.warns(ConvergenceWarning, match="diverged|became"):
+        fitted.fit(digits[:400])
+    assert fitted.n_iter_ == 3
+    assert np.array_equal(fitted.reconstruct(digits), good)
+    assert np.array_equal(fitted.transform(digits), codes)
+
+
+def test_an_autoencoder_that_diverges_is_restored(X):
+    fitted = ImplicitVAE(random_state=0, **SMALL).fit(X)
+    before = fitted.transform(X)
+    fitted.set_params(lr=1e30, warm_start=True)
+    with pytest.warns(ConvergenceWarning):
+        fitted.fit(X)
+    assert np.array_equal(fitted.transform(X), before)
+
+
+def test_divergence_objects(X):
+    divergence = KullbackLeibler(alpha=0.5, objective="ssm")
+    wae = WassersteinAutoencoder(divergence=divergence, random_state=0, **SMALL).fit(X)
+    assert "divergence__alpha" in wae.get_params()
+    with pytest.raises(ValueError, match="'divergence' parameter"):
+        WassersteinAutoencoder(divergence="wrong").fit(X)
+
+
+def test_progress_bar(X, capsys):
+    ImplicitVAE(verbose=1, **SMALL).fit(X)
+    assert "ImplicitVAE" in capsys.readouterr().err
