@@ -301,7 +301,6 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
             Only if `return_std`.
         """
         x = self._check_tensor(X)
-        generator = make_generator(self._seed, EVALUATION)
         result: RowLikelihood | LogLikelihood
         if self.log_likelihood == "annealed":
             result = annealed_log_likelihood(
@@ -309,7 +308,7 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
                 x,
                 self.manifold_,
                 self.latent_,
-                generator=generator,
+                generator=make_generator(self._seed, EVALUATION),
                 n_temperatures=int(self.n_temperatures),
                 n_chains=int(self.n_chains),
             )
@@ -317,7 +316,7 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
             with torch.no_grad():
                 z = torch.cat([self.encoder_.code(rows) for rows in x.split(CHUNK)])
             result = importance_log_likelihood(
-                self.decoder_, x, z, n_draws=self.n_draws, generator=generator
+                self.decoder_, x, z, n_draws=int(self.n_draws), seed=self._seed
             )
         varying = self._columns > 0
         value = result.value.cpu().numpy() - np.log(self._scale[varying]).sum()

@@ -5,6 +5,7 @@ Codes are proposed from a Student t law in the tangent space at a mode of
 encoder only says where to start, so it need not have a density.
 """
 
+import hashlib
 import math
 from functools import partial
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sk_wmvl._autodiff import energy_and_grad, pushforward
+from sk_wmvl._random import make_generator
 from sk_wmvl.autoencoders.decoder import Decoder
 from sk_wmvl.energies import tangent_basis
 from sk_wmvl.manifolds import Euclidean, Hyperbolic, Sphere
@@ -148,18 +150,33 @@ def _find_mode(decoder: Decoder, x: Tensor, z: Tensor, manifold) -> Local:
     return Local(manifold, z)
 
 
+def _row_noise(
+    row: Tensor, decoder: Decoder, n_draws: int, n_prior: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Return draws of the t law, (n_draws, m), and of the prior, (n_prior, d)."""
+    digest = hashlib.blake2b(row.numpy().tobytes(), digest_size=8).digest()
+    generator = make_generator(seed, int.from_bytes(digest, "big"))
+    shape = n_draws, decoder.latent.dim
+    noise = torch.randn(shape, generator=generator, dtype=torch.float64)
+    half = torch.full((n_draws, 1), FREEDOM / 2, dtype=torch.float64)
+    chi2 = 2 * torch._standard_gamma(half, generator=generator)
+    prior = decoder.latent.sample(n_prior, generator=generator)
+    return noise * (FREEDOM / chi2).sqrt(), prior
+
+
 def importance_log_likelihood(
     decoder: Decoder,
     x: Tensor,
     z: Tensor,
     *,
     n_draws: int,
-    generator: torch.Generator,
+    seed: int,
 ) -> RowLikelihood:
     r"""Return estimates of :math:`\log\int p(x\mid z)p(z)\,dz`.
 
-    The likelihood's estimate is unbiased, so its log is too low on average. All rows share
-    the noise: a row's value does not depend on the others.
+    The likelihood's estimate is unbiased, so its log is too low on average. Each row has a
+    generator of its own, seeded by its values too: a row's estimate does not depend on the
+    others, and errors of different rows are independent.
 
     Parameters
     ----------
@@ -171,8 +188,8 @@ def importance_log_likelihood(
         Codes to start from.
     n_draws : int
         Codes per row.
-    generator : torch.Generator
-        Source of the noise, on the CPU.
+    seed : int
+        Seed of the noise.
 
     Returns
     -------
@@ -194,17 +211,12 @@ def importance_log_likelihood(
             "log_likelihood='annealed'."
         )
     n_prior = max(1, round(PRIOR_SHARE * n_draws))
-    m = decoder.latent.dim
-    noise = torch.randn(n_draws, m, generator=generator, dtype=torch.float64)
-    half = torch.full((n_draws,), FREEDOM / 2, dtype=torch.float64)
-    chi2 = 2 * torch._standard_gamma(half, generator=generator)
-    t = (noise * (FREEDOM / chi2).sqrt()[:, None]).to(x.device)
-    prior = decoder.latent.sample(n_prior, generator=generator).to(x)
     size = max(1, CHUNK // n_draws)
-    parts = [
-        _estimate(decoder, rows, codes, t, prior, manifold)
-        for rows, codes in zip(x.split(size), z.split(size), strict=True)
-    ]
+    parts = []
+    for rows, codes in zip(x.split(size), z.split(size), strict=True):
+        noise = [_row_noise(row, decoder, n_draws, n_prior, seed) for row in rows.cpu()]
+        t, prior = (torch.stack(draws, 1).to(x) for draws in zip(*noise, strict=True))
+        parts.append(_estimate(decoder, rows, codes, t, prior, manifold))
     values, errors = zip(*parts, strict=True)
     return RowLikelihood(torch.cat(values), torch.cat(errors))
 
@@ -224,16 +236,15 @@ def _estimate(decoder, x, z, t, prior, manifold) -> RowLikelihood:
         return lead + log_root + tail - local.log_det(w)
 
     with torch.no_grad():
-        # Rᵀ w = t, for every row the same t
+        # Rᵀ w = t
         w = torch.linalg.solve_triangular(
-            root.mT, t.T.expand(n, m, n_draws), upper=True
+            root.mT, t.permute(1, 2, 0), upper=True
         ).permute(2, 0, 1)
         draws = local.move(w)
-        wide = prior[:, None].expand(n_prior, n, -1)
-        u, inside = local.inverse(wide)
+        u, inside = local.inverse(prior)
         at_prior = torch.where(inside, log_local(u), -math.inf)
         density = torch.cat([log_local(w), at_prior])
-        points = torch.cat([draws, wide.flatten(0, 1)])
+        points = torch.cat([draws, prior.flatten(0, 1)])
         log_prior = decoder.latent.log_prob(points).view(-1, n)
         total = n_draws + n_prior
         mixed = torch.logaddexp(
