@@ -148,14 +148,19 @@ def test_bad_parameters_are_named(X, params, message):
         ImplicitVAE(**{**SMALL, **params}).fit(X)
 
 
-@both
-def test_rows_of_zeros_have_a_code(Estimator):
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        ImplicitVAE(**SMALL),
+        ImplicitVAE(encoder="vmf", **SMALL),
+        WassersteinAutoencoder(**SMALL),
+    ],
+)
+def test_rows_of_zeros_have_a_code(estimator):
     # without biases, as networks start, they have no direction on a sphere
     X = np.zeros((30, 5))
     X[::2] = np.eye(5)[np.arange(15) % 5]
-    for Estimator, extra in ((Estimator, {}), (ImplicitVAE, {"encoder": "vmf"})):
-        fitted = Estimator(random_state=0, **extra, **SMALL).fit(X)
-        assert np.isfinite(fitted.transform(X)).all()
+    assert np.isfinite(estimator.fit(X).transform(X)).all()
 
 
 def test_constant_columns(X):

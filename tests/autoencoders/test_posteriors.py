@@ -47,9 +47,7 @@ def test_small_arguments_where_scipy_underflows(d):
     order, kappa = d / 2 - 1, np.geomspace(1e-3, 1, 9)
     square = (kappa / 2) ** 2
     n = np.arange(12)[:, None]
-    terms = (
-        n * np.log(square) - special.gammaln(n + 1) - special.gammaln(n + order + 1)
-    )
+    terms = n * np.log(square) - special.gammaln(n + 1) - special.gammaln(n + order + 1)
     oracle = order * np.log(kappa / 2) + special.logsumexp(terms, axis=0) - kappa
     value = log_bessel(order, torch.tensor(kappa)).numpy()
     assert np.abs(value / oracle - 1).max() < 1e-13
