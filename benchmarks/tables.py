@@ -509,6 +509,10 @@ MAKERS: dict[str, Callable[[], list[list[str]]]] = {
     "figure3_free": partial(figure3, "no"),
     "cost_time": partial(cost, "ratio"),
     "cost_memory": partial(cost, "mb_ratio"),
+    "objectives_fisher": partial(objectives, "fisher"),
+    "objectives_gap": partial(objectives, "gap"),
+    "objectives_share": partial(objectives, "share"),
+    "objectives_seconds": partial(objectives, "seconds"),
     "quality_banana": partial(quality, "banana"),
     "quality_mixture": partial(quality, "mixture-20"),
 }
