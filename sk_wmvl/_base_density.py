@@ -46,7 +46,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         hidden_layer_sizes=(128, 128),
         activation="silu",
         spectral_norm=False,
-        base="gaussian",
+        base="auto",
         normalizer="auto",
         standardize=True,
         batch_size="auto",

@@ -64,9 +64,11 @@ class MVLDensity(BaseDensity):
         Activation of a built-in energy.
     spectral_norm : bool, default=False
         Whether hidden weights of a built-in energy are divided by their spectral norm.
-    base : str, mixture, FrozenEstimator or None, default='gaussian'
-        The base measure :math:`q_0`: ``'gaussian'``, the fitted Gaussian; ``'mixture'``,
-        the Gaussian mixture with the lowest BIC; a scikit-learn mixture, used as it is if
+    base : str, mixture, FrozenEstimator or None, default='auto'
+        The base measure :math:`q_0`: ``'auto'``, what held-out rows prefer of a Gaussian
+        and mixtures of normal and Student densities, stacked if that is better still
+        (`choose_mixture`); ``'gaussian'``, the fitted Gaussian; ``'mixture'``, the
+        Gaussian mixture with the lowest BIC; a scikit-learn mixture, used as it is if
         fitted and fitted to X if not (`clone`, hence a grid search, makes it unfitted
         unless it is inside FrozenEstimator); or None. Mixtures are fitted to rows
         resampled by weight when there is a `sample_weight`.
@@ -169,7 +171,7 @@ class MVLDensity(BaseDensity):
     Notes
     -----
     Score matching cannot see the relative weight of well-separated modes: the score does
-    not change between them. ``base='mixture'`` supplies the weights.
+    not change between them. The base measure supplies the weights.
 
     References
     ----------
@@ -187,13 +189,19 @@ class MVLDensity(BaseDensity):
 
     _parameter_constraints: dict = {
         **BaseDensity._parameter_constraints,
-        "base": [None, StrOptions({"gaussian", "mixture"}), *MIXTURES, FrozenEstimator],
+        "base": [
+            None,
+            StrOptions({"auto", "gaussian", "mixture"}),
+            *MIXTURES,
+            FrozenEstimator,
+        ],
     }
 
     def _make_manifold(self, X) -> Euclidean:
         return Euclidean(X.shape[1])
 
     def _make_base(self, rows, mean, covariance) -> BaseMeasure | None:
+        _, held_out = self._split(rows, self.validation_fraction)
         # Where there is no base, the fitted Gaussian still proposes draws.
         base = self._wanted_base
         self._proposal = euclidean_base(
@@ -203,5 +211,7 @@ class MVLDensity(BaseDensity):
             (mean, covariance),
             self._coordinates,
             self._seed,
+            held_out=held_out,
+            groups=rows.groups,
         )
         return None if base is None else self._proposal

@@ -311,13 +311,16 @@ class RiemannianMVLDensity(BaseDensity):
                 "base='auto' or None."
             )
         if isinstance(manifold, Euclidean):
+            _, held_out = self._split(rows, self.validation_fraction)
             self._proposal = euclidean_base(
-                "mixture",
+                "mixture" if self.base == "mixture" else "auto",
                 rows.points,
                 rows.weight,
                 (mean, covariance),
                 self._coordinates,
                 self._seed,
+                held_out=held_out,
+                groups=rows.groups,
             )
         elif manifold.is_compact and (
             base in (None, "uniform")

@@ -8,7 +8,13 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 
-from sk_wmvl.energies.base_measures import BaseMeasure, GaussianBase, from_mixture
+from sk_wmvl.energies.base_measures import (
+    BaseMeasure,
+    GaussianBase,
+    MixtureBase,
+    from_mixture,
+)
+from sk_wmvl.energies.euclidean_choice import choose_mixture
 
 __all__ = ["MIXTURES", "best_mixture", "euclidean_base", "fitted_mixture"]
 
@@ -107,13 +113,17 @@ def euclidean_base(
     moments: tuple[np.ndarray, np.ndarray],
     coordinates: tuple[np.ndarray, np.ndarray],
     seed: int,
+    *,
+    held_out: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> BaseMeasure:
     """Return a base measure in internal coordinates.
 
     Parameters
     ----------
-    base : {'gaussian', 'mixture'}, mixture or FrozenEstimator
-        The Gaussian with the given moments; the mixture with the lowest BIC; the user's.
+    base : {'auto', 'gaussian', 'mixture'}, mixture or FrozenEstimator
+        What held-out rows choose, see `choose_mixture`; the Gaussian with the given
+        moments; the mixture with the lowest BIC; the user's.
     X : ndarray of shape (n_samples, n_features)
         Data.
     weight : ndarray of shape (n_samples,) or None
@@ -124,6 +134,10 @@ def euclidean_base(
         Mean m (d,) and scale S (d, d) of the map x = m + S u.
     seed : int
         Seed of the mixture's starts.
+    held_out : ndarray of int or None, default=None
+        The rows held out to choose by, where there are many.
+    groups : ndarray of int of shape (n_samples,) or None, default=None
+        Labels of rows that are not separated.
 
     Returns
     -------
@@ -131,8 +145,26 @@ def euclidean_base(
         The density of u.
     """
     (mean, covariance), (m, S) = moments, coordinates
+    inverse = np.linalg.inv(S)
+    if isinstance(base, str) and base == "auto":
+        std = np.sqrt(np.diag(covariance))
+        fitted = choose_mixture(
+            (X - mean) / std,
+            np.ones(len(X)) if weight is None else weight,
+            held_out=np.arange(0) if held_out is None else held_out,
+            groups=groups,
+            seed=seed,
+        )
+        if len(fitted.weights) > 1 or np.isfinite(fitted.dof).any():
+            moved = (inverse * std) @ fitted.covariances @ (inverse * std).T
+            return MixtureBase(
+                fitted.weights,
+                (mean + std * fitted.means - m) @ inverse.T,
+                0.5 * (moved + moved.swapaxes(1, 2)),
+                fitted.dof,
+            )
+        base = "gaussian"  # whose covariance has been shrunk with care
     if isinstance(base, str) and base == "gaussian":
-        inverse = np.linalg.inv(S)
         moved = inverse @ covariance @ inverse.T
         return GaussianBase(inverse @ (mean - m), 0.5 * (moved + moved.T))
     if isinstance(base, str) and base == "mixture":

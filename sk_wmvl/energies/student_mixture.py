@@ -1,0 +1,183 @@
+"""Mixtures of normal and Student densities, fitted by expectation maximisation."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.cluster import kmeans_plusplus
+
+from sk_wmvl.energies.base_measures import log_student_constant
+
+__all__ = ["StudentMixture", "fit_mixture"]
+
+N_ITERATIONS = 150
+CHECK_EVERY, N_WORSE = 5, 2  # stop when two checks in a row have brought
+ENOUGH = 1e-3  # no more than this, in nats per row
+# Few components are easily started wrong, and cheaply started again.
+MOST_RESTARTED, N_STARTS, N_STEPS = 8, 4, 10
+# The covariance that a component starts from, and keeps where it has few rows: what all
+# have in common, with smaller correlations.
+SHRINKAGE = 0.1
+# Over the floor of a column's own; of a standard deviation's square.
+FLOOR = 1e-6
+
+
+class StudentMixture(NamedTuple):
+    """Parameters of a mixture; see `MixtureBase`.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (k,)
+    means : ndarray of shape (k, d)
+    covariances : ndarray of shape (k, d, d)
+    dof : ndarray of shape (k,)
+    n_iterations : int
+        Steps of the fit.
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+    dof: np.ndarray
+    n_iterations: int
+
+    def squares(self, x: np.ndarray) -> np.ndarray:
+        """Return squared Mahalanobis distances of shape (n, k)."""
+        inverse = np.linalg.inv(np.linalg.cholesky(self.covariances))
+        parts = [
+            np.square((x - m) @ p.T).sum(1)
+            for m, p in zip(self.means, inverse, strict=True)
+        ]
+        return np.stack(parts, 1)
+
+    def joint(self, squares: np.ndarray) -> np.ndarray:
+        """Return log of weight times density, of shape (n, k)."""
+        d = self.means.shape[1]
+        _, log_det = np.linalg.slogdet(self.covariances)
+        heavy = np.isfinite(self.dof)
+        nu = np.where(heavy, self.dof, 1.0)
+        student = -0.5 * (nu + d) * np.log1p(squares / nu)
+        exponent = np.where(heavy, student, -0.5 * squares)
+        constant = log_student_constant(self.dof, d) - 0.5 * log_det
+        return np.log(self.weights) + constant + exponent
+
+    def log_prob(self, x: np.ndarray) -> np.ndarray:
+        """Return log densities of shape (n,)."""
+        return log_sum(self.joint(self.squares(x)))
+
+
+def log_sum(joint: np.ndarray) -> np.ndarray:
+    """Return the log of the sum of exponentials of each row."""
+    largest = joint.max(1)
+    return largest + np.log(np.exp(joint - largest[:, None]).sum(1))
+
+
+def fit_mixture(
+    x: np.ndarray,
+    weight: np.ndarray,
+    k: int,
+    dof: float,
+    *,
+    floor: np.ndarray,
+    seed: int,
+    held_out: tuple[np.ndarray, np.ndarray] | None = None,
+    n_iterations: int = N_ITERATIONS,
+) -> StudentMixture:
+    r"""Fit k components, all with the same degrees of freedom.
+
+    Covariances are the posterior modes under an inverse Wishart law with d/2 rows' worth of
+    weight, whose mode is the pooled covariance within components, its correlations a
+    tenth smaller: where there are few rows, components have one shape
+    [Friedman1989]_. Student densities are mixtures of normal ones, and expectation
+    maximisation weighs a row by :math:`(\nu + d)/(\nu + \delta)` [Peel2000]_.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, d)
+        Rows, in columns of unit variance.
+    weight : ndarray of shape (n,)
+        Not negative.
+    k : int
+        Number of components; no more than rows.
+    dof : float
+        Degrees of freedom; infinite for normal densities.
+    floor : ndarray of shape (d,)
+        Added to the variances of the columns.
+    seed : int
+        Chooses the rows where components start.
+    held_out : tuple of ndarray or None, default=None
+        Rows and their weights. The fit stops where they are likeliest.
+    n_iterations : int, default=150
+        The most steps.
+
+    Returns
+    -------
+    mixture : StudentMixture
+
+    References
+    ----------
+    [Friedman1989]_, [Peel2000]_
+    """
+    floor = floor + FLOOR
+    mixture, best_mean = None, -math.inf
+    for start in range(N_STARTS if 1 < k <= MOST_RESTARTED else 1):
+        tried = _start(x, weight, k, dof, floor, seed + start)
+        if not 1 < k <= MOST_RESTARTED:
+            mixture = tried
+            break
+        for _ in range(N_STEPS):
+            tried, mean = _step(tried, x, weight, floor)
+        if mixture is None or mean > best_mean:
+            mixture, best_mean = tried, mean
+    assert mixture is not None
+    if k == 1 and math.isinf(dof):
+        return mixture  # nothing depends on the last step
+    best, best_mean, n_worse = None, -math.inf, 0
+    for step in range(1, n_iterations + 1):
+        mixture, _ = _step(mixture, x, weight, floor)
+        mixture = mixture._replace(n_iterations=step)
+        if held_out is None or (step % CHECK_EVERY and step < n_iterations):
+            continue
+        mean = float(np.average(mixture.log_prob(held_out[0]), weights=held_out[1]))
+        n_worse = 0 if mean > best_mean + ENOUGH else n_worse + 1
+        if best is None or mean > best_mean:
+            best, best_mean = mixture, mean
+        if n_worse == N_WORSE:
+            break
+    return mixture if best is None else best
+
+
+def _start(x, weight, k: int, dof: float, floor, seed: int) -> StudentMixture:
+    """Return components at rows far apart, each with the rows nearest to it."""
+    _, rows = kmeans_plusplus(x, k, sample_weight=weight, random_state=seed)
+    nearest = np.stack([np.square(x - c).sum(1) for c in x[rows]], 1).argmin(1)
+    share = np.eye(k)[nearest] * weight[:, None]
+    return _maximize(x, share, share, x[rows], np.full(k, dof), floor)
+
+
+def _step(mixture: StudentMixture, x, weight, floor) -> tuple[StudentMixture, float]:
+    """Return the next mixture, and the mean log-likelihood of this one."""
+    squares = mixture.squares(x)
+    joint = mixture.joint(squares)
+    total = log_sum(joint)
+    share = np.exp(joint - total[:, None]) * weight[:, None]
+    d, dof = x.shape[1], mixture.dof
+    pulled = share * ((dof + d) / (dof + squares)) if np.isfinite(dof[0]) else share
+    mean = float(np.average(total, weights=weight))
+    return _maximize(x, share, pulled, mixture.means, dof, floor), mean
+
+
+def _maximize(x, share, pulled, last, dof, floor) -> StudentMixture:
+    """Return the mixture for rows shared out so; see `fit_mixture`."""
+    d, total, mass = x.shape[1], share.sum(0), pulled.sum(0)
+    means = (pulled.T @ x) / mass.clip(1e-300)[:, None]
+    means = np.where((mass < 1e-9)[:, None], last, means)
+    each = zip(means, pulled.T, strict=True)
+    scatter = np.stack([((x - m) * p[:, None]).T @ (x - m) for m, p in each])
+    pooled = scatter.sum(0) / total.sum()
+    ridge = np.diag(floor)
+    common = (1 - SHRINKAGE) * pooled + SHRINKAGE * np.diag(np.diag(pooled))
+    rows = 0.5 * d
+    covariances = (scatter + rows * common) / (total + rows)[:, None, None] + ridge
+    weights = (total / total.sum()).clip(1e-12)
+    return StudentMixture(weights / weights.sum(), means, covariances, dof, 0)

@@ -1,0 +1,171 @@
+"""Base measures in Euclidean space: Student mixtures, their choice, stacking."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import optimize, stats
+
+from sk_wmvl import MVLDensity
+from sk_wmvl.energies import GaussianBase, MixtureBase
+from sk_wmvl.energies.euclidean_choice import choose_mixture, rounding_variance
+from sk_wmvl.energies.stacking import stacking_weights
+from sk_wmvl.energies.student_mixture import fit_mixture
+
+WEIGHTS = np.array([0.5, 0.3, 0.2])
+MEANS = np.array([[0.0, 0.0], [3.0, 1.0], [-2.0, 4.0]])
+SCALES = np.array([[[1.0, 0.3], [0.3, 0.5]], [[2.0, 0.0], [0.0, 1.0]], np.eye(2) / 4])
+DOF = np.array([3.0, np.inf, 11.0])
+
+
+def none_held_out(x):
+    return {"weight": np.ones(len(x)), "held_out": np.arange(0)}
+
+
+# --- densities ------------------------------------------------------------------------
+
+
+def test_density_of_student_components():
+    base = MixtureBase(WEIGHTS, MEANS, SCALES, DOF)
+    x = np.random.default_rng(0).normal(0, 5, (40, 2))
+    laws = [
+        stats.multivariate_t(MEANS[0], SCALES[0], 3.0),
+        stats.multivariate_normal(MEANS[1], SCALES[1]),
+        stats.multivariate_t(MEANS[2], SCALES[2], 11.0),
+    ]
+    expected = sum(w * law.pdf(x) for w, law in zip(WEIGHTS, laws, strict=True))
+    value = base.log_prob(torch.tensor(x))
+    np.testing.assert_allclose(value.exp().numpy(), expected, rtol=1e-10)
+    far = torch.full((1, 2), 1e4, requires_grad=True)
+    (slope,) = torch.autograd.grad(base.float().log_prob(far).sum(), far)
+    assert torch.isfinite(slope).all()
+
+
+@pytest.mark.statistical
+def test_draws_of_student_components(global_random_seed):
+    base = MixtureBase(np.ones(1), MEANS[:1], SCALES[:1], np.array([3.0]))
+    generator = torch.Generator().manual_seed(global_random_seed)
+    draws = base.sample(4000, generator=generator).numpy()
+    z = np.linalg.solve(np.linalg.cholesky(SCALES[0]), draws.T)
+    # the squared distance over d has an F law
+    assert stats.kstest(np.square(z).sum(0) / 2, stats.f(2, 3).cdf).pvalue > 1e-4
+
+
+# --- the fit --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dof", [np.inf, 5.0])
+def test_weights_are_copies(dof):
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(size=(50, 3)), rng.integers(1, 4, 50)
+    copies = np.repeat(x, weight, 0)
+    a = fit_mixture(x, weight.astype(float), 1, dof, floor=np.zeros(3), seed=0)
+    b = fit_mixture(copies, np.ones(len(copies)), 1, dof, floor=np.zeros(3), seed=0)
+    np.testing.assert_allclose(a.means, b.means, atol=1e-8)
+    np.testing.assert_allclose(a.covariances, b.covariances, atol=1e-8)
+
+
+def test_a_student_density_is_fitted_by_maximum_likelihood():
+    x = stats.multivariate_t([1.0, -1.0], np.eye(2), 4.0).rvs(
+        3000, random_state=np.random.default_rng(0)
+    )
+    one = np.ones(len(x))
+    fitted = fit_mixture(x, one, 1, 4.0, floor=np.zeros(2), seed=0)
+
+    def loss(p):
+        L = np.array([[np.exp(p[2]), 0.0], [p[3], np.exp(p[4])]])
+        return -stats.multivariate_t(p[:2], L @ L.T, 4.0).logpdf(x).mean()
+
+    best = optimize.minimize(loss, np.zeros(5), method="BFGS")
+    assert -fitted.log_prob(x).mean() - best.fun < 1e-4
+
+
+def test_stacking_maximises_the_likelihood():
+    values = np.random.default_rng(0).normal(size=(200, 3))
+    share = np.full(200, 1 / 200)
+    weights = stacking_weights(values, share)
+    direct = optimize.minimize(
+        lambda w: -np.log(np.exp(values) @ w).mean(),
+        np.full(3, 1 / 3),
+        bounds=[(0, 1)] * 3,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
+        tol=1e-12,
+    )
+    assert -np.log(np.exp(values) @ weights).mean() <= direct.fun + 1e-4
+
+
+# --- the choice -----------------------------------------------------------------------
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize(("n", "d"), [(100, 2), (500, 8)])
+def test_normal_rows_get_one_normal_density(n, d, global_random_seed):
+    x = np.random.default_rng(global_random_seed).normal(size=(n, d))
+    assert len(choose_mixture(x, **none_held_out(x)).weights) == 1
+
+
+@pytest.mark.statistical
+def test_heavy_tails_get_a_student_density(global_random_seed):
+    law = stats.multivariate_t(np.zeros(2), np.eye(2), 3.0)
+    rng = np.random.default_rng(global_random_seed)
+    x, new = law.rvs(1000, random_state=rng), law.rvs(4000, random_state=rng)
+    base = choose_mixture(x, **none_held_out(x))
+    loss = law.logpdf(new) - base.log_prob(new)
+    # 5 parameters fitted to 1000 rows cost 0.0025; the Gaussian 0.4
+    assert loss.mean() < 0.03
+    far = np.array([[200.0, 0.0]])
+    assert abs(law.logpdf(far) - base.log_prob(far))[0] < 3
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("d", [2, 5, 20])
+def test_weights_of_separated_modes(d, global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    right = rng.random(1000) < 0.9
+    x = rng.normal(size=(1000, d))
+    x[:, 0] += np.where(right, 4.0, -4.0)
+    base = choose_mixture(x / x.std(0), **none_held_out(x))
+    z = base.means[:, 0] / np.sqrt(base.covariances[:, 0, 0])
+    mass = base.weights @ stats.t(np.minimum(base.dof, 1e6)).cdf(z)
+    assert abs(mass - right.mean()) < 0.01
+
+
+def test_groups_are_held_out_whole():
+    # 20 subjects of 30 rows each in 2 dimensions, tight around their own places.
+    rng = np.random.default_rng(0)
+    centers = rng.normal(size=(40, 2))
+    x = np.repeat(centers, 30, 0) + 0.05 * rng.normal(size=(1200, 2))
+    groups = np.repeat(np.arange(40), 30)
+    seen = groups < 20
+    x_seen, x_new = x[seen], x[~seen]
+    by_row = choose_mixture(x_seen, **none_held_out(x_seen))
+    by_group = choose_mixture(x_seen, **none_held_out(x_seen), groups=groups[seen])
+    assert by_group.log_prob(x_new).mean() > by_row.log_prob(x_new).mean() + 1
+
+
+def test_rounding_is_seen():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 2))
+    x[:, 1] = x[:, 1].round(1)
+    np.testing.assert_allclose(rounding_variance(x), [0, 0.01 / 12], rtol=1e-9)
+    np.testing.assert_array_equal(rounding_variance(np.repeat(x[:40], 20, 0)), [0, 0])
+
+
+def test_no_component_shrinks_onto_a_tied_value():
+    rng = np.random.default_rng(0)
+    x = np.c_[np.where(rng.random(600) < 0.5, 0.0, rng.normal(size=600).round(1))]
+    base = choose_mixture(x, **none_held_out(x))
+    assert base.log_prob(x).max() < np.log(1 / np.sqrt(2 * np.pi * 0.01 / 12))
+
+
+# --- in the estimator -----------------------------------------------------------------
+
+
+def test_default_base_integrates_to_one_in_the_units_of_X():
+    rng = np.random.default_rng(0)
+    X = 1e3 + 50 * np.r_[rng.normal(-3, 0.3, 300), rng.normal(2, 1, 300)][:, None]
+    density = MVLDensity(random_state=0, max_epochs=3).fit(X)
+    assert isinstance(density.base_, MixtureBase)
+    grid = np.linspace(0, 2000, 20_001)[:, None]
+    assert np.exp(density.score_samples(grid)).sum() * 0.1 == pytest.approx(1, abs=1e-3)
+    plain = MVLDensity(random_state=0, max_epochs=3).fit(rng.normal(size=(300, 2)))
+    assert isinstance(plain.base_, GaussianBase)
