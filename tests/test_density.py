@@ -130,7 +130,7 @@ def gaussian_moments(density, d):
 
 def test_untrained_model_is_its_base():
     X = banana(500, 0) @ [[1.0, 0.5], [0.0, 1.0]]
-    density = MVLDensity(random_state=0, lr=1e-30, **SMALL).fit(X)
+    density = MVLDensity(base="gaussian", random_state=0, lr=1e-30, **SMALL).fit(X)
     mean, cov = gaussian_moments(density, 2)
     np.testing.assert_allclose(mean, X.mean(0), rtol=1e-8, atol=1e-8)
     expected = np.cov(X.T, ddof=0)
@@ -176,7 +176,9 @@ def test_density_integrates_to_one(fitted):
 @pytest.mark.parametrize("standardize", [True, False])
 def test_score_fn_is_the_gradient_of_score_samples(standardize):
     X = banana(400, 0) * [1.0, 20.0] + [100.0, 0.0]
-    density = MVLDensity(random_state=0, standardize=standardize, **SMALL).fit(X)
+    density = MVLDensity(
+        random_state=0, base="gaussian", standardize=standardize, **SMALL
+    ).fit(X)
     X = X[:20]
     numeric = np.zeros_like(X)
     for j, h in enumerate(1e-3 * X.std(0)):

@@ -25,12 +25,13 @@ LEAST_KERNEL_ROWS, MOST_KERNEL_ROWS = 8, 10_000
 
 
 class Fold(NamedTuple):
-    """Rows to fit to, and rows held out, with their weights."""
+    """Rows to fit to, and rows held out, with their weights; labels of the former."""
 
     x: Tensor
     weight: Tensor
     x_valid: Tensor
     weight_valid: Tensor
+    groups: np.ndarray | None = None
 
 
 class Search:
@@ -123,7 +124,8 @@ def choose_base(
     if small:
         x, weight = torch.cat([x, x_valid]), torch.cat([weight, weight_valid])
         folds = make_folds(manifold, x, weight, seed, groups)
-    folds = folds or [Fold(x, weight, x_valid, weight_valid)]
+    inner = groups if small or groups is None else groups[: len(x)]
+    folds = folds or [Fold(x, weight, x_valid, weight_valid, inner)]
     held_out = torch.cat([fold.weight_valid for fold in folds])
     search = Search(held_out / held_out.sum())
     spread = unit_variances(manifold, x, weight, seed)
@@ -140,7 +142,9 @@ def choose_base(
         and n_rows <= MOST_KERNEL_ROWS
     ):
         bases = [
-            fit_kernel_base(manifold, fold.x, fold.weight, spread, seed=seed)
+            fit_kernel_base(
+                manifold, fold.x, fold.weight, spread, seed=seed, groups=fold.groups
+            )
             for fold in folds
         ]
         each = zip(bases, folds, strict=True)
@@ -149,7 +153,7 @@ def choose_base(
         def make_kernel() -> BaseMeasure:
             if not small:
                 return bases[0]
-            return fit_kernel_base(manifold, x, weight, spread, seed=seed)
+            return fit_kernel_base(manifold, x, weight, spread, seed=seed, groups=inner)
 
         search.offer(values, make_kernel)
     assert search.make is not None  # one component is always tried
@@ -210,15 +214,18 @@ def make_folds(
     groups: np.ndarray | None = None,
 ) -> list[Fold]:
     """Return folds for cross-validation; groups, or copies of a row, stay together."""
-    if groups is None:
-        # by features, which do not depend on the sign of an axis or a quaternion
-        groups = manifold.features(x).cpu().numpy()
-    _, label = np.unique(groups, axis=0, return_inverse=True)
+    # by features, which do not depend on the sign of an axis or a quaternion
+    labels = manifold.features(x).cpu().numpy() if groups is None else groups
+    _, label = np.unique(labels, axis=0, return_inverse=True)
     label = label.reshape(-1)
     n = label.max() + 1
     fold = np.random.default_rng(seed).permutation(np.arange(n) % min(N_FOLDS, n))
     folds = []
     for k in range(fold.max() + 1 if n > 1 else 0):
-        inside = torch.from_numpy(fold[label] != k).to(x.device)
-        folds.append(Fold(x[inside], weight[inside], x[~inside], weight[~inside]))
-    return folds or [Fold(x, weight, x, weight)]
+        kept = fold[label] != k
+        inside = torch.from_numpy(kept).to(x.device)
+        inner = None if groups is None else groups[kept]
+        folds.append(
+            Fold(x[inside], weight[inside], x[~inside], weight[~inside], inner)
+        )
+    return folds or [Fold(x, weight, x, weight, groups)]

@@ -115,6 +115,7 @@ def choose_mixture(
         held_out = np.flatnonzero(np.isin(np.arange(len(x)), held_out)[positive])
         groups = None if groups is None else groups[positive]
         x, weight = x[positive], weight[positive]
+    weight = weight / weight.mean()  # only ratios matter
     floor = rounding_variance(x)
     labels = x if groups is None else groups
     _, label = np.unique(labels, axis=0, return_inverse=True)

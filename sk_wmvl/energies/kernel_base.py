@@ -1,7 +1,7 @@
-"""A kernel estimate as a base measure: one component per row, left out at its own row."""
+"""Kernel estimates as a base measure: components at the rows, left out at their own."""
 
 import copy
-import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -11,29 +11,38 @@ from sk_wmvl._autodiff import energy_and_grad
 from sk_wmvl.energies.base_measures import BaseMeasure
 from sk_wmvl.energies.components import Components, component_family
 from sk_wmvl.energies.manifold_mixture import ManifoldMixture
+from sk_wmvl.energies.stacking import stacking_weights
 from sk_wmvl.manifolds import BaseManifold, Product
 
 __all__ = ["KernelBase", "LeftOut", "base_gradient", "fit_kernel_base", "unit_squares"]
 
-N_BANDWIDTHS = 16  # common ones, over three orders of magnitude of the variance
-NEIGHBORS = (4, 8, 16, 32)  # the distance to which sets a row's own bandwidth ...
-FACTORS = (0.25, 0.35, 0.5, 0.7, 1.0)  # ... times one of these
-MAX_TRIED = 1500  # rows left out in turn to compare bandwidths
-N_BACKGROUND_STEPS = 30
+N_BANDWIDTHS = 9  # common ones, over four orders of magnitude of the variance
+NEIGHBORS = (
+    2,
+    4,
+    8,
+    16,
+    32,
+    64,
+)  # the distance to which sets a row's own bandwidth ...
+FACTORS = (0.25, 0.5, 1.0, 2.0)  # ... times one of these
+MAX_ROWS_TO_FOLD, N_FOLDS = 2000, 5
+MAX_HELD_OUT = 1500  # rows to compare bandwidths by, where one part is enough
+MOST_STACKED, LEAST_SHARE = 4, 0.03
 LEAST_BACKGROUND = 1e-4
 GRADIENT_CHUNK = 8192  # rows at a time
 CHUNK = 512  # rows at a time: bounds the memory of (rows, components)
 
 
 class KernelBase(BaseMeasure):
-    """A kernel density estimate on a manifold, over a uniform background.
+    """Kernel density estimates on a manifold, stacked over a uniform background.
 
     Parameters
     ----------
     mixture : ManifoldMixture
-        One component at each row.
+        Components at the rows, one or several at each.
     centers : Tensor of shape (K, d)
-        The rows.
+        Where each component is.
 
     See Also
     --------
@@ -78,8 +87,7 @@ class KernelBase(BaseMeasure):
             k = mask.shape[1]
             kept = joint[:, :k].masked_fill(mask, -torch.inf)
             # the weights of the others are scaled up to one
-            copies = mask.sum(1).to(joint.dtype)
-            left = 1 - copies / k * (1 - self.mixture.background)
+            left = 1 - mask.to(joint.dtype) @ self.mixture.log_weights.exp()
             rest = torch.cat([kept, joint[:, k:]], -1).logsumexp(-1)
             values.append(rest - left.clamp(min=1e-300).log())
         return torch.cat(values)
@@ -173,27 +181,73 @@ def _neighbor_squares(
     return {k: nearest[:, k - 1] for k in NEIGHBORS if k <= most}
 
 
-def _background(log_kernel: Tensor, log_uniform: float, weight: Tensor) -> float:
-    """Return the uniform share that makes rows left out likeliest, by EM."""
-    share = 0.01
-    total = float(weight.sum())
-    for _ in range(N_BACKGROUND_STEPS):
-        odds = math.log(share) + log_uniform - math.log1p(-share) - log_kernel
-        share = float((torch.sigmoid(odds) * weight).sum()) / total
-        share = min(max(share, LEAST_BACKGROUND), 0.999)
-    return share
+def _bandwidths(
+    manifold: BaseManifold, x: Tensor, variance: Tensor
+) -> list[Callable[[], Tensor]]:
+    """Return what makes the variances of n kernels, (n, n_units), for each candidate."""
+    n = len(x)
+    scales = np.logspace(-4, 0, N_BANDWIDTHS)
+    squares = _neighbor_squares(manifold, x, variance)
+
+    def common(h):
+        return lambda: h * variance.expand(n, -1)
+
+    def adaptive(factor, square):
+        return lambda: (factor * square).clamp(min=1e-10)[:, None] * variance
+
+    each = [adaptive(f, square) for square in squares.values() for f in FACTORS]
+    return [common(h) for h in scales] + each
+
+
+def _distinct(
+    x: Tensor, weight: Tensor, groups: np.ndarray | None
+) -> tuple[Tensor, Tensor, np.ndarray | None]:
+    """Return distinct rows with the weights of their copies summed, and their labels."""
+    keys = x.cpu().numpy()
+    if groups is not None:
+        keys = np.column_stack([keys, groups])
+    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    total = np.bincount(inverse.reshape(-1), weight.cpu().numpy())
+    rows = x[torch.from_numpy(first).to(x.device)]
+    labels = None if groups is None else groups[first]
+    return rows, torch.from_numpy(total).to(weight), labels
+
+
+def _held_out_parts(
+    manifold: BaseManifold, x: Tensor, seed: int, groups: np.ndarray | None
+) -> list[np.ndarray]:
+    """Return masks of rows held out; groups, or copies of a row, stay together."""
+    labels = manifold.features(x).cpu().numpy() if groups is None else groups
+    _, label = np.unique(labels, axis=0, return_inverse=True)
+    label = label.reshape(-1)
+    n = int(label.max()) + 1
+    order = np.random.default_rng(seed).permutation(n)
+    if n > MAX_ROWS_TO_FOLD:
+        return [np.isin(label, order[: min(MAX_HELD_OUT, n // N_FOLDS)])]
+    fold = np.arange(n) % min(N_FOLDS, n)
+    return [np.isin(label, order[fold == k]) for k in range(fold.max() + 1)]
 
 
 @torch.no_grad()
 def fit_kernel_base(
-    manifold: BaseManifold, x: Tensor, weight: Tensor, variance: Tensor, *, seed: int
+    manifold: BaseManifold,
+    x: Tensor,
+    weight: Tensor,
+    variance: Tensor,
+    *,
+    seed: int,
+    groups: np.ndarray | None = None,
 ) -> KernelBase:
-    r"""Return the kernel estimate under which rows left out are likeliest.
+    r"""Return the stack of kernel estimates under which rows held out are likeliest.
 
-    Candidates are a common variance on a grid below `variance`, and variances in
-    proportion to the squared distance of each row to its k-th neighbor [Breiman1977]_.
-    Where the manifold is compact, the share of a uniform background is found for each. Rows
-    with copies are left out together with them.
+    Candidates have a common variance on a grid below `variance`, or variances in
+    proportion to the squared distance of each row to its k-th neighbor [Breiman1977]_. The
+    weights of the candidates, and of a uniform background where the manifold is compact,
+    are those that make held-out rows likeliest [Smyth1999]_: data have several scales
+    at once. Few estimates are kept, those with the largest weights. Up to 2000 distinct
+    rows all are held out, in five folds; beyond, a fifth, at most 1500. Neither a row's
+    own component nor the bandwidths of its neighbors know it then. Copies of a row are
+    one row of a larger weight.
 
     Parameters
     ----------
@@ -207,7 +261,9 @@ def fit_kernel_base(
         The variance per dimension of the rows, in each unit of the components: the widest
         bandwidth tried.
     seed : int
-        Chooses the rows that are left out in turn, if there are many.
+        Chooses the rows that are held out.
+    groups : ndarray of int of shape (n,) or None, default=None
+        Labels; a group is held out whole. Without, copies of a row are.
 
     Returns
     -------
@@ -215,43 +271,47 @@ def fit_kernel_base(
 
     References
     ----------
-    [Breiman1977]_
+    [Breiman1977]_, [Smyth1999]_
     """
-    n = len(x)
-    candidates = [h * variance.expand(n, -1) for h in np.logspace(-4, 0, N_BANDWIDTHS)]
-    for square in _neighbor_squares(manifold, x, variance).values():
-        candidates += [
-            (factor * square).clamp(min=1e-10)[:, None] * variance for factor in FACTORS
-        ]
-    order = np.random.default_rng(seed).permutation(n)[:MAX_TRIED]
-    tried = torch.from_numpy(order).to(x.device)
-    rows, row_weight = x[tried], weight[tried]
-    own = same_rows(rows, x)
-    log_weight = (weight / weight.sum()).log()
-    # the others' weights sum to less than one
-    others = torch.where(own, -torch.inf, log_weight).logsumexp(1)
-    log_uniform = -manifold.log_volume()
-    best, best_mean = None, -math.inf
-    for spread in candidates:
-        parts = _components(manifold, x, spread)
-        log_kernel = torch.cat(
-            [
-                (parts.log_prob(part) + log_weight)
-                .masked_fill(mask, -torch.inf)
-                .logsumexp(1)
-                for part, mask in zip(rows.split(CHUNK), own.split(CHUNK), strict=True)
+    x, weight, groups = _distinct(x, weight, groups)
+    tables, shares = [], []
+    for part in _held_out_parts(manifold, x, seed, groups):
+        outside = torch.from_numpy(part).to(x.device)
+        centers, rows = x[~outside], x[outside]
+        log_weight = (weight[~outside] / weight[~outside].sum()).log()
+        columns = []
+        for make in _bandwidths(manifold, centers, variance):
+            parts = _components(manifold, centers, make())
+            values = [
+                (parts.log_prob(some) + log_weight).logsumexp(1)
+                for some in rows.split(CHUNK)
             ]
-        )
-        log_kernel = log_kernel - others
-        background = 0.0
-        if manifold.is_compact:
-            background = _background(log_kernel, log_uniform, row_weight)
-            uniform = torch.full_like(log_kernel, math.log(background) + log_uniform)
-            log_kernel = torch.logaddexp(math.log1p(-background) + log_kernel, uniform)
-        mean = float((log_kernel * row_weight).sum() / row_weight.sum())
-        if best is None or mean > best_mean:
-            best, best_mean = (parts, background), mean
-    assert best is not None
-    parts, background = best
-    weights = (1 - background) * log_weight.exp()
-    return KernelBase(ManifoldMixture(manifold, parts, weights, background), x)
+            columns.append(torch.cat(values))
+        tables.append(torch.stack(columns, 1))
+        shares.append(weight[outside])
+    fewest = min(
+        table.shape[1] for table in tables
+    )  # small parts lack distant neighbors
+    values = torch.cat([table[:, :fewest] for table in tables]).cpu().numpy()
+    share = torch.cat(shares).cpu().numpy()
+    share = share / share.sum()
+    if manifold.is_compact:
+        uniform = np.full((len(values), 1), -manifold.log_volume())
+        values = np.concatenate([values, uniform], 1)
+    weights = stacking_weights(values, share)
+    kept = np.argsort(-weights[:fewest])[:MOST_STACKED]
+    kept = kept[weights[kept] >= min(LEAST_SHARE, weights[kept[0]])]
+    columns = np.append(kept, fewest) if manifold.is_compact else kept
+    weights = stacking_weights(values[:, columns], share)
+    background = 0.0
+    if manifold.is_compact:
+        background = float(np.clip(weights[-1], LEAST_BACKGROUND, 0.999))
+        weights = weights[:-1] / weights[:-1].sum() * (1 - background)
+    makers = _bandwidths(manifold, x, variance)
+    spread = torch.cat([makers[i]() for i in kept])
+    each = torch.outer(torch.tensor(weights).to(weight), weight / weight.sum())
+    centers = x.repeat(len(kept), 1)
+    parts = _components(manifold, centers, spread)
+    return KernelBase(
+        ManifoldMixture(manifold, parts, each.flatten(), background), centers
+    )

@@ -196,7 +196,7 @@ class Trial(NamedTuple):
 
 def try_mixture(
     manifold: BaseManifold,
-    rows: tuple[Tensor, Tensor, Tensor, Tensor],
+    rows: tuple,
     k: int,
     prior: Tensor,
     seed: int,
@@ -206,14 +206,14 @@ def try_mixture(
     Parameters
     ----------
     manifold : BaseManifold
-    rows : tuple of Tensor
-        Points and weights to fit to, points and weights held out.
+    rows : tuple
+        Points and weights to fit to, points and weights held out, and what else there is.
     k : int
     prior : float
         See `Components.update`.
     seed : int
     """
-    x, weight, x_valid, weight_valid = rows
+    x, weight, x_valid, weight_valid, *_ = rows
     mixture = start_mixture(manifold, x, weight, min(k, len(x)), prior, seed)
     share = weight_valid / weight_valid.sum()
     best, best_mean, n_worse = None, -math.inf, 0

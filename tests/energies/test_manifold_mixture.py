@@ -245,19 +245,55 @@ def test_a_kernel_estimate_leaves_rows_and_their_copies_out():
     base = fit_kernel_base(Torus(2), x, one, prior(Torus(2), 1.0), seed=0)
     nodes, log_weights = Torus(2).quadrature(300)
     assert abs(float((base.log_prob(nodes) + log_weights).exp().sum()) - 1) < 1e-6
-    # by hand: the mean of the other rows' components, and the background
+    # by hand: the others' components, their weights scaled up to one, and the background
     kappa = base.mixture.components.kappa.numpy()
+    weight = base.mixture.log_weights.exp().numpy()
     background = base.mixture.background
-    X = x.numpy()
+    X, centers = x.numpy(), base.centers.numpy()
+    assert weight.sum() + background == pytest.approx(1, abs=1e-12)
     for i in (0, 30):
-        others = [j for j in range(70) if not (X[j] == X[i]).all()]
-        logs = [stats.vonmises.logpdf(X[i], kappa[j], loc=X[j]).sum() for j in others]
-        mass = len(others) / 70 * (1 - background)
-        part = special.logsumexp(logs) + np.log((1 - background) / 70)
+        others = [j for j in range(len(centers)) if not (centers[j] == X[i]).all()]
+        logs = [
+            np.log(weight[j])
+            + stats.vonmises.logpdf(X[i], kappa[j], loc=centers[j]).sum()
+            for j in others
+        ]
         uniform = np.log(background) - 2 * np.log(2 * np.pi)
-        expected = np.logaddexp(part, uniform) - np.log(mass + background)
+        expected = np.logaddexp(special.logsumexp(logs), uniform)
+        expected -= np.log(weight[others].sum() + background)
         value = base.log_prob_left_out(x[i : i + 1]).item()
         assert value == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.statistical
+def test_stacked_kernels_follow_several_scales(global_random_seed):
+    # Half of the rows in a spot of 0.01 radians, half all over the circle.
+    rng = np.random.default_rng(global_random_seed)
+
+    def draw(n):
+        spot = rng.random(n) < 0.5
+        angle = np.where(spot, rng.vonmises(1, 1e4, n), rng.vonmises(-1, 1.0, n))
+        return torch.tensor(angle[:, None])
+
+    x, new = draw(1000), draw(4000)
+    one = torch.ones(1000, dtype=torch.float64)
+    base = fit_kernel_base(Torus(1), x, one, prior(Torus(1), 1.0), seed=0)
+    spot = stats.vonmises.pdf(new[:, 0].numpy(), 1e4, loc=1)
+    rest = stats.vonmises.pdf(new[:, 0].numpy(), 1.0, loc=-1)
+    truth = np.log(0.5 * spot + 0.5 * rest)
+    assert 0 < (truth - base.log_prob(new).numpy()).mean() < 0.05
+
+
+def test_kernel_weights_are_copies():
+    x = Torus(2).random_point(40, generator=generator(0))
+    copies = torch.cat([x, x[:10]])
+    weight = torch.ones(40, dtype=torch.float64)
+    weight[:10] = 2
+    one = torch.ones(50, dtype=torch.float64)
+    a = fit_kernel_base(Torus(2), x, weight, prior(Torus(2), 1.0), seed=0)
+    b = fit_kernel_base(Torus(2), copies, one, prior(Torus(2), 1.0), seed=0)
+    nodes, _ = Torus(2).quadrature(20)
+    torch.testing.assert_close(a.log_prob(nodes), b.log_prob(nodes), atol=1e-6, rtol=0)
 
 
 @pytest.mark.statistical
