@@ -275,10 +275,10 @@ def test_every_base_on_the_sphere(base):
 
 @pytest.mark.statistical
 def test_quality_on_known_densities(global_random_seed):
-    # Gaps measured over seeds 0 to 3: at most 0.04 (banana) and 0.03 nats (ring).
+    # Gaps measured over seeds 0 to 3: at most 0.013 (banana) and 0.028 nats (ring).
     for name in ("banana", "ring"):
         truth = DISTRIBUTIONS[name]()
         X, Y = (truth.sample(1500, 2 * global_random_seed + k) for k in (0, 1))
-        density = MVLDensity(energy=KernelFamily(n_components=150), random_state=0)
+        density = MVLDensity(energy=KernelFamily(n_components=100), random_state=0)
         gap = truth.log_density(Y).mean() - density.fit(X).score(Y)
-        assert gap < 0.06, name
+        assert gap < 0.05, name
