@@ -432,6 +432,36 @@ def objectives(key):
     return table
 
 
+# --- exponential families ---------------------------------------------------------------
+
+
+def exponential(known):
+    """Return gaps to the truth, or test NLL, and the ratio of times to the network's."""
+    rows = read("exponential")
+    with_truth = {r["data"] for r in rows if r["method"] == "truth"}
+    rows = [r for r in rows if (r["data"] in with_truth) == known]
+    methods = [m for m in distinct(rows, "method") if m != "truth"]
+    table = [["", *methods, "seeds or folds"]]
+    for data in distinct(rows, "data"):
+        truth = select(rows, "nll", data=data, method="truth")
+        cells = []
+        for method in methods:
+            nll = select(rows, "nll", data=data, method=method)
+            values = [value - truth.get(seed, 0.0) for seed, value in nll.items()]
+            cells.append(f"{np.mean(values):.3f}" if values else "-")
+        n_seeds = len(select(rows, "nll", data=data, method=methods[0]))
+        table.append([data, *cells, str(n_seeds)])
+    cells = [median(select_all(rows, "seconds", m)) for m in methods]
+    table.append(["median seconds", *cells, ""])
+    cells = [median(select_all(rows, "ratio", m)) for m in methods]
+    return [*table, ["the same, of the network's", *cells, ""]]
+
+
+def select_all(rows, key, method):
+    """Return a column in all rows of a method."""
+    return [r[key] for r in rows if r["method"] == method]
+
+
 # --- the aims ---------------------------------------------------------------------------
 
 
@@ -503,6 +533,8 @@ MAKERS: dict[str, Callable[[], list[list[str]]]] = {
     "other_manifolds": other_manifolds,
     "annealing": annealing,
     "known_densities": known_densities,
+    "exponential_known": partial(exponential, known=True),
+    "exponential_real": partial(exponential, known=False),
     "figure1": figure1,
     "figure1_tests": figure1_tests,
     "figure3": partial(figure3, "yes"),
