@@ -203,9 +203,14 @@ def ink():
 
 
 def comets():
-    """Planes of orbits as axes, and perihelia with normals as frames."""
+    """Planes of orbits as axes, and perihelia with normals as frames.
+
+    Comets that the spacecraft SOHO found are left out: most are fragments of one.
+    """
     with (folder() / "sphere" / "comets.csv").open(newline="") as file:
         rows = [r for r in csv.DictReader(file) if r["frag"] == "False"]
+    rows = [r for r in rows if "SOHO" not in r["full_name"]]
+    print(f"{len(rows)} comets")
     i, node, argument = np.array(
         [[float(r[k]) for k in ("i", "om", "w")] for r in rows]
     ).T
@@ -214,9 +219,9 @@ def comets():
     axes = RiemannianMVLDensity(AxialSphere(), random_state=0).fit(normals)
     figure, panels = plt.subplots(1, 3, figsize=(11, 3.2))
     SphereDisplay.from_estimator(
-        axes, normals[::4], projection="orthographic", center=(90, 0), ax=panels[0]
+        axes, normals[::2], projection="orthographic", center=(90, 0), ax=panels[0]
     )
-    panels[0].set_title("planes of orbits, from the ecliptic's pole")
+    panels[0].set_title("planes of orbits")
     pairs = RiemannianMVLDensity(Stiefel(3, 2, project=True), random_state=0).fit(
         frames
     )
