@@ -324,7 +324,8 @@ class BaseEnergyEstimator(
         if self.base_ is None and self._proposal is not None and self._is_global:
             proposal = copy.deepcopy(self._proposal).to(self.device_, torch.float32)
         if self.objective_.learns_normalizer:
-            start_offset(energy, data.x, proposal, make_generator(self._seed, NOISE))
+            noise = make_generator(self._seed, NOISE)
+            start_offset(energy, data.x, proposal, self.manifold_, noise)
         if self.batch_size == "auto":
             batch_size = int(np.clip(len(data) // 32, 32, 256))
         else:

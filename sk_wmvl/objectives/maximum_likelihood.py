@@ -24,6 +24,12 @@ __all__ = ["LogPartition", "MaximumLikelihood"]
 N_LOCATE = 1000  # draws of the proposal that show where to put a grid
 MARGIN = 0.5  # by which it is wider, in inverse hyperbolic sines of standard deviations
 MAX_GRID_DIM = 3
+# Of the wider copy of a proposal. A network can dig wells in the tails of a Gaussian base
+# that its own draws never reach: measured, log Z = 2.2 where 200 000 draws said 0.1.
+WIDTH = 2.0
+# A model that is chosen by the least of many losses is chosen for their errors too: one
+# with more mass where the draws happen to miss it.
+MONITOR_FACTOR = 16
 
 
 class LogPartition(NamedTuple):
@@ -56,7 +62,8 @@ class MaximumLikelihood(BaseGlobalObjective):
     .. math:: \log\hat Z = \log\frac1m\sum_{j=1}^m \frac{e^{-E(y_j)}}{p(y_j)},
               \qquad y_j \sim p,
 
-    with p the base measure or the proposal. Its gradient is the mean of
+    with p the base measure or the proposal; in Euclidean space an even mixture of it and a
+    copy twice as wide, which reaches into the tails. Its gradient is the mean of
     :math:`-\nabla_\theta E` under the self-normalised weights, as the expectation under the
     model should be: biased, as :math:`\log\hat Z` is, by the order of one over the number
     of effective draws. With `n_nodes` the sum is over a grid instead, and the gradient
@@ -124,6 +131,11 @@ class MaximumLikelihood(BaseGlobalObjective):
         )
         return at_data + torch.logsumexp(terms, 0)
 
+    def for_monitoring(self) -> "MaximumLikelihood":
+        """Return the same with 16 times the draws; a grid stays as it is."""
+        check_count(self, n_draws=self.n_draws)
+        return MaximumLikelihood(MONITOR_FACTOR * self.n_draws, n_nodes=self.n_nodes)
+
     def log_partition(
         self,
         energy: nn.Module,
@@ -183,6 +195,12 @@ class MaximumLikelihood(BaseGlobalObjective):
                 [len(x), len(nodes)]
             )
             return at_data, log_weights - at_nodes
+        if manifold is None or isinstance(manifold, Euclidean):
+            draws, log_density = _draw_widely(proposal, self.n_draws, x, generator)
+            at_data, at_draws = energy(torch.cat([x, draws])).split(
+                [len(x), len(draws)]
+            )
+            return at_data, -at_draws - log_density - math.log(self.n_draws)
         draws = draw_proposal(proposal, self.n_draws, x, generator)
         if log_proposal is None:
             log_proposal = log_prob(proposal, x)
@@ -217,3 +235,18 @@ class MaximumLikelihood(BaseGlobalObjective):
         grid = grid._replace(low=grid.low - MARGIN, high=grid.high + MARGIN)
         nodes, jacobian = grid.nodes(n)
         return nodes, jacobian + ((grid.high - grid.low) / n).log().sum()
+
+
+@torch.no_grad()
+def _draw_widely(
+    proposal: BaseMeasure, n: int, x: Tensor, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """Return draws, every other one on average from a wider copy, and log densities."""
+    center = draw_proposal(proposal, N_LOCATE, x, make_generator(0)).mean(0)
+    y = draw_proposal(proposal, n, x, generator)
+    is_wide = (torch.rand(n, 1, generator=generator) < 0.5).to(y.device)
+    y = torch.where(is_wide, center + WIDTH * (y - center), y)
+    narrow = log_prob(proposal, y)
+    wide = log_prob(proposal, center + (y - center) / WIDTH)
+    wide = wide - y.shape[1] * math.log(WIDTH)
+    return y, torch.logaddexp(narrow, wide) - math.log(2)

@@ -107,10 +107,11 @@ def start_offset(
     energy: nn.Module,
     x: Tensor,
     proposal: BaseMeasure | None,
+    manifold: BaseManifold,
     generator: torch.Generator,
 ) -> None:
     """Give an energy a free constant, which starts where draws say it is normalised."""
     estimate = MaximumLikelihood().log_partition(
-        energy, x, proposal=proposal, generator=generator
+        energy, x, proposal=proposal, manifold=manifold, generator=generator
     )
     energy.register_parameter("offset", nn.Parameter(estimate.value))

@@ -272,13 +272,32 @@ def test_the_base_measure_cancels(name):
 
 @each
 def test_base_measure_is_only_drawn_from(name, monkeypatch):
-    # Where its log densities at the data are known: a large one costs nothing.
-    energy, _ = corrected()
-    x = points(0, 20)
-    known = energy.base.log_prob(x)
-    monkeypatch.setattr(GaussianBase, "log_prob", None)
-    loss = OBJECTIVES[name]()(energy, x, log_proposal=known, generator=generator(0))
+    # Where its log densities at the data are known: a large one costs nothing. Likelihood
+    # in Euclidean space, whose draws are wider, is the exception.
+    x = Sphere(2).random_point(20, generator=generator(0))
+    base = UniformBase(Sphere(2))
+    energy = CorrectedEnergy(Linear([0.1, 0.2, 0.3]), base)
+    known = base.log_prob(x)
+    monkeypatch.setattr(UniformBase, "log_prob", None)
+    loss = OBJECTIVES[name]()(
+        energy, x, log_proposal=known, manifold=Sphere(2), generator=generator(0)
+    )
     assert torch.isfinite(loss).all()
+
+
+def test_likelihood_sees_wells_in_the_tails():
+    # exp(-E) is N(0, 1) and as much again at 6: beyond 4000 draws of N(0, 1), not beyond
+    # draws twice as wide. The error it states covers what is left.
+    def energy(x):
+        both = torch.stack([x[:, 0].square(), (x[:, 0] - 6).square()])
+        return -torch.logsumexp(-0.5 * both, 0)
+
+    x, g = points(0, 3, 1), generator(0)
+    z = MaximumLikelihood(4000).log_partition(
+        energy, x, proposal=gaussian_base(1), generator=g
+    )
+    exact = math.log(2 * math.sqrt(2 * math.pi))
+    assert abs(float(z.value) - exact) < 4 * z.std_error < 0.6
 
 
 @pytest.mark.statistical
