@@ -460,6 +460,8 @@ def exponential(known):
 def select_all(rows, key, method):
     """Return a column in all rows of a method."""
     return [r[key] for r in rows if r["method"] == method]
+
+
 # --- auto-encoders ----------------------------------------------------------------------
 
 
