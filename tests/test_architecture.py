@@ -39,6 +39,7 @@ LEVELS = {
     "_version": 0,
     "kernels": 0,
     "manifolds": 1,
+    "score_methods": 1,
     "energies": 2,
     "entropy": 3,
     "samplers": 3,
