@@ -137,7 +137,8 @@ class KernelExponential(BaseScoreMethod):
         b = kernel.n_blocks(x.shape[1])
         # Normal equations (K_zx W K_xz + λ K_zz) β = K_zx W h / λ, summed over rows of x.
         inner = kernel.gram(z, z)
-        cross, right = torch.zeros_like(inner), 0.0
+        cross = torch.zeros_like(inner)
+        right = torch.zeros_like(z if b == 1 else z.reshape(-1, 1))
         for rows in torch.arange(n).split(max(1, 8_000_000 // (len(z) * b * b))):
             root = system.root[rows]
             part = kernel.gram(x[rows], z) * root.repeat_interleave(b, 0)
@@ -146,7 +147,7 @@ class KernelExponential(BaseScoreMethod):
             right = right + part.T @ (h if b == 1 else h.reshape(-1, 1))
         matrix = cross + lam * inner
         matrix.diagonal().add_(JITTER * float(matrix.diagonal().max()))
-        beta = torch.linalg.solve(matrix, right / lam, left=True).reshape(z.shape)
+        beta = torch.linalg.solve(matrix, right / lam).reshape(z.shape)
         # The source keeps all points; the coefficients are zero off the subset.
         c = torch.zeros_like(x)
         c[torch.from_numpy(chosen)] = beta
