@@ -58,6 +58,8 @@ LEVELS = {
     "_base": 7,
     "_coding": 7,
     "_base_autoencoder": 8,
+    "_energy_score": 8,
+    "_score_evaluation": 8,
     "_base_density": 8,
     "_autoencoder": 9,
     "_density": 9,

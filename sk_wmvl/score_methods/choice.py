@@ -13,7 +13,7 @@ __all__ = ["GRID", "Choice", "choose_regularization"]
 
 GRID = np.logspace(0, -4, 17)
 N_FOLDS = 4
-MAX_SIDE = 1000  # of a fold's matrix: larger samples are thinned at random
+MAX_SIDE = 600  # of a fold's matrix: larger samples are thinned at random
 MAX_HELD_OUT = 500  # rows of a fold on which the score is taken
 
 
