@@ -46,10 +46,9 @@ class ImplicitScoreEstimator(
 ):
     r"""The score :math:`\nabla\log q` of a distribution known by draws only.
 
-    An energy trained by minimum velocity, which also serves on manifolds and given a
-    context, or a regularised kernel estimate. Nothing is normalised. What the score of an
-    implicit distribution is for is mostly the gradient of its entropy:
-    `entropy_surrogate`.
+    An energy trained by minimum velocity, on manifolds and given a context too, or a
+    regularised kernel estimate. Nothing is normalised. `entropy_surrogate` has the
+    gradient of the entropy, for which such scores are mostly wanted.
 
     Parameters
     ----------
@@ -94,11 +93,11 @@ class ImplicitScoreEstimator(
         Whether to work in whitened units; a context is scaled column by column.
     batch_size, lr, lr_schedule, max_epochs, early_stopping, validation_fraction, \
 n_iter_no_change, tol, optimizer, callbacks, net_params, warm_start : optional
-        Of the training of an energy: see `MVLDensity`.
+        Of the training: see `MVLDensity`.
     device : str or torch.device, default='auto'
         Where to compute.
     random_state : int, RandomState instance or None, default=None
-        Seed of everything random.
+        Seed.
     verbose : int, default=0
         1 shows a bar, 2 a table of epochs.
 
@@ -284,12 +283,11 @@ n_iter_no_change, tol, optimizer, callbacks, net_params, warm_start : optional
         X = check_rows(self, X, reset=not resume, min_samples=least)
         weight, groups = check_weights(sample_weight, X), check_groups(groups, X)
         C = self._check_context(context, X, reset=not resume)
-        is_neural = self.method in NEURAL
         self.device_ = resolve_device(self.device)
         if not resume:
             manifold = resolve(self.manifold, MANIFOLDS, BaseManifold, name="manifold")
             self.manifold_ = manifold.with_columns(X.shape[1])
-        if not is_neural and not isinstance(self.manifold_, Euclidean):
+        if self.method not in NEURAL and not isinstance(self.manifold_, Euclidean):
             raise ValueError(
                 f"method={self.method!r} is for Euclidean space; on {self.manifold_!r} "
                 f"use one of {sorted(NEURAL)}."
@@ -311,7 +309,7 @@ n_iter_no_change, tol, optimizer, callbacks, net_params, warm_start : optional
             self._seed = draw_seed(self.random_state)
             self._set_units(points.numpy(), C, weight)
         u = self._to_internal(points)
-        if is_neural:
+        if self.method in NEURAL:
             self._fit_energy(u, C, weight, groups, resume=resume, part=part)
         else:
             side = len(u) * (u.shape[1] if self._structure == "curl-free" else 1)
@@ -382,8 +380,7 @@ n_iter_no_change, tol, optimizer, callbacks, net_params, warm_start : optional
         kernel.set_params(length_scale=self.bandwidth_)
         matrix_kernel = MATRIX_KERNELS[self._structure](kernel)
         method = self._make_method()
-        self.regularization_scores_ = None
-        self.regularization_ = self.regularization
+        self.regularization_, self.regularization_scores_ = self.regularization, None
         if self.regularization is None:
             choice = choose_regularization(
                 method, matrix_kernel, x, w, groups=groups, seed=self._seed
