@@ -316,6 +316,19 @@ def manifolds_cost():
     return table
 
 
+def autoencoder_cost():
+    """Return the cost of the two updates of an auto-encoder's training step."""
+    rows = read("autoencoder_cost")
+    table = [
+        ["", "auto-encoder, ms", "energy, ms", "energy / auto-encoder", "step, ms"]
+    ]
+    columns = ("autoencoder_ms", "energy_ms", "ratio", "step_ms")
+    for case in distinct(rows, "case"):
+        values = [select(rows, column, case=case).values() for column in columns]
+        table.append([case, *(median(v) for v in values)])
+    return table
+
+
 def known_densities():
     """Return the divergence from the paper's densities on the circle and the sphere."""
     table = [["", "setting", "mean KL, nats", "largest", "seeds"]]
@@ -575,6 +588,7 @@ MAKERS: dict[str, Callable[[], list[list[str]]]] = {
     "memory": memory,
     "manifolds": manifolds,
     "manifolds_cost": manifolds_cost,
+    "autoencoder_cost": autoencoder_cost,
     "other_manifolds": other_manifolds,
     "annealing": annealing,
     "known_densities": known_densities,
