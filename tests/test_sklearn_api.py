@@ -46,7 +46,7 @@ may_warn = pytest.mark.filterwarnings(
         MVLDensity(base=None, normalizer=None, batch_size=4, **SMALL),
         MVLDensity(spectral_norm=True, optimizer="rmsprop", **SMALL),
         MVLDensity(objective="cd1", base=GaussianMixture(), warm_start=True, **SMALL),
-        MVLDensity(energy="kernel", alpha=1e-3),
+        MVLDensity(energy="kernel", alpha=1e-3, base="gaussian"),
     ]
 )
 def test_checks(estimator, check):

@@ -195,7 +195,7 @@ class Quartic(torch.nn.Module):
 
 def test_descent_arrives_at_the_solution():
     X = np.random.default_rng(0).gamma(3.0, size=(400, 1))
-    params = {"normalizer": None, "random_state": 0}
+    params = {"base": "gaussian", "normalizer": None, "random_state": 0}
     solved = MVLDensity(energy=PolynomialFamily(4, alpha=0.0), **params).fit(X)
     descended = MVLDensity(
         "sm",
@@ -223,7 +223,8 @@ def X():
 
 def test_grid_search_over_alpha_and_pipelines(X):
     pipe = make_pipeline(
-        StandardScaler(), MVLDensity(energy="kernel", random_state=0, normalizer=None)
+        StandardScaler(),
+        MVLDensity(base="gaussian", random_state=0, normalizer=None),
     )
     pipe.set_params(mvldensity__energy=KernelFamily(RBF(0.5), n_components=40))
     grid = {"mvldensity__energy__alpha": [1e-5, 1e-3, 1e-1, 1e1]}
@@ -231,13 +232,17 @@ def test_grid_search_over_alpha_and_pipelines(X):
     best = search.best_params_["mvldensity__energy__alpha"]
     pipe.set_params(mvldensity__energy__alpha="auto").fit(X)
     assert 0.1 <= pipe[-1].alpha_ / best <= 10  # leaving one out finds the same
-    named = MVLDensity(energy="polynomial", random_state=0, normalizer=None)
+    named = MVLDensity(
+        energy="polynomial", base="gaussian", random_state=0, normalizer=None
+    )
     search = GridSearchCV(named, {"alpha": [1e-3, 1e3]}, cv=3).fit(X)
     assert len(set(search.cv_results_["mean_test_score"])) == 2
 
 
 def test_clone_and_pickle(X):
-    density = MVLDensity(energy=KernelFamily(n_components=30), random_state=0).fit(X)
+    density = MVLDensity(
+        energy=KernelFamily(n_components=30), base="gaussian", random_state=0
+    ).fit(X)
     again = clone(density).fit(X)
     loaded = pickle.loads(pickle.dumps(density))
     for other in (again, loaded):
@@ -253,7 +258,9 @@ def test_resumed_fit_keeps_the_coordinates(X):
 
 
 def test_score_fn_is_the_gradient_of_score_samples(X):
-    density = MVLDensity(energy=KernelFamily(n_components=30), random_state=0).fit(X)
+    density = MVLDensity(
+        energy=KernelFamily(n_components=30), base="gaussian", random_state=0
+    ).fit(X)
     h = 1e-4
     ahead, behind = (density.score_samples(X[:5] + [[s * h, 0]]) for s in (1, -1))
     assert np.allclose(
@@ -279,6 +286,8 @@ def test_quality_on_known_densities(global_random_seed):
     for name in ("banana", "ring"):
         truth = DISTRIBUTIONS[name]()
         X, Y = (truth.sample(1500, 2 * global_random_seed + k) for k in (0, 1))
-        density = MVLDensity(energy=KernelFamily(n_components=100), random_state=0)
+        density = MVLDensity(
+            energy=KernelFamily(n_components=100), base="gaussian", random_state=0
+        )
         gap = truth.log_density(Y).mean() - density.fit(X).score(Y)
         assert gap < 0.05, name

@@ -270,11 +270,12 @@ def test_bingham_of_rotations():
 def test_polynomial_of_degree_two_corrects_the_base_to_the_moments():
     # Base Gaussian with the same moments: nothing is left to correct.
     X = np.random.default_rng(0).normal(size=(500, 2))
-    density = MVLDensity(energy=PolynomialFamily(2, alpha=0.0), random_state=0).fit(X)
+    params = {"base": "gaussian", "random_state": 0}
+    density = MVLDensity(energy=PolynomialFamily(2, alpha=0.0), **params).fit(X)
     assert list(density.parameters_) == ["x0", "x1", "x0^2", "x0 x1", "x1^2"]
     largest = max(abs(float(v)) for v in density.parameters_.values())
     assert largest < 0.05  # the base shrinks its correlations
-    penalized = MVLDensity(energy=PolynomialFamily(2, alpha=1e3), random_state=0).fit(X)
+    penalized = MVLDensity(energy=PolynomialFamily(2, alpha=1e3), **params).fit(X)
     assert np.abs(penalized.natural_parameters_).max() < 1e-3
 
 

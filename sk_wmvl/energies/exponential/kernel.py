@@ -211,7 +211,7 @@ class KernelFamily(ExponentialFamily):
     >>> import numpy as np
     >>> from sk_wmvl import MVLDensity
     >>> X = np.random.default_rng(0).uniform(-1, 1, size=(300, 1))
-    >>> density = MVLDensity(energy="kernel", alpha=1e-4, random_state=0).fit(X)
+    >>> density = MVLDensity(energy="kernel", base="gaussian", random_state=0).fit(X)
     >>> bool(abs(density.score_samples([[0.0]])[0] + np.log(2)) < 0.3)
     True
     """
