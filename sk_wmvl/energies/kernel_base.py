@@ -17,15 +17,9 @@ from sk_wmvl.manifolds import BaseManifold, Product
 __all__ = ["KernelBase", "LeftOut", "base_gradient", "fit_kernel_base", "unit_squares"]
 
 N_BANDWIDTHS = 9  # common ones, over four orders of magnitude of the variance
-NEIGHBORS = (
-    2,
-    4,
-    8,
-    16,
-    32,
-    64,
-)  # the distance to which sets a row's own bandwidth ...
-FACTORS = (0.25, 0.5, 1.0, 2.0)  # ... times one of these
+# The distance to the k-th neighbor sets a row's own bandwidth, times a factor.
+NEIGHBORS = (2, 4, 8, 16, 32, 64)
+FACTORS = (0.25, 0.5, 1.0, 2.0)
 MAX_ROWS_TO_FOLD, N_FOLDS = 2000, 5
 MAX_HELD_OUT = 1500  # rows to compare bandwidths by, where one part is enough
 MOST_STACKED, LEAST_SHARE = 4, 0.03
