@@ -40,6 +40,7 @@ class BaseDraws(Base):
         self.base = model.base_
 
     def sample(self, n, seed):
+        """Return n draws in the units of the data."""
         generator = torch.Generator().manual_seed(seed)
         return self.manifold_.to_user(self.base.sample(n, generator=generator)).numpy()
 
