@@ -9,7 +9,7 @@ table too. `nll` is in nats, with respect to the manifold's volume; `log_z_se` t
 standard error of the normalizer. Two sets come with scikit-learn; the others need
 SK_WMVL_DATA.
 
-    python benchmarks/bench_other_manifolds.py --seeds 0 1 2 \
+    python benchmarks/bench_other_manifolds.py --seeds 0 \
         --out benchmarks/results/other_manifolds.csv
 """
 
