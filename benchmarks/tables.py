@@ -403,6 +403,19 @@ def figure3(norm):
     return table
 
 
+def scores(table, columns, key):
+    """Return one row per method of score estimation, its median over seeds."""
+    rows = [r for r in read("scores") if r["table"] == table]
+    values = sorted({r[columns] for r in rows})
+    shown = [["", *(f"{columns} = {value:g}" for value in values)]]
+    for method in distinct(rows, "method"):
+        cells = [
+            select(rows, key, method=method, **{columns: value}) for value in values
+        ]
+        shown.append([method, *(median(c.values()) if c else "-" for c in cells)])
+    return shown
+
+
 def spread(values):
     """Return 'mean ± standard deviation'."""
     values = np.array(list(values))
@@ -604,6 +617,8 @@ MAKERS: dict[str, Callable[[], list[list[str]]]] = {
     "objectives_gap": partial(objectives, "gap"),
     "objectives_share": partial(objectives, "share"),
     "objectives_seconds": partial(objectives, "seconds"),
+    "scores_error": partial(scores, "error", "d", "error"),
+    "scores_cost": partial(scores, "cost", "n", "fit_s"),
     "table1_vae": table1,
     "table2_digits": table2_digits,
     "quality_banana": partial(quality, "banana"),
