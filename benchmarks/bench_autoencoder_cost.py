@@ -38,7 +38,7 @@ def make_updates(estimator, seed):
         trainer.update_autoencoder(x, trainer._bind(x))
 
     def energy():
-        trainer.update_critic(rows, trainer._bind(rows), z)
+        trainer.update_critic(trainer._bind(rows), z)
 
     return {
         "autoencoder": autoencoder,

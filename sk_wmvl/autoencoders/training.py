@@ -128,7 +128,7 @@ class AlternatingTrainer:
             return *self.update_autoencoder(x, None)[:2], critic_loss
         if self.options.order == "critic-first":
             for _ in range(self.options.n_critic_updates):
-                critic_loss = self.update_critic(x, self._bind(x), self._encode(x))
+                critic_loss = self.update_critic(self._bind(x), self._encode(x))
             with torch.no_grad():
                 critic = self._bind(x)
             loss, penalty, _ = self.update_autoencoder(x, critic)
@@ -140,7 +140,7 @@ class AlternatingTrainer:
         for k in range(self.options.n_critic_updates):
             if k:
                 critic, z = self._bind(x), self._encode(x)
-            critic_loss = self.update_critic(x, critic, z)
+            critic_loss = self.update_critic(critic, z)
         return loss, penalty, critic_loss
 
     def _bind(self, x: Tensor) -> Callable[[Tensor], Tensor]:
@@ -174,11 +174,8 @@ class AlternatingTrainer:
         self.average.update(self.n_steps)
         return reconstruction.detach(), penalty.detach(), z.detach()
 
-    def update_critic(
-        self, x: Tensor, critic: Callable[[Tensor], Tensor], z: Tensor
-    ) -> Tensor:
+    def update_critic(self, critic: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
         """Take one step of the critic; return its loss."""
-        del x
         assert self.divergence is not None
         assert self.critic_optimizer is not None
         loss = self.divergence.critic_loss(critic, self.latent, z, generator=self.noise)
