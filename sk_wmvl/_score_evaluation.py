@@ -256,7 +256,7 @@ class ScoreEvaluationMixin(BaseEstimator):
         >>> estimator = ImplicitScoreEstimator("kef", random_state=0).fit(2 * x)
         >>> sigma = torch.tensor(2.0, requires_grad=True)
         >>> estimator.entropy_surrogate(sigma * x).backward()
-        >>> bool(abs(sigma.grad - 0.5) < 0.05)  # of log σ
+        >>> bool(abs(sigma.grad - 0.5) < 0.1)  # of log σ, shrunk
         True
         """
         if not isinstance(z, Tensor):
