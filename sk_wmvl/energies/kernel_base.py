@@ -276,16 +276,15 @@ def fit_kernel_base(
         columns = []
         for make in _bandwidths(manifold, centers, variance):
             parts = _components(manifold, centers, make())
-            values = [
+            chunks = [
                 (parts.log_prob(some) + log_weight).logsumexp(1)
                 for some in rows.split(CHUNK)
             ]
-            columns.append(torch.cat(values))
+            columns.append(torch.cat(chunks))
         tables.append(torch.stack(columns, 1))
         shares.append(weight[outside])
-    fewest = min(
-        table.shape[1] for table in tables
-    )  # small parts lack distant neighbors
+    # small parts lack distant neighbors
+    fewest = min(table.shape[1] for table in tables)
     values = torch.cat([table[:, :fewest] for table in tables]).cpu().numpy()
     share = torch.cat(shares).cpu().numpy()
     share = share / share.sum()
@@ -295,8 +294,8 @@ def fit_kernel_base(
     weights = stacking_weights(values, share)
     kept = np.argsort(-weights[:fewest])[:MOST_STACKED]
     kept = kept[weights[kept] >= min(LEAST_SHARE, weights[kept[0]])]
-    columns = np.append(kept, fewest) if manifold.is_compact else kept
-    weights = stacking_weights(values[:, columns], share)
+    chosen = np.append(kept, fewest) if manifold.is_compact else kept
+    weights = stacking_weights(values[:, chosen], share)
     background = 0.0
     if manifold.is_compact:
         background = float(np.clip(weights[-1], LEAST_BACKGROUND, 0.999))
