@@ -91,8 +91,9 @@ class ImplicitScoreEstimator(
         What the energy corrects, in Euclidean space and without context.
     standardize : bool, default=True
         Whether to work in whitened units; a context is scaled column by column.
-    batch_size, lr, lr_schedule, max_epochs, early_stopping, validation_fraction, \
-n_iter_no_change, tol, optimizer, callbacks, net_params, warm_start : optional
+    batch_size, lr, lr_schedule, max_epochs, early_stopping, validation_fraction : optional
+        Of the training: see `MVLDensity`.
+    n_iter_no_change, tol, optimizer, callbacks, net_params, warm_start : optional
         Of the training: see `MVLDensity`.
     device : str or torch.device, default='auto'
         Where to compute.
