@@ -282,7 +282,7 @@ def test_hyvarinen_values_are_exact(name, structure):
 def test_errors_fall_with_the_sample_size(name, global_random_seed):
     method = SCORE_METHODS[name]()
     at, errors = normal(300, 2, 10_000 + global_random_seed), []
-    for n in (40, 320):
+    for n in (40, 640):
         x = normal(n, 2, global_random_seed)
         kernel = MATRIX_KERNELS[method.default_structure](RBF(1.6))
         w = uniform_weights(x)
