@@ -98,7 +98,7 @@ def backtrack(
         warnings.warn(
             f"The learned correction was scaled by {energy.scale:g} (correction_scale_): "
             "stronger, it lowers the likelihood of held-out rows, or puts mass where "
-            "there are no data. Try base='mixture', a larger alpha, or more rows.",
+            "there are no data. Try another base, a larger alpha, or more rows.",
             ConvergenceWarning,
             stacklevel=6,
         )
