@@ -233,7 +233,7 @@ def test_weights_of_separated_modes_are_seen():
     means = np.array([[-4.0, 0.0], [4.0, 0.0]])
     mixture = GaussianMixtures(means, 0.5, [0.9, 0.1])
     X = mixture.sample(4000, random_state=0)
-    params = {"random_state": 0, "max_epochs": 60, "lr": 4e-3}
+    params = {"base": "gaussian", "random_state": 0, "max_epochs": 60, "lr": 4e-3}
     annealed = MVLDensity("annealed", **params).fit(X)
     assert abs(weight_of_second(annealed, mixture) - 0.1) < 0.02
     plain = MVLDensity("mvl", **params).fit(X)
@@ -251,7 +251,7 @@ FAST = {"max_epochs": 2, "hidden_layer_sizes": (16,), "random_state": 0}
 )
 def test_estimator_on_manifolds(space, form):
     g = torch.Generator().manual_seed(0)
-    X = space.to_user(space.random_point(300, generator=g)).numpy()
+    X = space.to_user(space.random_point(100, generator=g)).numpy()
     density = RiemannianMVLDensity(space, AnnealedScoreMatching(form=form), **FAST)
     values = density.fit(X).score_samples(X[:5])
     assert np.isfinite(values).all()
