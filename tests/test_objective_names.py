@@ -93,7 +93,12 @@ def test_likelihood_is_monitored_as_it_is(modes):
     # and the draws' error: with 20 000 draws, 0.03 nats.
     objective = MaximumLikelihood(20_000)
     density = MVLDensity(
-        objective, max_epochs=20, hidden_layer_sizes=(16,), alpha=0, random_state=0
+        objective,
+        base="gaussian",
+        max_epochs=20,
+        hidden_layer_sizes=(16,),
+        alpha=0,
+        random_state=0,
     ).fit(modes)
     assert density.correction_scale_ == 1
     train, valid = density._split(
@@ -114,9 +119,8 @@ def test_modes_that_scores_cannot_weigh(name):
     rng = np.random.default_rng(0)
     left = rng.random(2000) < 0.85
     X = rng.normal(size=(2000, 1)) + np.where(left, -6.0, 6.0)[:, None]
-    density = MVLDensity(
-        name, max_epochs=30, hidden_layer_sizes=(32, 32), random_state=0
-    ).fit(X)
+    params = {"max_epochs": 30, "hidden_layer_sizes": (32, 32), "random_state": 0}
+    density = MVLDensity(name, base="gaussian", **params).fit(X)
     grid = np.linspace(-12, 12, 4001)[:, None]
     p = np.exp(density.score_samples(grid))
     assert p[grid[:, 0] < 0].sum() / p.sum() == pytest.approx(left.mean(), abs=0.04)
@@ -127,7 +131,7 @@ def test_the_learned_constant_is_the_log_normaliser(modes, directions):
     # measure it starts at log 4 pi, that of no energy at all.
     params = {"max_epochs": 40, "hidden_layer_sizes": (16,), "random_state": 0}
     for density, X in (
-        (MVLDensity("nce", **params), modes),
+        (MVLDensity("nce", base="gaussian", **params), modes),
         (RiemannianMVLDensity("sphere", "nce", base=None, **params), directions),
     ):
         density.fit(X)

@@ -21,7 +21,8 @@ def to_matrices(X, scalar_first=False):
         )
     if X.shape[1] == 9:
         return X.reshape(-1, 3, 3)
-    return Turn.from_quat(X, scalar_first=scalar_first).as_matrix()
+    # by hand: older versions of SciPy have no argument for it
+    return Turn.from_quat(np.roll(X, -1, 1) if scalar_first else X).as_matrix()
 
 
 def turns_to(directions, axis, n_turns):
