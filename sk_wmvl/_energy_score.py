@@ -56,6 +56,7 @@ class HeldContextObjective(BaseObjective):
         self.objective = objective
         self.n_moving = n_moving
 
+    # computed here, a plain attribute in the base class
     @property
     def is_monitorable(self) -> bool:  # type: ignore[override]
         """Whether the value of the objective inside is a loss."""
@@ -74,6 +75,7 @@ class HeldContextObjective(BaseObjective):
         def joined(z: Tensor, context: Tensor) -> Tensor:
             return energy(torch.cat([z, context], 1))
 
+        # a function does where only calls are made of a module
         held = GivenContext(joined, context)  # type: ignore[arg-type]
         return self.objective(held, z, generator=generator)
 

@@ -210,6 +210,7 @@ class WassersteinAutoencoder(TransformerMixin, BaseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
+    # computed here, a plain attribute in the base class
     @property
     def _regularization(self) -> float:  # type: ignore[override]
         return self.regularization

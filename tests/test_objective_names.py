@@ -20,6 +20,7 @@ COUPLED = sorted(n for n in OBJECTIVES if OBJECTIVES[n]().couples_rows)
 # Their rows act on one another in one space, not each in a tangent space of its own.
 FLAT_ONLY = ["mvl-birth-death", "mvl-spos", "mvl-svgd", "parzen"]
 GLOBAL = ["nce", "mle"]
+# Two epochs on a few rows may well do harm, and the guard after training says so.
 may_warn = pytest.mark.filterwarnings(
     "ignore:The learned correction:sklearn.exceptions.ConvergenceWarning"
 )

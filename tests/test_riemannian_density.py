@@ -32,6 +32,7 @@ from sk_wmvl.normalizers import AnnealedNormalizer
 SMALL = {"max_epochs": 2, "hidden_layer_sizes": (8,), "random_state": 0}
 
 may_warn = pytest.mark.filterwarnings(
+    # two epochs on a handful of rows may well do harm, and the guard says so
     "ignore:The learned correction:sklearn.exceptions.ConvergenceWarning",
     # the checks feed numbers up to 100, which no one would take for radians
     "ignore:.*are they degrees:UserWarning",

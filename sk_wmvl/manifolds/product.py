@@ -138,6 +138,7 @@ class Product(BaseManifold):
 
     # --- shape ------------------------------------------------------------------------
 
+    # computed here, a plain attribute in the base class
     @property
     def dim(self) -> int | None:  # type: ignore[override]
         """The sum of the factors' dimensions; None until all are known."""

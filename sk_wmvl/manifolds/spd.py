@@ -77,6 +77,7 @@ class SPD(BaseManifold):
             )
         return self.size
 
+    # computed here, a plain attribute in the base class
     @property
     def dim(self) -> int | None:  # type: ignore[override]
         """The number s (s + 1) / 2."""

@@ -101,6 +101,7 @@ class Stiefel(BaseManifold):
             )
         return n, p
 
+    # computed here, a plain attribute in the base class
     @property
     def dim(self) -> int | None:  # type: ignore[override]
         """The number n p - p (p + 1) / 2."""

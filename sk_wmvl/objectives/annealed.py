@@ -104,11 +104,13 @@ class AnnealedScoreMatching(BaseObjective):
         self.epsilon = epsilon
         self.manifold = manifold
 
+    # computed here, a plain attribute in the base class
     @property
     def couples_rows(self) -> bool:  # type: ignore[override]
         """Whether the value of a row depends on the others."""
         return self.pooled and self.form == "conditional"
 
+    # computed here, a plain attribute in the base class
     @property
     def sigmas(self) -> tuple[float, float]:  # type: ignore[override]
         """The noise at levels 0 and 1, checked."""

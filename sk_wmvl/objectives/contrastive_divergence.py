@@ -59,6 +59,7 @@ class ContrastiveDivergence(BaseObjective):
         self.sampler = sampler
         self.control_variate = control_variate
 
+    # computed here, a plain attribute in the base class
     @property
     def couples_rows(self) -> bool:  # type: ignore[override]
         """Whether the sampler's rows act on one another."""

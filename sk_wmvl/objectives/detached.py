@@ -71,6 +71,7 @@ class DetachedMinimumVelocity(BaseObjective):
     def __init__(self, sampler: BaseSampler | str | None = None):
         self.sampler = sampler
 
+    # computed here, a plain attribute in the base class
     @property
     def couples_rows(self) -> bool:  # type: ignore[override]
         """Whether the sampler's rows act on one another."""

@@ -89,6 +89,7 @@ class MinimumVelocity(BaseObjective):
         self.control_variate = control_variate
         self.antithetic = antithetic
 
+    # computed here, a plain attribute in the base class
     @property
     def couples_rows(self) -> bool:  # type: ignore[override]
         """Whether the sampler's rows act on one another."""

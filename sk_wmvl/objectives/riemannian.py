@@ -69,6 +69,7 @@ class RiemannianObjective(BaseObjective):
         self.objective = objective
         self.manifold = manifold
 
+    # computed here, a plain attribute in the base class
     @property
     def is_monitorable(self) -> bool:  # type: ignore[override]
         """Whether the value of the objective inside is a loss."""

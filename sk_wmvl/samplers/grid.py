@@ -172,6 +172,7 @@ def draw_on_grid(
         bound, log_mass, _ = cells.bounds()
         cumulative = log_mass.softmax(0).cumsum(0)
 
+        # B023: it is called within the same round only, before these are bound anew.
         def propose(n: int) -> Tensor | None:
             w = torch.rand(
                 n, 2 + cells.low.shape[1], generator=generator, dtype=torch.float64

@@ -18,6 +18,7 @@ from sk_wmvl.manifolds import (
     from_geoopt,
 )
 
+# geoopt compiles with it as it is imported.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 
 
@@ -199,6 +200,7 @@ def test_refusals_say_why_and_what_is_possible(name, geoopt):
         from_geoopt(make(geoopt), shape)
 
 
+# geoopt calls these metrics experimental as they are made.
 @pytest.mark.filterwarnings("ignore:SPDMetric")
 @pytest.mark.parametrize("metric", ["SM", "LEM"])
 def test_other_metrics_are_refused(metric, geoopt):

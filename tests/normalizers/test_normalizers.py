@@ -172,6 +172,7 @@ MONTE_CARLO = [
 ]
 
 
+# Few draws on purpose: the error is what is tested, not whether the user is told.
 @pytest.mark.filterwarnings("ignore::sk_wmvl.normalizers.NormalizerWarning")
 @pytest.mark.parametrize(("normalizer", "proposal", "make"), MONTE_CARLO)
 def test_monte_carlo_is_within_four_standard_errors(
