@@ -200,7 +200,7 @@ def test_refusals_say_why_and_what_is_possible(name, geoopt):
         from_geoopt(make(geoopt), shape)
 
 
-# geoopt calls these metrics experimental as they are made.
+# geoopt warns that these metrics are not finished, as they are made.
 @pytest.mark.filterwarnings("ignore:SPDMetric")
 @pytest.mark.parametrize("metric", ["SM", "LEM"])
 def test_other_metrics_are_refused(metric, geoopt):
