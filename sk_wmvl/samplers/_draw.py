@@ -126,7 +126,7 @@ def draw(
         warnings.warn(
             f"The chains behind sample() have not mixed: R-hat is {worst:.2f} > "
             f"{MAX_RHAT}. The draws may sit in the wrong proportions between modes. Use "
-            "a base measure closer to the data (base='mixture').",
+            "a base measure closer to the data, or a larger alpha.",
             stacklevel=3,
         )
     flat = chain.samples.flatten(0, 1)
