@@ -78,10 +78,10 @@ class RiemannianMVLDensity(BaseDensity):
         normals elsewhere; ``'kernel'``: such a component at each row, with a common
         bandwidth or one in proportion to the distance of a neighbor. Both over a uniform
         background where the manifold is compact. ``'auto'``: of the uniform density,
-        mixtures and the kernel estimate, the simplest that rows held out do not
-        contradict (`choose_base`). ``'uniform'``: the uniform density of a compact
-        manifold. None: no base measure. In Euclidean space all but None are the Gaussian
-        mixture with the lowest BIC.
+        mixtures, the kernel estimate and a stack of both, the simplest that rows held
+        out do not contradict (`choose_base`). ``'uniform'``: the uniform density of a
+        compact manifold. None: no base measure. In Euclidean space ``'mixture'`` is the
+        Gaussian mixture with the lowest BIC, and the others are `choose_mixture`.
     normalizer : str, BaseNormalizer or None, default='auto'
         How Z is computed: ``'auto'``, ``'quadrature'``, ``'importance'`` or
         ``'annealed'``. With None `score_samples` are unnormalised and `score` is minus

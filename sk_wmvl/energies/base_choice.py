@@ -1,5 +1,6 @@
 """The choice of a base measure on a manifold: by rows that are held out."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,8 +10,19 @@ from torch import Tensor
 
 from sk_wmvl.energies.base_measures import BaseMeasure
 from sk_wmvl.energies.components import component_family
-from sk_wmvl.energies.kernel_base import fit_kernel_base, unit_squares
-from sk_wmvl.energies.manifold_mixture import UniformBase, start_mixture, try_mixture
+from sk_wmvl.energies.kernel_base import (
+    KernelBase,
+    choose_stack,
+    put_kernels,
+    unit_squares,
+)
+from sk_wmvl.energies.manifold_mixture import (
+    ManifoldMixture,
+    UniformBase,
+    start_mixture,
+    try_mixture,
+)
+from sk_wmvl.energies.stacking import stacking_weights
 from sk_wmvl.manifolds import BaseManifold, Product
 
 __all__ = ["choose_base"]
@@ -22,6 +34,7 @@ PATIENCE = 3  # steps of the ladder without an improvement
 MAX_ROWS_TO_FOLD, N_FOLDS = 2000, 5
 # Pairs of rows are looked at, and every row scored by all.
 LEAST_KERNEL_ROWS, MOST_KERNEL_ROWS = 8, 10_000
+MOST_STACKED, LEAST_SHARE = 3, 0.03
 
 
 class Fold(NamedTuple):
@@ -32,6 +45,13 @@ class Fold(NamedTuple):
     x_valid: Tensor
     weight_valid: Tensor
     groups: np.ndarray | None = None
+
+
+class Candidate(NamedTuple):
+    """Held-out log densities of a base measure, and how to fit it to all rows."""
+
+    values: Tensor
+    make: Callable[[], ManifoldMixture | KernelBase]
 
 
 class Search:
@@ -78,10 +98,11 @@ def choose_base(
     On a compact manifold the uniform density is where the search starts. Then come
     mixtures with more and more components, each number fitted anew by expectation
     maximisation [Dempster1977]_ and stopped at the best held-out likelihood; then the
-    kernel estimate (`fit_kernel_base`). Up to 2000 rows all are cross-validated, in five
-    folds, and the chosen one is fitted to all; beyond, `x_valid` is enough. What is more
-    complex has to be better by half the standard error of the mean difference, and to
-    replace the uniform density by a whole one.
+    kernel estimate (`fit_kernel_base`), and at last up to three of all these stacked, with
+    the weights that make held-out rows likeliest [Smyth1999]_. Up to 2000 rows all are
+    cross-validated, in five folds; beyond, `x_valid` is enough. What is more complex has
+    to be better by half the standard error of the mean difference, and to replace the
+    uniform density by a whole one. The chosen one is fitted to all rows.
 
     Parameters
     ----------
@@ -119,13 +140,12 @@ def choose_base(
             "mixture components. Use base=None with normalizer=None, or bound it."
         )
     n_distinct = len(torch.unique(x, dim=0))
-    small = n_distinct <= MAX_ROWS_TO_FOLD or len(x_valid) == 0
-    folds = []
-    if small:
-        x, weight = torch.cat([x, x_valid]), torch.cat([weight, weight_valid])
+    folds = [Fold(x, weight, x_valid, weight_valid, _first(groups, len(x)))]
+    is_folded = n_distinct <= MAX_ROWS_TO_FOLD or len(x_valid) == 0
+    x, weight = torch.cat([x, x_valid]), torch.cat([weight, weight_valid])
+    if is_folded:
         folds = make_folds(manifold, x, weight, seed, groups)
-    inner = groups if small or groups is None else groups[: len(x)]
-    folds = folds or [Fold(x, weight, x_valid, weight_valid, inner)]
+    rows = Fold(x, weight, x[:0], weight[:0], groups)
     held_out = torch.cat([fold.weight_valid for fold in folds])
     search = Search(held_out / held_out.sum())
     spread = unit_variances(manifold, x, weight, seed)
@@ -133,38 +153,33 @@ def choose_base(
         uniform = UniformBase(manifold).to(x.device)
         values = uniform.log_prob(torch.cat([fold.x_valid for fold in folds]))
         search.offer(values, lambda: uniform)
+    tried: list[Candidate] = []
     if "mixture" in kinds or n_distinct < LEAST_KERNEL_ROWS:
-        _offer_mixtures(search, manifold, folds, x, weight, spread, seed, small)
-    n_rows = len(x)
-    if (
-        "kernel" in kinds
-        and n_distinct >= LEAST_KERNEL_ROWS
-        and n_rows <= MOST_KERNEL_ROWS
-    ):
-        bases = [
-            fit_kernel_base(
-                manifold, fold.x, fold.weight, spread, seed=seed, groups=fold.groups
-            )
-            for fold in folds
-        ]
-        each = zip(bases, folds, strict=True)
-        values = torch.cat([base.log_prob(fold.x_valid) for base, fold in each])
-
-        def make_kernel() -> BaseMeasure:
-            if not small:
-                return bases[0]
-            return fit_kernel_base(manifold, x, weight, spread, seed=seed, groups=inner)
-
-        search.offer(values, make_kernel)
+        tried += _offer_mixtures(search, manifold, folds, rows, spread, seed)
+    most = MOST_KERNEL_ROWS if "mixture" in kinds else math.inf
+    if "kernel" in kinds and LEAST_KERNEL_ROWS <= n_distinct <= most:
+        tried += [_offer_kernels(search, manifold, folds, rows, spread, seed)]
+    if search.make in [
+        candidate.make for candidate in tried
+    ]:  # not the uniform density
+        _offer_stack(search, tried)
     assert search.make is not None  # one component is always tried
     return search.make()
 
 
-def _offer_mixtures(search, manifold, folds, x, weight, spread, seed, small) -> None:
-    """Climb the ladder of components until it stops paying."""
+def _first(labels: np.ndarray | None, n: int) -> np.ndarray | None:
+    return None if labels is None else labels[:n]
+
+
+def _offer_mixtures(
+    search: Search, manifold, folds: list[Fold], rows: Fold, spread: Tensor, seed: int
+) -> list[Candidate]:
+    """Climb the ladder of components until it stops paying; return what was tried."""
+    x, weight, *_ = rows
     n_distinct = len(torch.unique(x, dim=0))
     n_failed = 0
-    for k in SMALL_LADDER if small else LADDER:
+    tried = []
+    for k in LADDER if len(folds) == 1 else SMALL_LADDER:
         crowded = k > n_distinct or k * ROWS_PER_COMPONENT > len(x)
         if n_failed == PATIENCE or (k > 1 and crowded):
             break
@@ -172,16 +187,81 @@ def _offer_mixtures(search, manifold, folds, x, weight, spread, seed, small) -> 
         trials = [try_mixture(manifold, fold, k, prior, seed) for fold in folds]
         n_iterations = round(sum(t.n_iterations for t in trials) / len(trials))
 
-        def make(k=k, prior=prior, n=n_iterations, trial=trials[0]) -> BaseMeasure:
-            if not small:
-                return trial.mixture
+        def make(k=k, prior=prior, n=n_iterations) -> ManifoldMixture:
             mixture = start_mixture(manifold, x, weight, k, prior, seed)
             for _ in range(n):
                 mixture.step(x, weight, prior)
             return mixture
 
-        taken = search.offer(torch.cat([trial.values for trial in trials]), make)
-        n_failed = 0 if taken else n_failed + 1
+        values = torch.cat([trial.values for trial in trials])
+        tried.append(Candidate(values, make))
+        n_failed = 0 if search.offer(values, make) else n_failed + 1
+    return tried
+
+
+def _offer_kernels(
+    search: Search, manifold, folds: list[Fold], rows: Fold, spread: Tensor, seed: int
+) -> Candidate:
+    """Try the kernel estimate, and return it."""
+    stacks = [
+        choose_stack(manifold, f.x, f.weight, spread, seed=seed, groups=f.groups)
+        for f in folds
+    ]
+    values = [
+        put_kernels(manifold, f.x, f.weight, spread, stack).log_prob(f.x_valid)
+        for f, stack in zip(folds, stacks, strict=True)
+    ]
+
+    def make() -> KernelBase:
+        x, weight, *_, groups = rows
+        stack = stacks[0]
+        if len(folds) > 1:
+            stack = choose_stack(manifold, x, weight, spread, seed=seed, groups=groups)
+        return put_kernels(manifold, x, weight, spread, stack)
+
+    candidate = Candidate(torch.cat(values), make)
+    search.offer(*candidate)
+    return candidate
+
+
+def _offer_stack(search: Search, tried: list[Candidate]) -> None:
+    """Try what was tried before, together."""
+    values = torch.stack([candidate.values for candidate in tried], 1)
+    table, share = values.cpu().numpy(), search.share.cpu().numpy()
+    shares = stacking_weights(table, share)
+    kept = np.argsort(-shares)[:MOST_STACKED]
+    kept = kept[shares[kept] >= LEAST_SHARE]
+    if len(kept) < 2:
+        return
+    shares = stacking_weights(table[:, kept], share)
+    stacked = values[:, kept] + torch.from_numpy(np.log(shares)).to(values)
+    makers = [tried[i].make for i in kept]
+    search.offer(
+        stacked.logsumexp(1), lambda: stack_bases([make() for make in makers], shares)
+    )
+
+
+def stack_bases(
+    bases: list[ManifoldMixture | KernelBase], shares: np.ndarray
+) -> ManifoldMixture | KernelBase:
+    """Return mixtures, of which one may be a kernel estimate, as one, in these shares."""
+    kernel = next((base for base in bases if isinstance(base, KernelBase)), None)
+    # its components come first
+    order = sorted(range(len(bases)), key=lambda i: bases[i] is not kernel)
+    parts = [
+        base.mixture if isinstance(base, KernelBase) else base
+        for base in (bases[i] for i in order)
+    ]
+    components, weights, background = parts[0].components, [], 0.0
+    for part in parts[1:]:
+        components = components.join(part.components)
+    for part, share in zip(parts, shares[order].tolist(), strict=True):
+        weights.append(part.log_weights.exp() * share)
+        background += part.background * share
+    stacked = ManifoldMixture(
+        parts[0].manifold, components, torch.cat(weights), background
+    )
+    return stacked if kernel is None else KernelBase(stacked, kernel.centers)
 
 
 def has_components(manifold: BaseManifold) -> bool:

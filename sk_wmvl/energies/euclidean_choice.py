@@ -86,8 +86,8 @@ def choose_mixture(
     At last all of them are stacked: the mixture of mixtures with the weights that make held
     out rows likeliest [Smyth1999]_ is taken if it is better still.
 
-    Up to 2000 rows, or groups, are cross-validated in five folds, and what is chosen is
-    fitted to all; beyond, one part held out is enough, and the rest is what is fitted to.
+    Up to 2000 rows, or groups, are cross-validated in five folds; beyond, one part held
+    out is enough. What is chosen is fitted to all rows.
 
     Parameters
     ----------
@@ -162,8 +162,6 @@ def choose_mixture(
         n = round(np.mean([fit.n_iterations for fit in fits]))
 
         def make() -> StudentMixture:
-            if not folded:
-                return fits[0]
             return fit_mixture(
                 x, weight, k, dof, floor=floor, seed=seed, n_iterations=n
             )

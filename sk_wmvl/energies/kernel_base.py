@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +15,16 @@ from sk_wmvl.energies.manifold_mixture import ManifoldMixture
 from sk_wmvl.energies.stacking import stacking_weights
 from sk_wmvl.manifolds import BaseManifold, Product
 
-__all__ = ["KernelBase", "LeftOut", "base_gradient", "fit_kernel_base", "unit_squares"]
+__all__ = [
+    "KernelBase",
+    "LeftOut",
+    "Stack",
+    "base_gradient",
+    "choose_stack",
+    "fit_kernel_base",
+    "put_kernels",
+    "unit_squares",
+]
 
 N_BANDWIDTHS = 9  # common ones, over four orders of magnitude of the variance
 # The distance to the k-th neighbor sets a row's own bandwidth, times a factor.
@@ -34,9 +44,9 @@ class KernelBase(BaseMeasure):
     Parameters
     ----------
     mixture : ManifoldMixture
-        Components at the rows, one or several at each.
+        Components at the rows, one or several at each, and then others.
     centers : Tensor of shape (K, d)
-        Where each component is.
+        Where each component at a row is; the first K of the mixture's.
 
     See Also
     --------
@@ -81,7 +91,7 @@ class KernelBase(BaseMeasure):
             k = mask.shape[1]
             kept = joint[:, :k].masked_fill(mask, -torch.inf)
             # the weights of the others are scaled up to one
-            left = 1 - mask.to(joint.dtype) @ self.mixture.log_weights.exp()
+            left = 1 - mask.to(joint.dtype) @ self.mixture.log_weights[:k].exp()
             rest = torch.cat([kept, joint[:, k:]], -1).logsumexp(-1)
             values.append(rest - left.clamp(min=1e-300).log())
         return torch.cat(values)
@@ -91,6 +101,23 @@ class KernelBase(BaseMeasure):
     ) -> Tensor:
         """Return independent draws of shape (n_samples, d)."""
         return self.mixture.sample(n_samples, generator=generator)
+
+
+class Stack(NamedTuple):
+    """Which kernel estimates are stacked, and how much each weighs.
+
+    Attributes
+    ----------
+    kept : ndarray of int
+        Of the candidates.
+    weights : ndarray of shape (len(kept),)
+    background : float
+        Weight of the uniform density; with `weights` it sums to one.
+    """
+
+    kept: np.ndarray
+    weights: np.ndarray
+    background: float
 
 
 class LeftOut(nn.Module):
@@ -223,6 +250,74 @@ def _held_out_parts(
 
 
 @torch.no_grad()
+def choose_stack(
+    manifold: BaseManifold,
+    x: Tensor,
+    weight: Tensor,
+    variance: Tensor,
+    *,
+    seed: int,
+    groups: np.ndarray | None = None,
+) -> Stack:
+    """Return the stack of kernel estimates under which rows held out are likeliest.
+
+    See `fit_kernel_base`, which has the same parameters.
+    """
+    x, weight, groups = _distinct(x, weight, groups)
+    tables, shares = [], []
+    for part in _held_out_parts(manifold, x, seed, groups):
+        outside = torch.from_numpy(part).to(x.device)
+        centers, rows = x[~outside], x[outside]
+        log_weight = (weight[~outside] / weight[~outside].sum()).log()
+        columns = []
+        for make in _bandwidths(manifold, centers, variance):
+            parts = _components(manifold, centers, make())
+            chunks = [
+                (parts.log_prob(some) + log_weight).logsumexp(1)
+                for some in rows.split(CHUNK)
+            ]
+            columns.append(torch.cat(chunks))
+        tables.append(torch.stack(columns, 1))
+        shares.append(weight[outside])
+    # small parts lack distant neighbors
+    fewest = min(table.shape[1] for table in tables)
+    values = torch.cat([table[:, :fewest] for table in tables]).cpu().numpy()
+    share = torch.cat(shares).cpu().numpy()
+    share = share / share.sum()
+    if manifold.is_compact:
+        uniform = np.full((len(values), 1), -manifold.log_volume())
+        values = np.concatenate([values, uniform], 1)
+    weights = stacking_weights(values, share)
+    kept = np.argsort(-weights[:fewest])[:MOST_STACKED]
+    kept = kept[weights[kept] >= min(LEAST_SHARE, weights[kept[0]])]
+    chosen = np.append(kept, fewest) if manifold.is_compact else kept
+    weights = stacking_weights(values[:, chosen], share)
+    background = 0.0
+    if manifold.is_compact:
+        background = float(np.clip(weights[-1], LEAST_BACKGROUND, 0.999))
+        weights = weights[:-1] / weights[:-1].sum() * (1 - background)
+    return Stack(kept, weights, background)
+
+
+@torch.no_grad()
+def put_kernels(
+    manifold: BaseManifold,
+    x: Tensor,
+    weight: Tensor,
+    variance: Tensor,
+    stack: Stack,
+) -> KernelBase:
+    """Return the kernel estimates of a stack, put at rows; see `fit_kernel_base`."""
+    x, weight, _ = _distinct(x, weight, None)
+    makers = _bandwidths(manifold, x, variance)
+    spread = torch.cat([makers[i]() for i in stack.kept])
+    each = torch.outer(torch.tensor(stack.weights).to(weight), weight / weight.sum())
+    centers = x.repeat(len(stack.kept), 1)
+    parts = _components(manifold, centers, spread)
+    mixture = ManifoldMixture(manifold, parts, each.flatten(), stack.background)
+    return KernelBase(mixture, centers)
+
+
 def fit_kernel_base(
     manifold: BaseManifold,
     x: Tensor,
@@ -267,44 +362,5 @@ def fit_kernel_base(
     ----------
     [Breiman1977]_, [Smyth1999]_
     """
-    x, weight, groups = _distinct(x, weight, groups)
-    tables, shares = [], []
-    for part in _held_out_parts(manifold, x, seed, groups):
-        outside = torch.from_numpy(part).to(x.device)
-        centers, rows = x[~outside], x[outside]
-        log_weight = (weight[~outside] / weight[~outside].sum()).log()
-        columns = []
-        for make in _bandwidths(manifold, centers, variance):
-            parts = _components(manifold, centers, make())
-            chunks = [
-                (parts.log_prob(some) + log_weight).logsumexp(1)
-                for some in rows.split(CHUNK)
-            ]
-            columns.append(torch.cat(chunks))
-        tables.append(torch.stack(columns, 1))
-        shares.append(weight[outside])
-    # small parts lack distant neighbors
-    fewest = min(table.shape[1] for table in tables)
-    values = torch.cat([table[:, :fewest] for table in tables]).cpu().numpy()
-    share = torch.cat(shares).cpu().numpy()
-    share = share / share.sum()
-    if manifold.is_compact:
-        uniform = np.full((len(values), 1), -manifold.log_volume())
-        values = np.concatenate([values, uniform], 1)
-    weights = stacking_weights(values, share)
-    kept = np.argsort(-weights[:fewest])[:MOST_STACKED]
-    kept = kept[weights[kept] >= min(LEAST_SHARE, weights[kept[0]])]
-    chosen = np.append(kept, fewest) if manifold.is_compact else kept
-    weights = stacking_weights(values[:, chosen], share)
-    background = 0.0
-    if manifold.is_compact:
-        background = float(np.clip(weights[-1], LEAST_BACKGROUND, 0.999))
-        weights = weights[:-1] / weights[:-1].sum() * (1 - background)
-    makers = _bandwidths(manifold, x, variance)
-    spread = torch.cat([makers[i]() for i in kept])
-    each = torch.outer(torch.tensor(weights).to(weight), weight / weight.sum())
-    centers = x.repeat(len(kept), 1)
-    parts = _components(manifold, centers, spread)
-    return KernelBase(
-        ManifoldMixture(manifold, parts, each.flatten(), background), centers
-    )
+    stack = choose_stack(manifold, x, weight, variance, seed=seed, groups=groups)
+    return put_kernels(manifold, x, weight, variance, stack)

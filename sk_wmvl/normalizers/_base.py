@@ -195,7 +195,7 @@ def warn_if_unreliable(estimate: LogNormalizer, *, min_ess: float = MIN_ESS) -> 
             f"The {estimate.method} estimate of the log normalising constant, "
             f"{estimate.value:.4g} +- {estimate.std_error:.2g}, should not be trusted: "
             f"{fault}. Use a base measure closer to the data "
-            "(base='mixture'), a stronger penalty (alpha), a normalizer with more work "
+            "(base='auto'), a stronger penalty (alpha), a normalizer with more work "
             "(normalizer=AnnealedNormalizer(n_chains=...)), or normalizer=None for "
             "unnormalised log densities.",
             NormalizerWarning,

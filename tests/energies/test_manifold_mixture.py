@@ -13,6 +13,7 @@ from sk_wmvl.energies import (
     choose_base,
     fit_kernel_base,
 )
+from sk_wmvl.energies.base_choice import stack_bases
 from sk_wmvl.energies.components import (
     VonMisesFisher,
     WrappedNormal,
@@ -235,6 +236,17 @@ def test_geodesic_hmc_leaves_the_mixture_invariant(name, global_random_seed):
     assert float(z.abs().max()) < 4.5
 
 
+@pytest.mark.parametrize("name", [*COMPACT, *OPEN])
+def test_joined_components_are_both(name):
+    manifold = {**COMPACT, **OPEN}[name]
+    first = mixture(manifold, seed=1, variance=0.2).components
+    second = mixture(manifold, seed=2, variance=0.05).components
+    joined = first.join(second)
+    x = manifold.random_point(20, generator=generator(3))
+    both = torch.cat([first.log_prob(x), second.log_prob(x)], 1)
+    torch.testing.assert_close(joined.log_prob(x), both, rtol=1e-9, atol=1e-9)
+
+
 # --- kernel estimates -----------------------------------------------------------------
 
 
@@ -312,6 +324,48 @@ def test_kernels_take_over_where_mixtures_do_not_suffice(global_random_seed):
     )
     assert isinstance(both, KernelBase)
     assert both.log_prob(x[500:]).mean() > few.log_prob(x[500:]).mean()
+
+
+@pytest.mark.statistical
+def test_a_curve_over_broad_clusters_takes_both(global_random_seed):
+    # 3000 rows of four angles: a tenth on a narrow curve, the others in three spots.
+    # 4000 new rows are likelier under the stack than under a mixture or kernels alone,
+    # and it was put at all rows, also at those that were held out.
+    rng = np.random.default_rng(global_random_seed)
+    spots = rng.uniform(0, 2 * np.pi, (3, 4))
+
+    def draw(n):
+        t = rng.uniform(0, 2 * np.pi, (n, 1))
+        curve = t * [1, 3, 2, 1] + 0.05 * rng.normal(size=(n, 4))
+        broad = rng.vonmises(spots[rng.integers(3, size=n)], 5.0)
+        on_curve = rng.random((n, 1)) < 0.1
+        return torch.tensor(np.where(on_curve, curve, broad) % (2 * np.pi))
+
+    x, new = draw(3000), draw(4000)
+    one = torch.ones(3000, dtype=torch.float64)
+    parts = x[:2500], one[:2500], x[2500:], one[2500:]
+    both = choose_base(Torus(4), *parts)
+    assert isinstance(both, KernelBase)
+    assert len(both.mixture.log_weights) > len(both.centers)
+    assert len(torch.unique(both.centers, dim=0)) == 3000
+    for kind in ("mixture", "kernel"):
+        alone = choose_base(Torus(4), *parts, kinds=(kind,))
+        assert both.log_prob(new).mean() > alone.log_prob(new).mean()
+
+
+def test_a_stack_leaves_out_only_the_kernels_at_a_row():
+    x = Torus(2).random_point(60, generator=generator(0))
+    one = torch.ones(60, dtype=torch.float64)
+    kernel = fit_kernel_base(Torus(2), x, one, prior(Torus(2), 1.0), seed=0)
+    other = mixture(Torus(2))
+    both = stack_bases([other, kernel], np.array([0.3, 0.7]))
+    expected = 0.7 * kernel.log_prob(x).exp() + 0.3 * other.log_prob(x).exp()
+    torch.testing.assert_close(both.log_prob(x).exp(), expected)
+    # the mass of the kernels at the row, the 60th part of all of them, is gone
+    share = 0.7 * (1 - kernel.mixture.background) / 60
+    own = 0.7 * kernel.log_prob_left_out(x).exp() * (1 - share / 0.7)
+    expected = (own + 0.3 * other.log_prob(x).exp()) / (1 - share)
+    torch.testing.assert_close(both.log_prob_left_out(x).exp(), expected)
 
 
 # --- what once went wrong -------------------------------------------------------------

@@ -56,6 +56,23 @@ class Components(nn.Module, ABC):
         self, manifold: BaseManifold, centers: Tensor, variance: float | Tensor
     ):
         super().__init__()
+        self.manifold = manifold
+
+    @property
+    @abstractmethod
+    def centers(self) -> Tensor:
+        """Where the components are, of shape (K, d)."""
+
+    @property
+    @abstractmethod
+    def variances(self) -> Tensor:
+        """Their variances per dimension, of shape (K, n_units)."""
+
+    def join(self, other: "Components") -> "Components":
+        """Return these components and then others of the same family and manifold."""
+        centers = torch.cat([self.centers, other.centers])
+        variances = torch.cat([self.variances, other.variances])
+        return type(self)(self.manifold, centers, variances)
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:

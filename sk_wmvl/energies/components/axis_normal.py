@@ -54,6 +54,16 @@ class AxisNormal(Components):
         spread = per_component(centers, variance, centers.shape[1])
         self.register_buffer("variance", spread)
 
+    @property
+    def centers(self) -> Tensor:
+        """Where the components are, of shape (K, d)."""
+        return self.mu
+
+    @property
+    def variances(self) -> Tensor:
+        """Their variances per dimension, of shape (K, n_units)."""
+        return self.variance
+
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n, K)."""
         parts = [

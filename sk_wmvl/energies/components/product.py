@@ -1,5 +1,7 @@
 """Products of the components of a product's factors."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -66,6 +68,20 @@ class ProductComponents(Components):
             strict=True,
         )
         self.blocks = nn.ModuleList(f(m, c, v) for f, m, c, v in blocks)
+
+    @property
+    def _families(self) -> list[Components]:
+        return cast(list[Components], list(self.blocks))
+
+    @property
+    def centers(self) -> Tensor:
+        """Where the components are, of shape (K, d)."""
+        return torch.cat([block.centers for block in self._families], -1)
+
+    @property
+    def variances(self) -> Tensor:
+        """Their variances per dimension, of shape (K, n_units)."""
+        return torch.cat([block.variances for block in self._families], -1)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n, K)."""

@@ -66,7 +66,6 @@ class VonMises(Components):
 
     def __init__(self, manifold: Angles, centers: Tensor, variance: float | Tensor):
         super().__init__(manifold, centers, variance)
-        self.manifold = manifold
         self.register_buffer("mu", centers)
         spread = per_component(centers, variance, centers.shape[1])
         self._set_concentration(1 / spread.cpu().numpy())
@@ -77,6 +76,16 @@ class VonMises(Components):
         device = self.mu.device
         self.register_buffer("kappa", torch.tensor(kappa, device=device))
         self.register_buffer("log_constant", torch.tensor(constant, device=device))
+
+    @property
+    def centers(self) -> Tensor:
+        """Where the components are, of shape (K, d)."""
+        return self.mu
+
+    @property
+    def variances(self) -> Tensor:
+        """Their variances per dimension, of shape (K, n_units)."""
+        return 1 / self.kappa
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n, K)."""

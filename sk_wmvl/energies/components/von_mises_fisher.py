@@ -79,7 +79,6 @@ class VonMisesFisher(Components):
         self, manifold: UnitVectors, centers: Tensor, variance: float | Tensor
     ):
         super().__init__(manifold, centers, variance)
-        self.manifold = manifold
         self.d = manifold.ambient_dim
         signs = manifold._signs(centers[:1], centers[:1])
         self.n_signs = 0 if signs is None else signs.shape[1]
@@ -106,6 +105,16 @@ class VonMisesFisher(Components):
         self.register_buffer("kappa", torch.tensor(kappa, device=device))
         # of exp(kappa (t - 1)), which does not overflow
         self.register_buffer("log_constant", torch.tensor(constant, device=device))
+
+    @property
+    def centers(self) -> Tensor:
+        """Where the components are, of shape (K, d)."""
+        return self.mu
+
+    @property
+    def variances(self) -> Tensor:
+        """Their variances per dimension, of shape (K, n_units)."""
+        return (self.manifold.radius**2 / self.kappa)[:, None]
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n, K)."""

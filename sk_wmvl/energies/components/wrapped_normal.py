@@ -51,7 +51,6 @@ class WrappedNormal(Components):
         self, manifold: BaseManifold, centers: Tensor, variance: float | Tensor
     ):
         super().__init__(manifold, centers, variance)
-        self.manifold = manifold
         self.register_buffer("mu", centers)
         self.register_buffer("variance", per_component(centers, variance)[:, 0])
 
@@ -59,6 +58,16 @@ class WrappedNormal(Components):
         """Return centres and points, of shape (n K, d) each."""
         k = len(self.mu)
         return self.mu.repeat(len(x), 1), x.repeat_interleave(k, 0)
+
+    @property
+    def centers(self) -> Tensor:
+        """Where the components are, of shape (K, d)."""
+        return self.mu
+
+    @property
+    def variances(self) -> Tensor:
+        """Their variances per dimension, of shape (K, n_units)."""
+        return self.variance[:, None]
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n, K)."""
