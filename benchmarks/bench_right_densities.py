@@ -4,12 +4,12 @@ Earthquakes (with and without copies), floods, comets, craters of Venus (uniform
 case), torsions, winds. RiemannianMVLDensity with its default settings learns from the
 training and validation rows together; beside it stands its base measure alone, in the same
 fit. `nll` is in nats with respect to area, or angles in radians; `mass_error` is
-| mass - 1 | by quadrature, where a network corrects the base. Calibration, on test rows: `cover50` and `cover90` are
-the shares of rows in the highest-density regions that should hold a half and nine tenths;
-`p_regions` is the p-value of the chi-squared test of predicted against observed numbers in
-eight regions, `p_pit` that of the Kolmogorov-Smirnov test of the probability integral
-transform, where there is one angle. Seeds are splits, or folds of small sets. Needs
-SK_WMVL_DATA.
+| mass - 1 | by quadrature, where a network corrects the base. Calibration, on test rows:
+`cover50` and `cover90` are the shares of rows in the highest-density regions that should
+hold a half and nine tenths; `p_regions` is the p-value of the chi-squared test of predicted
+against observed numbers in eight regions, `p_pit` that of the Kolmogorov-Smirnov test of
+the probability integral transform, where there is one angle. Seeds are splits, or folds of
+small sets. Needs SK_WMVL_DATA.
 
     python benchmarks/bench_right_densities.py --seeds 0 1 2 3 4 \
         --out benchmarks/results/right_densities.csv
