@@ -4,7 +4,8 @@ error: a mixture of D normals with standard deviation 1/2 at random vertices of 
 {-1, 1}^D, in the manner of Zhou, Shi and Zhu (2020); each method with default settings; the
 mean squared error of the score on fresh draws, divided by the mean square of the true
 score, so that zero everywhere has one. cost: draws of the same mixture with D = 2 and a
-regularisation of 1e-2, three epochs; seconds of processor time of a fit and of 1000 scores.
+regularisation of 1e-2, three epochs; seconds of processor time of a fit and of 1000 scores,
+and `mb`, by how much a fit raises the peak memory of a process of its own (first seed).
 Kernel methods stop where their matrices or products would not end in minutes: those that
 need eigenvectors at 1e3 rows here, the others at 1e4.
 
@@ -16,12 +17,15 @@ import warnings
 
 import numpy as np
 from _common import Sheet, options
+from _memory import in_own_process, peak_bytes
 from scipy.special import softmax
 
 from sk_wmvl import ImplicitScoreEstimator
 
 METHODS = ["mvl", "ssm", "dsm", "kef", "nu", "ssge", "stein", "landweber"]
 SIGMA = 0.5
+FIXED = {"regularization": 1e-2, "max_epochs": 3}
+MEGA = 1e6
 LARGEST = {"ssge": 1000, "stein": 1000, "landweber": 1000, "kef": 10_000, "nu": 10_000}
 
 
@@ -35,11 +39,27 @@ def draw(rng, n, means):
     return X, (share[:, :, None] * offset).sum(1) / SIGMA**2
 
 
-def run(sheet, table, method, seed, d, n, params):
-    """Add one row."""
+def problem(seed, d, n):
+    """Return a generator, the means of the mixture, and draws of it."""
     rng = np.random.default_rng([seed, d])
     means = rng.choice([-1.0, 1.0], size=(d, d))
-    X, _ = draw(rng, n, means)
+    return rng, means, draw(rng, n, means)[0]
+
+
+def fit_growth(method, seed, d, n):
+    """Return by how much a fit raises the peak memory; run in its own process."""
+    warnings.simplefilter("ignore")
+    estimator = ImplicitScoreEstimator(method, random_state=seed, **FIXED)
+    estimator.fit(problem(seed, d, 50)[2])  # what is loaded and allocated only once
+    X = problem(seed, d, n)[2]
+    before = peak_bytes()
+    estimator.fit(X)
+    return peak_bytes() - before
+
+
+def run(sheet, table, method, seed, d, n, params, growth=np.nan):
+    """Add one row."""
+    rng, means, X = problem(seed, d, n)
     at, truth = draw(rng, 1000, means)
     start = time.process_time()
     estimator = ImplicitScoreEstimator(method, random_state=seed, **params).fit(X)
@@ -55,6 +75,7 @@ def run(sheet, table, method, seed, d, n, params):
         error=np.square(score - truth).sum(1).mean() / np.square(truth).sum(1).mean(),
         fit_s=middle - start,
         score_s=end - middle,
+        mb=growth / MEGA,
     )
 
 
@@ -67,7 +88,8 @@ def main():
     dimensions = [2] if args.quick else [2, 4, 8, 16, 32, 64]
     rows, sizes = (100, [100]) if args.quick else (512, [100, 1000, 10_000, 100_000])
     params = {"max_epochs": 3} if args.quick else {}
-    for seed in args.seeds[: 1 if args.quick else None]:
+    seeds = args.seeds[:1] if args.quick else args.seeds
+    for seed in seeds:
         for d in dimensions:
             for method in methods:
                 if method != "landweber":  # the ν-method does the same in fewer steps
@@ -75,8 +97,10 @@ def main():
         for n in sizes:
             for method in methods:
                 if n <= LARGEST.get(method, n):
-                    fixed = {"regularization": 1e-2, "max_epochs": 3}
-                    run(sheet, "cost", method, seed, 2, n, fixed)
+                    growth = np.nan
+                    if seed == seeds[0]:
+                        growth = in_own_process(fit_growth, method, seed, 2, n)
+                    run(sheet, "cost", method, seed, 2, n, FIXED, growth)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,11 @@ one n x d x d array of float32 would take.
     python benchmarks/bench_scoring.py --out benchmarks/results/scoring.csv
 """
 
-import multiprocessing
-import resource
 import warnings
-from pathlib import Path
 
 import numpy as np
 from _common import Sheet, options, time_interleaved
+from _memory import in_own_process, peak_bytes
 from sklearn.neighbors import KernelDensity
 
 from sk_wmvl import MVLDensity
@@ -59,15 +57,6 @@ def scoring_table(sheet, dimensions, sizes, n_scored, seed, n_rounds):
             )
 
 
-def peak_bytes():
-    """Return the peak resident memory of this process so far."""
-    status = Path("/proc/self/status")
-    if status.exists():  # ru_maxrss counts the parent's peak too
-        line = next(x for x in status.read_text().splitlines() if "VmHWM" in x)
-        return 1024 * int(line.split()[1])
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
 def fit_growth(n, d, batch_size, seed):
     """Return by how much a fit raises the peak memory; run in its own process."""
     rng = np.random.default_rng(seed)
@@ -83,8 +72,7 @@ def fit_growth(n, d, batch_size, seed):
 
 def memory_table(sheet, shapes, seed):
     for n, d, batch_size in shapes:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            growth = pool.apply(fit_growth, (n, d, batch_size, seed))
+        growth = in_own_process(fit_growth, n, d, batch_size, seed)
         sheet.add(
             table="memory",
             method=f"n={n}, batch={batch_size}".rjust(21),

@@ -410,9 +410,11 @@ def scores(table, columns, key):
     shown = [["", *(f"{columns} = {value:g}" for value in values)]]
     for method in distinct(rows, "method"):
         cells = [
-            select(rows, key, method=method, **{columns: value}) for value in values
+            select(rows, key, method=method, **{columns: value}).values()
+            for value in values
         ]
-        shown.append([method, *(median(c.values()) if c else "-" for c in cells)])
+        measured = [[v for v in cell if v == v] for cell in cells]
+        shown.append([method, *(median(v) if v else "-" for v in measured)])
     return shown
 
 
@@ -619,6 +621,7 @@ MAKERS: dict[str, Callable[[], list[list[str]]]] = {
     "objectives_seconds": partial(objectives, "seconds"),
     "scores_error": partial(scores, "error", "d", "error"),
     "scores_cost": partial(scores, "cost", "n", "fit_s"),
+    "scores_memory": partial(scores, "cost", "n", "mb"),
     "table1_vae": table1,
     "table2_digits": table2_digits,
     "quality_banana": partial(quality, "banana"),
