@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sk_wmvl._batches import TensorData
 from sk_wmvl.energies import CorrectedEnergy
-from sk_wmvl.normalizers import LogNormalizer, find_fault
+from sk_wmvl.normalizers import LogNormalizer, find_fault, is_dear
 from sk_wmvl.normalizers._base import evaluate_in_chunks
 from sk_wmvl.normalizers.importance import summarize_weights
 
@@ -58,7 +58,8 @@ def backtrack(
     draws : Tensor of shape (n, d)
         Draws from the base measure, in float64. For all :math:`\lambda` at once
         :math:`Z(\lambda)` is the mean of :math:`e^{-\lambda E_\theta}` over them;
-        `normalize` is called where that cannot be trusted.
+        `normalize` is called where that cannot be trusted, unless the base has so many
+        components that this would take minutes: then the search ends there.
 
     Returns
     -------
@@ -78,12 +79,13 @@ def backtrack(
         at_draws = evaluate_in_chunks(energy.correction, draws)
     mean = float((values * weight).sum())
     spread = _standard_error(values - mean, weight, rows.groups)
+    has_dear_base = energy.base is not None and is_dear(energy.base)
 
     def quick() -> LogNormalizer:
         n = len(draws)
         estimate = summarize_weights(-energy.scale * at_draws, n, "importance")
         trusted = not find_fault(estimate) and estimate.std_error <= QUICK_ERROR
-        return estimate if trusted else normalize()
+        return estimate if trusted or has_dear_base else normalize()
 
     best, harmful = _search(energy, quick, mean, spread)
     if best.method != "exact":

@@ -1,6 +1,7 @@
 """What density estimators share: after training, normalise, then score and sample."""
 
 import copy
+import warnings
 from abc import ABC
 from numbers import Integral
 
@@ -15,18 +16,22 @@ from sk_wmvl._component import resolve
 from sk_wmvl._random import draw_seed, make_generator
 from sk_wmvl._validation import StrOptions
 from sk_wmvl.energies import BaseMeasure
+from sk_wmvl.energies.ties import find_ties
 from sk_wmvl.metrics import hyvarinen_score
 from sk_wmvl.normalizers import (
     NORMALIZERS,
     BaseNormalizer,
     LogNormalizer,
+    is_dear,
     warn_if_unreliable,
 )
 from sk_wmvl.samplers import draw
 
 __all__ = ["BaseDensity"]
 
-N_DRAWS = 16_384  # of the base measure, by which strengths of the correction compare
+MANY_COPIES = 0.05  # of all rows, if rounding does not explain them
+# Draws of the base measure, by which strengths of the correction compare.
+N_DRAWS, MORE_DRAWS = 16_384, 131_072
 
 
 class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
@@ -98,6 +103,20 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         "normalizer": [None, StrOptions(set(NORMALIZERS)), BaseNormalizer],
     }
 
+    def _fit(self, X, weight, groups, *, resume: bool, epochs: int | None):
+        if not resume:
+            self.ties_ = find_ties(X)
+            if self.ties_.copies >= MANY_COPIES and not self.ties_.rounding.any():
+                warnings.warn(
+                    f"{self.ties_.copies:.0%} of the rows are copies of others (ties_). "
+                    "No density is high enough there: copies are held out together, and "
+                    "earn no spike. If they are duplicated records, fit without them; if "
+                    "they count repeated events, compare the fits with and without.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+        return super()._fit(X, weight, groups, resume=resume, epochs=epochs)
+
     def _freeze(self, correction, rows) -> dict:
         energy = self._freeze_energy(correction)
         if self.normalizer is None:
@@ -111,7 +130,11 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         normalizer = resolve(
             self.normalizer, NORMALIZERS, BaseNormalizer, name="normalizer"
         )
-        proposal = copy.deepcopy(self._proposal).to(self.device_)
+        # The very base of the energy: a normalizer sees that it cancels.
+        own = energy.energy.base
+        proposal = (
+            copy.deepcopy(self._proposal).to(self.device_) if own is None else own
+        )
 
         @torch.no_grad()
         def normalize() -> LogNormalizer:
@@ -126,7 +149,9 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             estimate = normalize()
         else:
             generator = make_generator(self._seed, COMPARISON)
-            draws = proposal.sample(N_DRAWS, generator=generator)
+            # Where densities are dear, draws are cheap, and have to do without a grid.
+            n_draws = MORE_DRAWS if is_dear(proposal) else N_DRAWS
+            draws = proposal.sample(n_draws, generator=generator)
             estimate = backtrack(energy.energy, normalize, rows, draws)
         warn_if_unreliable(estimate)
         return {

@@ -146,6 +146,9 @@ class RiemannianMVLDensity(BaseDensity):
         more likely; 0 if it gains no more than a standard error over the base measure.
         With a warning if more of it would make them less likely than the base measure
         does, by more than sampling error.
+    ties_ : Ties
+        What repeats in X: `copies`, the share of the rows that are copies of others, and
+        `rounding`, the steps to which columns are rounded (0 where they are not).
     normalizer_result_ : LogNormalizer
         The estimate with its effective sample size and method.
     n_iter_ : int

@@ -85,3 +85,25 @@ def test_copies_in_one_group_add_no_certainty():
     assert _standard_error(*copies, groups) == pytest.approx(alone, rel=1e-12)
     assert _standard_error(*copies, None) < 0.6 * alone
     assert _standard_error(values, weight, np.zeros(50, int)) == np.inf
+
+
+def test_a_dear_base_is_not_put_on_a_grid():
+    # Of the base's draws a few fall into a well of the correction, which is right else.
+    class Dear(GaussianBase):
+        n_components = 5000
+
+    base = Dear(np.zeros(1), 4 * np.eye(1))
+    energy = CorrectedEnergy(Well(40.0, 1.75), base)
+    x = torch.tensor(np.random.default_rng(0).normal(size=(500, 1)) / 2**0.5)
+    calls = []
+
+    def normalize():
+        calls.append(energy.scale)
+        return QuadratureNormalizer().estimate(energy, base)
+
+    draws = base.sample(5000, generator=torch.Generator().manual_seed(0))
+    rows = TensorData(x.float(), torch.ones(500))
+    with pytest.warns(ConvergenceWarning, match="correction was scaled by 0"):
+        backtrack(energy, normalize, rows, draws)
+    assert 0 < energy.scale < 1
+    assert calls == [energy.scale]  # the last word only

@@ -19,6 +19,11 @@ class BaseMeasure(nn.Module, ABC):
     Built in float64; a copy in float32 serves training.
     """
 
+    @property
+    def n_components(self) -> int:
+        """To how many components a density at a point takes time in proportion."""
+        return 1
+
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n,), in nats, at points of shape (n, d)."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from sk_wmvl.energies.stacking import stacking_weights
 from sk_wmvl.energies.student_mixture import StudentMixture, fit_mixture
+from sk_wmvl.energies.ties import rounding_steps
 
 __all__ = ["choose_mixture", "rounding_variance"]
 
@@ -19,8 +20,6 @@ FEWER = 4
 MAX_UNITS_TO_FOLD, N_FOLDS = 2000, 5
 LEAST_SHARE = 0.05  # of a mixture in the stack
 MOST_STACKED = 3
-# A column is rounded if its values repeat this often on average.
-MEAN_COPIES = 2.0
 
 
 class Fold(NamedTuple):
@@ -48,9 +47,8 @@ class Candidate(NamedTuple):
 def rounding_variance(x: np.ndarray) -> np.ndarray:
     """Return what rounding adds to the variances of columns, zero where there is none.
 
-    A column whose values repeat is taken for rounded to the median gap of its distinct
-    values: its error is uniform, with variance a twelfth of the gap's square. Without
-    such a floor a component could shrink onto one value.
+    The error of rounding is uniform, with variance a twelfth of the step's square
+    (`rounding_steps`). Without such a floor a component could shrink onto one value.
 
     Parameters
     ----------
@@ -60,13 +58,7 @@ def rounding_variance(x: np.ndarray) -> np.ndarray:
     -------
     variance : ndarray of shape (d,)
     """
-    rows = np.unique(x, axis=0)  # copies of rows say nothing about rounding
-    variance = np.zeros(x.shape[1])
-    for j, column in enumerate(rows.T):
-        values = np.unique(column)
-        if len(values) > 1 and len(values) * MEAN_COPIES <= len(rows):
-            variance[j] = np.median(np.diff(values)) ** 2 / 12
-    return variance
+    return rounding_steps(np.unique(x, axis=0)) ** 2 / 12
 
 
 def choose_mixture(

@@ -74,6 +74,11 @@ class KernelBase(BaseMeasure):
         self.mixture = mixture
         self.register_buffer("centers", centers)
 
+    @property
+    def n_components(self) -> int:
+        """The number of components."""
+        return self.mixture.n_components
+
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n,)."""
         return self.mixture.log_prob(x)

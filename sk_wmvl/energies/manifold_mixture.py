@@ -102,6 +102,11 @@ class ManifoldMixture(BaseMeasure):
         self.background = background
         self.register_buffer("log_weights", weights.log())
 
+    @property
+    def n_components(self) -> int:
+        """The number of components."""
+        return len(self.log_weights)
+
     def joint(self, x: Tensor) -> Tensor:
         """Return log of weight times density, (n, K + 1); the background is last."""
         value = self.log_weights + self.components.log_prob(x)

@@ -5,6 +5,7 @@ from sk_wmvl.normalizers._base import (
     LogNormalizer,
     NormalizerWarning,
     find_fault,
+    is_dear,
     log_mean_exp,
     warn_if_unreliable,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "NormalizerWarning",
     "QuadratureNormalizer",
     "find_fault",
+    "is_dear",
     "log_mean_exp",
     "warn_if_unreliable",
 ]

@@ -3,12 +3,14 @@
 import math
 import warnings
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from sk_wmvl._component import BaseComponent
+from sk_wmvl.energies import CorrectedEnergy
 from sk_wmvl.manifolds import BaseManifold, Euclidean
 
 __all__ = [
@@ -17,7 +19,10 @@ __all__ = [
     "LogNormalizer",
     "NormalizerWarning",
     "evaluate_in_chunks",
+    "find_fault",
+    "is_dear",
     "is_flat",
+    "is_over",
     "log_mean_exp",
     "warn_if_unreliable",
 ]
@@ -25,6 +30,7 @@ __all__ = [
 # Points per call of the energy: a layer of 128 units then takes 4 MB in float64, about
 # a processor's cache (measured on one core: chunks four times as large are slower).
 CHUNK = 4096
+MANY_COMPONENTS = 1000
 # Either stands for an error of about 0.15 nats, beyond which the error is itself
 # uncertain.
 MIN_ESS = 50
@@ -130,12 +136,17 @@ class BaseNormalizer(BaseComponent, ABC):
 class CountedEnergy(nn.Module):
     """An energy that counts the points it is evaluated at.
 
+    Parameters
+    ----------
+    energy : callable
+        From points of shape (n, d) to energies of shape (n,).
+
     Attributes
     ----------
     n_evaluations : int
     """
 
-    def __init__(self, energy: nn.Module):
+    def __init__(self, energy: Callable[[Tensor], Tensor]):
         super().__init__()
         self.energy = energy
         self.n_evaluations = 0
@@ -144,6 +155,19 @@ class CountedEnergy(nn.Module):
         """Return the energies, of shape (n,)."""
         self.n_evaluations += len(x)
         return self.energy(x)
+
+
+def is_dear(proposal: nn.Module) -> bool:
+    """Return whether a density is dear to evaluate at every node of a grid."""
+    return getattr(proposal, "n_components", 1) > MANY_COMPONENTS
+
+
+def is_over(energy: nn.Module, proposal: nn.Module) -> TypeGuard[CorrectedEnergy]:
+    """Return whether an energy corrects this very proposal.
+
+    The ratio of the model to the proposal is then that of the correction alone.
+    """
+    return isinstance(energy, CorrectedEnergy) and energy.base is proposal
 
 
 def is_flat(manifold: BaseManifold | None) -> bool:

@@ -7,7 +7,7 @@ from torch import nn
 
 from sk_wmvl._component import check_positive
 from sk_wmvl.manifolds import BaseManifold
-from sk_wmvl.normalizers._base import BaseNormalizer, LogNormalizer
+from sk_wmvl.normalizers._base import BaseNormalizer, LogNormalizer, is_dear
 from sk_wmvl.normalizers.annealed import AnnealedNormalizer
 from sk_wmvl.normalizers.importance import ImportanceNormalizer
 from sk_wmvl.normalizers.quadrature import QuadratureNormalizer, has_quadrature
@@ -25,11 +25,11 @@ MAX_FACTOR = 8.0
 class AutoNormalizer(BaseNormalizer):
     """Take the first method, from cheap to dear, that is accurate enough.
 
-    1. In one or two dimensions: `QuadratureNormalizer`. Its word is final if the energy
-       is not normalisable.
+    1. In one or two dimensions: `QuadratureNormalizer`, if the proposal has not more than
+       1000 components. Its word is final if the energy is not normalisable.
     2. `ImportanceNormalizer` with 4096 draws; if its weights are well behaved but the
        error too large, once more with the number of draws that the error calls for.
-    3. In three dimensions: `QuadratureNormalizer`.
+    3. In up to three dimensions: `QuadratureNormalizer`, if it has not been tried.
     4. `AnnealedNormalizer`, with 256 chains; then with as many as the error calls for,
        and more moves of each if the weights are heavy-tailed.
 
@@ -99,7 +99,8 @@ class AutoNormalizer(BaseNormalizer):
             return result._replace(n_evaluations=used)
 
         has_rule = has_quadrature(manifold)
-        if d <= 2 and has_rule:
+        tried = d <= 2 and has_rule and not is_dear(proposal)
+        if tried:
             result = run(QuadratureNormalizer())
             if self._is_accurate(result) or result.value == math.inf:
                 return result
@@ -113,7 +114,7 @@ class AutoNormalizer(BaseNormalizer):
         if not result.problem and self._is_accurate(result):
             return result
 
-        if d == 3 and has_rule:
+        if d <= 3 and has_rule and not tried:
             result = run(QuadratureNormalizer())
             if self._is_accurate(result) or result.value == math.inf:
                 return result

@@ -12,6 +12,7 @@ from sk_wmvl.normalizers._base import (
     BaseNormalizer,
     CountedEnergy,
     LogNormalizer,
+    is_over,
     log_mean_exp,
 )
 
@@ -140,7 +141,8 @@ class ImportanceNormalizer(BaseNormalizer):
     .. math:: Z = \mathbb{E}_{x \sim p}\bigl[e^{-E(x)} / p(x)\bigr].
 
     Unbiased for Z. Cheap, needs no gradient and no tuning, but its error grows like the
-    exponential of the divergence between model and proposal.
+    exponential of the divergence between model and proposal. Where the energy is a
+    `CorrectedEnergy` whose base is the proposal, the base cancels and is not evaluated.
 
     Parameters
     ----------
@@ -195,12 +197,15 @@ class ImportanceNormalizer(BaseNormalizer):
                 "n_samples of ImportanceNormalizer must be an integer >= 100; got "
                 f"{self.n_samples!r}."
             )
-        counted = CountedEnergy(energy)
+        counted, over = CountedEnergy(energy), False
+        if is_over(energy, proposal):
+            counted, over = CountedEnergy(energy.learned), True
         log_weights = []
         for start in range(0, self.n_samples, CHUNK):
             n = min(CHUNK, self.n_samples - start)
             x = proposal.sample(n, generator=generator)
-            log_weights.append(-counted(x) - proposal.log_prob(x))
+            value = counted(x)
+            log_weights.append(-value if over else -value - proposal.log_prob(x))
         return summarize_weights(
             torch.cat(log_weights), counted.n_evaluations, "importance"
         )

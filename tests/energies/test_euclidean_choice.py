@@ -150,6 +150,29 @@ def test_rounding_is_seen():
     np.testing.assert_array_equal(rounding_variance(np.repeat(x[:40], 20, 0)), [0, 0])
 
 
+@pytest.mark.parametrize("factor", [1.0, 100.0])
+def test_ties_are_reported(factor):
+    rng = np.random.default_rng(0)
+    x = factor * rng.normal(size=(400, 2))
+    x[:, 1] = x[:, 1].round(1)
+    x[:10] = x[10:20]
+    ties = MVLDensity(max_epochs=1, random_state=0).fit(x).ties_
+    assert ties.copies == pytest.approx(0.025)
+    # at the larger scale hardly a value is taken twice
+    expected = 0.1 if factor == 1 else 0.0
+    np.testing.assert_allclose(ties.rounding, [0, expected], rtol=1e-9)
+
+
+def test_copies_without_rounding_draw_a_warning():
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    with pytest.warns(UserWarning, match="20% of the rows are copies of others"):
+        MVLDensity(max_epochs=1, random_state=0).fit(np.r_[x, x[:50]])
+    rounded = x[:, :1].round(1)  # one column of which all values repeat: rounding
+    ties = MVLDensity(max_epochs=1, random_state=0).fit(rounded).ties_
+    assert ties.copies > 0.5
+    assert ties.rounding == pytest.approx(0.1)
+
+
 def test_no_component_shrinks_onto_a_tied_value():
     rng = np.random.default_rng(0)
     x = np.c_[np.where(rng.random(600) < 0.5, 0.0, rng.normal(size=600).round(1))]

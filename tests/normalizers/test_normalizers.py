@@ -8,6 +8,7 @@ from scipy import integrate
 from sklearn.base import clone
 from torch import nn
 
+from sk_wmvl.energies import CorrectedEnergy, GaussianBase
 from sk_wmvl.normalizers import (
     NORMALIZERS,
     AnnealedNormalizer,
@@ -433,3 +434,61 @@ def test_weights_without_a_mean_are_unreliable(global_random_seed):
     uniform = np.random.default_rng(global_random_seed).uniform(size=4096)
     z = summarize_weights(torch.tensor(-1.2 * np.log(uniform)), 4096, "importance")
     assert "Pareto index" in z.problem
+
+
+# --- corrections of the proposal itself -----------------------------------------------
+
+
+class ManyComponents(GaussianBase):
+    """A density that claims to be dear, and counts where it is evaluated."""
+
+    def __init__(self, mean, covariance, n_components):
+        super().__init__(mean, covariance)
+        self.n, self.n_evaluations = n_components, 0
+
+    @property
+    def n_components(self):
+        return self.n
+
+    def log_prob(self, x):
+        self.n_evaluations += len(x)
+        return super().log_prob(x)
+
+
+def tilted(n_components=1):
+    """Return a base, and an energy that tilts it: log Z is 0.125."""
+    base = ManyComponents(np.zeros(2), np.eye(2), n_components)
+    return base, CorrectedEnergy(Tilt(), base)
+
+
+class Tilt(nn.Module):
+    def forward(self, x):
+        return 0.5 * x[:, 0]
+
+
+def test_a_base_cancels_against_itself():
+    base, energy = tilted()
+    generator = torch.Generator()
+    own = ImportanceNormalizer(1000).estimate(
+        energy, base, generator=generator.manual_seed(0)
+    )
+    assert base.n_evaluations == 0
+    other, _ = tilted()  # the same density, but another object
+    same = ImportanceNormalizer(1000).estimate(
+        energy, other, generator=generator.manual_seed(0)
+    )
+    assert own.value == pytest.approx(same.value, abs=1e-10)
+    assert own.std_error == pytest.approx(same.std_error, rel=1e-6)
+    assert abs(own.value - 0.125) < 4 * own.std_error
+
+
+@pytest.mark.parametrize(
+    ("n_components", "method"), [(10, "quadrature"), (5000, "importance")]
+)
+def test_auto_spares_dear_bases_the_grid(n_components, method):
+    base, energy = tilted(n_components)
+    generator = torch.Generator().manual_seed(0)
+    result = AutoNormalizer().estimate(energy, base, generator=generator)
+    assert result.method == method
+    assert abs(result.value - 0.125) < max(4 * result.std_error, 1e-6)
+    assert (base.n_evaluations == 0) == (method == "importance")
