@@ -58,7 +58,7 @@ def fit_mvl(X, seed, **params):
 
 METHODS = {
     "MVLDensity": fit_mvl,
-    "MVLDensity, mixture": lambda X, seed: fit_mvl(X, seed, base="mixture"),
+    "MVLDensity, gaussian": lambda X, seed: fit_mvl(X, seed, base="gaussian"),
     "GaussianMixture": _baselines.mixture_by_bic,
     "KernelDensity": fit_kernel,
     "Gaussian": lambda X, seed: _baselines.gaussian(X),
@@ -72,7 +72,7 @@ def main():
     methods = dict(METHODS)
     if args.quick:
         methods["MVLDensity"] = lambda X, seed: fit_mvl(X, seed, max_epochs=5)
-        del methods["MVLDensity, mixture"]
+        del methods["MVLDensity, gaussian"]
     sheet = Sheet(args.out)
     for name in args.only or (NAMES[:2] if args.quick else NAMES):
         for seed in args.seeds:
@@ -87,7 +87,7 @@ def main():
                 gap = log_p - model.score_samples(X_test)
                 sheet.add(
                     data=f"{name:>15s}",
-                    method=f"{method:>19s}",
+                    method=f"{method:>20s}",
                     seed=seed,
                     n=n,
                     gap=gap.mean(),
