@@ -583,7 +583,7 @@ def aims():
             table.append(aim(what, allowed, np.median(list(ratio.values()))))
     rows = [r for r in read("training") if r["table"] == "fit"]
     for case in distinct(rows, "case"):
-        for method in ("fit, same steps", "fit, default"):
+        for method in ("fit, same steps", "fit, Gaussian base"):
             ratio = select(rows, "ratio", case=case, method=method)
             what = f"{case}: {method}, in bare loops"
             table.append(aim(what, FIT_AIM, np.median(list(ratio.values()))))
