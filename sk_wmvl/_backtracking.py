@@ -27,6 +27,7 @@ __all__ = ["backtrack"]
 
 MAX_HALVINGS = 7  # the smallest scale is 1/128, but for the base itself
 LEVEL = 0.975
+EXACT = LogNormalizer(0.0, 0.0, 0, math.inf, "exact")  # of a base alone
 QUICK_ERROR = 0.01  # nats; below, draws of the base are enough to compare by
 
 
@@ -59,7 +60,8 @@ def backtrack(
         Draws from the base measure, in float64. For all :math:`\lambda` at once
         :math:`Z(\lambda)` is the mean of :math:`e^{-\lambda E_\theta}` over them;
         `normalize` is called where that cannot be trusted, unless the base has so many
-        components that this would take minutes: then the search ends there.
+        components that this would take minutes: then draws decide alone, and if the last
+        word of `normalize` contradicts them, the base is kept.
 
     Returns
     -------
@@ -93,7 +95,9 @@ def backtrack(
         final = normalize()
         tolerance = 4 * math.hypot(best.std_error, final.std_error) + QUICK_ERROR
         if abs(final.value - best.value) <= tolerance and not find_fault(final):
-            best = final
+            best = min(best, final, key=lambda estimate: estimate.std_error)
+        elif has_dear_base:
+            energy.scale, best, harmful = 0.0, EXACT, True
         else:
             best, harmful = _search(energy, normalize, mean, spread)
     if harmful:
@@ -135,7 +139,7 @@ def _search(
     """
     harmful = False
     best_gain, best_error, best_scale = 0.0, 0.0, 0.0
-    best = LogNormalizer(0.0, 0.0, 0, math.inf, "exact")
+    best = EXACT
     for k in range(MAX_HALVINGS, -1, -1):
         energy.scale = 0.5**k
         estimate = normalize()
@@ -147,6 +151,6 @@ def _search(
             break
         best_gain, best_error, best_scale, best = gain, error, energy.scale, estimate
     if best_gain <= best_error:
-        best_scale, best = 0.0, LogNormalizer(0.0, 0.0, 0, math.inf, "exact")
+        best_scale, best = 0.0, EXACT
     energy.scale = best_scale
     return best, harmful

@@ -54,6 +54,7 @@ from sk_wmvl.energies import (
     check_energy,
     freeze,
 )
+from sk_wmvl.energies.ties import find_ties
 from sk_wmvl.manifolds import BaseManifold, Euclidean
 from sk_wmvl.objectives import OBJECTIVES, BaseGlobalObjective, BaseObjective
 from sk_wmvl.objectives._global import log_prob_left_out
@@ -160,6 +161,8 @@ class BaseEnergyEstimator(
                     "sample_weight leaves one row with a positive weight; at least two "
                     "rows are needed."
                 )
+        if not resume or epochs is None:
+            self.ties_ = find_ties(X)
         self._forget_solution()
         self.device_ = resolve_device(self.device)
         self.objective_ = self._make_objective()

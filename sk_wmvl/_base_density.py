@@ -1,7 +1,6 @@
 """What density estimators share: after training, normalise, then score and sample."""
 
 import copy
-import warnings
 from abc import ABC
 from numbers import Integral
 
@@ -16,7 +15,6 @@ from sk_wmvl._component import resolve
 from sk_wmvl._random import draw_seed, make_generator
 from sk_wmvl._validation import StrOptions
 from sk_wmvl.energies import BaseMeasure
-from sk_wmvl.energies.ties import find_ties
 from sk_wmvl.metrics import hyvarinen_score
 from sk_wmvl.normalizers import (
     NORMALIZERS,
@@ -29,7 +27,6 @@ from sk_wmvl.samplers import draw
 
 __all__ = ["BaseDensity"]
 
-MANY_COPIES = 0.05  # of all rows, if rounding does not explain them
 # Draws of the base measure, by which strengths of the correction compare.
 N_DRAWS, MORE_DRAWS = 16_384, 131_072
 
@@ -102,20 +99,6 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         **BaseEnergyEstimator._parameter_constraints,
         "normalizer": [None, StrOptions(set(NORMALIZERS)), BaseNormalizer],
     }
-
-    def _fit(self, X, weight, groups, *, resume: bool, epochs: int | None):
-        if not resume:
-            self.ties_ = find_ties(X)
-            if self.ties_.copies >= MANY_COPIES and not self.ties_.rounding.any():
-                warnings.warn(
-                    f"{self.ties_.copies:.0%} of the rows are copies of others (ties_). "
-                    "No density is high enough there: copies are held out together, and "
-                    "earn no spike. If they are duplicated records, fit without them; if "
-                    "they count repeated events, compare the fits with and without.",
-                    UserWarning,
-                    stacklevel=2,
-                )
-        return super()._fit(X, weight, groups, resume=resume, epochs=epochs)
 
     def _freeze(self, correction, rows) -> dict:
         energy = self._freeze_energy(correction)

@@ -136,8 +136,9 @@ class MVLDensity(BaseDensity):
         With a warning if more of it would make them less likely than the base measure
         does, by more than sampling error.
     ties_ : Ties
-        What repeats in X: `copies`, the share of the rows that are copies of others, and
-        `rounding`, the steps to which columns are rounded (0 where they are not).
+        What repeats in X, of the last `fit` or the first `partial_fit`: `copies`, the
+        share of the rows that are copies of others, and `rounding`, the steps to which
+        columns are rounded (0 where they are not).
     normalizer_result_ : LogNormalizer
         The estimate with its effective sample size and method.
     n_iter_ : int

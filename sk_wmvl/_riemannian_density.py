@@ -78,7 +78,7 @@ class RiemannianMVLDensity(BaseDensity):
         normals elsewhere; ``'kernel'``: such a component at each row, with a common
         bandwidth or one in proportion to the distance of a neighbor. Both over a uniform
         background where the manifold is compact. ``'auto'``: of the uniform density,
-        mixtures, the kernel estimate and a stack of both, the simplest that rows held
+        mixtures, the kernel estimate and a stack of them, the simplest that rows held
         out do not contradict (`choose_base`). ``'uniform'``: the uniform density of a
         compact manifold. None: no base measure. In Euclidean space ``'mixture'`` is the
         Gaussian mixture with the lowest BIC, and the others are `choose_mixture`.
@@ -147,8 +147,9 @@ class RiemannianMVLDensity(BaseDensity):
         With a warning if more of it would make them less likely than the base measure
         does, by more than sampling error.
     ties_ : Ties
-        What repeats in X: `copies`, the share of the rows that are copies of others, and
-        `rounding`, the steps to which columns are rounded (0 where they are not).
+        What repeats in X, of the last `fit` or the first `partial_fit`: `copies`, the
+        share of the rows that are copies of others, and `rounding`, the steps to which
+        columns are rounded (0 where they are not).
     normalizer_result_ : LogNormalizer
         The estimate with its effective sample size and method.
     n_iter_ : int
@@ -336,7 +337,7 @@ class RiemannianMVLDensity(BaseDensity):
         return None if base is None else self._proposal
 
     def _choose_base(self, rows) -> BaseMeasure:
-        """Fit to the rows that train, choose by the rows held out."""
+        """Choose by the rows held out, or by cross-validation; fit to all rows."""
         x = torch.from_numpy(self._coordinates.to_internal(rows.points))
         w = torch.ones(len(x)) if rows.weight is None else torch.from_numpy(rows.weight)
         w = w.double() / w.double().mean()

@@ -159,9 +159,8 @@ def choose_base(
     most = MOST_KERNEL_ROWS if "mixture" in kinds else math.inf
     if "kernel" in kinds and LEAST_KERNEL_ROWS <= n_distinct <= most:
         tried += [_offer_kernels(search, manifold, folds, rows, spread, seed)]
-    if search.make in [
-        candidate.make for candidate in tried
-    ]:  # not the uniform density
+    is_uniform = all(search.make is not candidate.make for candidate in tried)
+    if not is_uniform:
         _offer_stack(search, tried)
     assert search.make is not None  # one component is always tried
     return search.make()
@@ -208,7 +207,9 @@ def _offer_kernels(
         for f in folds
     ]
     values = [
-        put_kernels(manifold, f.x, f.weight, spread, stack).log_prob(f.x_valid)
+        put_kernels(manifold, f.x, f.weight, spread, stack, f.groups).log_prob(
+            f.x_valid
+        )
         for f, stack in zip(folds, stacks, strict=True)
     ]
 
@@ -217,7 +218,7 @@ def _offer_kernels(
         stack = stacks[0]
         if len(folds) > 1:
             stack = choose_stack(manifold, x, weight, spread, seed=seed, groups=groups)
-        return put_kernels(manifold, x, weight, spread, stack)
+        return put_kernels(manifold, x, weight, spread, stack, groups)
 
     candidate = Candidate(torch.cat(values), make)
     search.offer(*candidate)

@@ -37,7 +37,7 @@ class Candidate(NamedTuple):
     values : ndarray of shape (n_held_out,)
         Held-out log densities.
     make : callable
-        Returns the mixture, fitted to the rows that are to be used.
+        Returns the mixture, fitted to all rows.
     """
 
     values: np.ndarray
@@ -58,7 +58,7 @@ def rounding_variance(x: np.ndarray) -> np.ndarray:
     -------
     variance : ndarray of shape (d,)
     """
-    return rounding_steps(np.unique(x, axis=0)) ** 2 / 12
+    return rounding_steps(x) ** 2 / 12
 
 
 def choose_mixture(

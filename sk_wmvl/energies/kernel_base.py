@@ -34,7 +34,8 @@ MAX_ROWS_TO_FOLD, N_FOLDS = 2000, 5
 MAX_HELD_OUT = 1500  # rows to compare bandwidths by, where one part is enough
 MOST_STACKED, LEAST_SHARE = 4, 0.03
 LEAST_BACKGROUND = 1e-4
-GRADIENT_CHUNK = 8192  # rows at a time
+# Rows at a time, and entries of an array (rows, components).
+GRADIENT_CHUNK, MOST_ENTRIES = 8192, 16_000_000
 CHUNK = 512  # rows at a time: bounds the memory of (rows, components)
 
 
@@ -159,7 +160,8 @@ def base_gradient(base: BaseMeasure, x: Tensor) -> Tensor:
     """
     own: nn.Module = LeftOut(base) if isinstance(base, KernelBase) else base
     own = copy.deepcopy(own).to(x.device)
-    grads = [energy_and_grad(own, rows)[1] for rows in x.split(GRADIENT_CHUNK)]
+    size = min(GRADIENT_CHUNK, max(1, MOST_ENTRIES // base.n_components))
+    grads = [energy_and_grad(own, rows)[1] for rows in x.split(size)]
     return torch.cat(grads)
 
 
@@ -243,6 +245,8 @@ def _held_out_parts(
     manifold: BaseManifold, x: Tensor, seed: int, groups: np.ndarray | None
 ) -> list[np.ndarray]:
     """Return masks of rows held out; groups, or copies of a row, stay together."""
+    if groups is not None and len(np.unique(groups)) == 1:
+        groups = None  # one group cannot be held out of itself
     labels = manifold.features(x).cpu().numpy() if groups is None else groups
     _, label = np.unique(labels, axis=0, return_inverse=True)
     label = label.reshape(-1)
@@ -311,9 +315,10 @@ def put_kernels(
     weight: Tensor,
     variance: Tensor,
     stack: Stack,
+    groups: np.ndarray | None = None,
 ) -> KernelBase:
     """Return the kernel estimates of a stack, put at rows; see `fit_kernel_base`."""
-    x, weight, _ = _distinct(x, weight, None)
+    x, weight, _ = _distinct(x, weight, groups)
     makers = _bandwidths(manifold, x, variance)
     spread = torch.cat([makers[i]() for i in stack.kept])
     each = torch.outer(torch.tensor(stack.weights).to(weight), weight / weight.sum())
@@ -368,4 +373,4 @@ def fit_kernel_base(
     [Breiman1977]_, [Smyth1999]_
     """
     stack = choose_stack(manifold, x, weight, variance, seed=seed, groups=groups)
-    return put_kernels(manifold, x, weight, variance, stack)
+    return put_kernels(manifold, x, weight, variance, stack, groups)

@@ -1,6 +1,5 @@
 """Base measures on manifolds: uniform, and mixtures with a uniform background."""
 
-import copy
 import math
 from typing import NamedTuple
 
@@ -190,13 +189,10 @@ class Trial(NamedTuple):
         Held-out log densities.
     n_iterations : int
         Steps after which their mean was best.
-    mixture : ManifoldMixture
-        As it was then, of the last fold.
     """
 
     values: Tensor
     n_iterations: int
-    mixture: ManifoldMixture
 
 
 def try_mixture(
@@ -230,7 +226,7 @@ def try_mixture(
         mean = float((share * values).sum())
         n_worse = 0 if mean > best_mean + ENOUGH else n_worse + 1
         if best is None or mean > best_mean:
-            best, best_mean = Trial(values, step, copy.deepcopy(mixture)), mean
+            best, best_mean = Trial(values, step), mean
         if n_worse == N_WORSE:
             break
     assert best is not None

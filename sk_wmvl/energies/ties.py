@@ -6,6 +6,8 @@ import numpy as np
 
 __all__ = ["Ties", "find_ties", "rounding_steps"]
 
+EVEN = 1e-3  # of a step
+
 # A column is rounded if its values repeat this often on average.
 MEAN_COPIES = 2.0
 
@@ -25,21 +27,22 @@ class Ties(NamedTuple):
     rounding: np.ndarray
 
 
-def rounding_steps(rows: np.ndarray) -> np.ndarray:
-    """Return to what the columns of distinct rows are rounded, zero where they are not.
+def rounding_steps(X: np.ndarray) -> np.ndarray:
+    """Return to what columns are rounded, zero where they are not.
 
-    A column whose values repeat is taken for rounded to the median gap of its distinct
-    values.
+    A column whose values repeat in different rows is taken for rounded to the median gap of
+    its distinct values. Copies of a row say nothing, but where there is one column: it is
+    rounded if its values repeat and their gaps are multiples of one step.
 
     Parameters
     ----------
-    rows : ndarray of shape (n, d)
-        Without copies: these say nothing about rounding.
+    X : ndarray of shape (n, d)
 
     Returns
     -------
     steps : ndarray of shape (d,)
     """
+    rows = X if _is_even(X) else np.unique(X, axis=0)
     steps = np.zeros(rows.shape[1])
     for j, column in enumerate(rows.T):
         values = np.unique(column)
@@ -48,13 +51,24 @@ def rounding_steps(rows: np.ndarray) -> np.ndarray:
     return steps
 
 
+def _is_even(X: np.ndarray) -> bool:
+    """Return whether there is one column, of values in even steps."""
+    if X.shape[1] > 1:
+        return False
+    gaps = np.diff(np.unique(X))
+    if len(gaps) == 0:
+        return False
+    multiples = gaps / gaps.min()
+    return bool((np.abs(multiples - multiples.round()) < EVEN).all())
+
+
 def find_ties(X: np.ndarray) -> Ties:
     """Return what repeats in data.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
-        Data. Where there is one column all rows count: copies there are rounding.
+        Data.
 
     Returns
     -------
@@ -67,6 +81,4 @@ def find_ties(X: np.ndarray) -> Ties:
     >>> find_ties(np.array([[0.5, 1.1], [0.5, 2.1], [0.5, 2.1], [1.0, 3.1]])).copies
     0.25
     """
-    rows = np.unique(X, axis=0)
-    copies = 1 - len(rows) / len(X)
-    return Ties(copies, rounding_steps(X if X.shape[1] == 1 else rows))
+    return Ties(1 - len(np.unique(X, axis=0)) / len(X), rounding_steps(X))

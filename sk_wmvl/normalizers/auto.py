@@ -25,8 +25,8 @@ MAX_FACTOR = 8.0
 class AutoNormalizer(BaseNormalizer):
     """Take the first method, from cheap to dear, that is accurate enough.
 
-    1. In one or two dimensions: `QuadratureNormalizer`, if the proposal has not more than
-       1000 components. Its word is final if the energy is not normalisable.
+    1. In one dimension, and in two if the proposal has not more than 1000 components:
+       `QuadratureNormalizer`. Its word is final if the energy is not normalisable.
     2. `ImportanceNormalizer` with 4096 draws; if its weights are well behaved but the
        error too large, once more with the number of draws that the error calls for.
     3. In up to three dimensions: `QuadratureNormalizer`, if it has not been tried.
@@ -99,7 +99,7 @@ class AutoNormalizer(BaseNormalizer):
             return result._replace(n_evaluations=used)
 
         has_rule = has_quadrature(manifold)
-        tried = d <= 2 and has_rule and not is_dear(proposal)
+        tried = has_rule and (d == 1 or (d == 2 and not is_dear(proposal)))
         if tried:
             result = run(QuadratureNormalizer())
             if self._is_accurate(result) or result.value == math.inf:

@@ -163,14 +163,23 @@ def test_ties_are_reported(factor):
     np.testing.assert_allclose(ties.rounding, [0, expected], rtol=1e-9)
 
 
-def test_copies_without_rounding_draw_a_warning():
+def test_copies_are_not_rounding():
+    x = np.random.default_rng(0).normal(size=(200, 1))
+    copied = MVLDensity(max_epochs=1, random_state=0).fit(np.r_[x, x]).ties_
+    assert copied.copies == 0.5
+    assert copied.rounding == 0
+    rounded = MVLDensity(max_epochs=1, random_state=0).fit(x.round(1)).ties_
+    assert rounded.copies > 0.5
+    assert rounded.rounding == pytest.approx(0.1)
+    assert rounding_variance(x.round(1)) == pytest.approx(0.01 / 12)
+
+
+def test_rows_without_weight_are_no_copies():
     x = np.random.default_rng(0).normal(size=(200, 2))
-    with pytest.warns(UserWarning, match="20% of the rows are copies of others"):
-        MVLDensity(max_epochs=1, random_state=0).fit(np.r_[x, x[:50]])
-    rounded = x[:, :1].round(1)  # one column of which all values repeat: rounding
-    ties = MVLDensity(max_epochs=1, random_state=0).fit(rounded).ties_
-    assert ties.copies > 0.5
-    assert ties.rounding == pytest.approx(0.1)
+    weight = np.repeat([1.0, 0.0], 200)
+    density = MVLDensity(max_epochs=1, warm_start=True, random_state=0)
+    assert density.fit(np.r_[x, x], sample_weight=weight).ties_.copies == 0
+    assert density.fit(np.r_[x, x]).ties_.copies == 0.5  # a second fit looks again
 
 
 def test_no_component_shrinks_onto_a_tied_value():

@@ -368,6 +368,26 @@ def test_a_stack_leaves_out_only_the_kernels_at_a_row():
     torch.testing.assert_close(both.log_prob_left_out(x).exp(), expected)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_kernels_at_rounded_rows_in_groups(seed):
+    # 15 places, each taken four times, by 12 groups: neighbors are few, copies are many.
+    rng = np.random.default_rng(seed)
+    x = Sphere(2).random_point(15, generator=generator(seed)).repeat(4, 1)
+    groups, one = rng.integers(12, size=60), torch.ones(60, dtype=torch.float64)
+    base = choose_base(
+        Sphere(2), x, one, x[:0], one[:0], kinds=("kernel",), groups=groups
+    )
+    assert torch.isfinite(base.log_prob(x)).all()
+
+
+def test_two_groups_are_enough():
+    x = Circle("angle").random_point(100, generator=generator(0))
+    one = torch.ones(100, dtype=torch.float64)
+    groups = np.arange(100) % 2
+    base = choose_base(Circle("angle"), x, one, x[:0], one[:0], groups=groups)
+    assert torch.isfinite(base.log_prob(x)).all()
+
+
 # --- what once went wrong -------------------------------------------------------------
 
 
