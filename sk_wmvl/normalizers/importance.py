@@ -62,7 +62,8 @@ def pareto_tail_index(log_weights: np.ndarray) -> float:
     cut = max(y[-n_tail - 1], math.log(np.finfo(np.float64).tiny))
     if -cut < EQUAL_WEIGHTS:
         return -math.inf
-    excess = np.exp(y[y > cut]) - math.exp(cut)
+    # not a difference of exponentials, which may be zero where weights are nearly equal
+    excess = math.exp(cut) * np.expm1(y[y > cut] - cut)
     return _fit_pareto(excess) if len(excess) > 4 else math.inf
 
 

@@ -482,6 +482,14 @@ def test_a_base_cancels_against_itself():
     assert abs(own.value - 0.125) < 4 * own.std_error
 
 
+def test_nearly_equal_weights_have_an_index():
+    # Half of the tail, 95 weights, differs from its threshold by less than rounding does.
+    rng = np.random.default_rng(0)
+    low, middle = -3e-9 - 1e-9 * rng.random(904), -2e-9 + 1e-18 * np.arange(60)
+    log_weights = np.r_[low, middle, -1e-9 * rng.random(35), 0]
+    assert np.isfinite(pareto_tail_index(log_weights))
+
+
 @pytest.mark.parametrize(
     ("n_components", "method"), [(10, "quadrature"), (5000, "importance")]
 )
