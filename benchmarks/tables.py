@@ -113,6 +113,23 @@ def density_seconds():
     )
 
 
+def modes(key):
+    """Return one row per mixture of separated modes and one column per method."""
+    rows = read("modes")
+    methods = distinct(rows, "method")
+    table = [["modes, d", *methods]]
+    for name in distinct(rows, "modes"):
+        for d in sorted({r["d"] for r in rows}):
+            cells = [
+                short(
+                    np.mean(list(select(rows, key, modes=name, d=d, method=m).values()))
+                )
+                for m in methods
+            ]
+            table.append([f"{name}, {d:g}", *cells])
+    return table
+
+
 # --- real data --------------------------------------------------------------------------
 
 
@@ -595,6 +612,8 @@ MAKERS: dict[str, Callable[[], list[list[str]]]] = {
     "density_gap": density_gap,
     "density_fisher": density_fisher,
     "density_seconds": density_seconds,
+    "modes_error": partial(modes, "error"),
+    "modes_gap": partial(modes, "gap"),
     "uci": uci,
     "training_step": partial(training, "step"),
     "training_growth": partial(training, "growth", cases_down=True),
