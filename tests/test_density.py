@@ -62,7 +62,9 @@ def fitted():
 
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_buffers_of_a_users_module_reach_the_fitted_energy(early_stopping):
-    energy = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 1), nn.Flatten(0))
+    linear = nn.Linear(2, 1)
+    nn.init.ones_(linear.weight)  # a tilt to be unlearned: no epoch is as bad as none
+    energy = nn.Sequential(nn.BatchNorm1d(2), linear, nn.Flatten(0))
     density = MVLDensity(
         energy=energy,
         early_stopping=early_stopping,
