@@ -63,7 +63,7 @@ def fitted():
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_buffers_of_a_users_module_reach_the_fitted_energy(early_stopping):
     linear = nn.Linear(2, 1)
-    nn.init.ones_(linear.weight)  # a tilt to be unlearned: no epoch is as bad as none
+    nn.init.ones_(linear.weight)  # far from right: training is better than none
     energy = nn.Sequential(nn.BatchNorm1d(2), linear, nn.Flatten(0))
     density = MVLDensity(
         energy=energy,
