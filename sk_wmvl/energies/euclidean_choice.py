@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sk_wmvl.energies.separating_axes import separating_axes
 from sk_wmvl.energies.stacking import stacking_weights
 from sk_wmvl.energies.student_mixture import StudentMixture, fit_mixture
 from sk_wmvl.energies.ties import rounding_steps
@@ -123,6 +124,7 @@ def choose_mixture(
     else:
         parts = [held_out]
     everything = np.arange(len(x))
+    axes = separating_axes(x, seed)
     folds = [Fold(np.setdiff1d(everything, part), part) for part in parts]
     outside = np.concatenate(parts)
     share = weight[outside] / weight[outside].sum()
@@ -144,6 +146,7 @@ def choose_mixture(
                 dof,
                 floor=floor,
                 seed=seed,
+                axes=axes,
                 held_out=(x[fold.outside], weight[fold.outside]),
             )
             for fold in folds
@@ -155,7 +158,14 @@ def choose_mixture(
 
         def make() -> StudentMixture:
             return fit_mixture(
-                x, weight, k, dof, floor=floor, seed=seed, n_iterations=n
+                x,
+                weight,
+                k,
+                dof,
+                floor=floor,
+                seed=seed,
+                axes=axes,
+                n_iterations=n,
             )
 
         return Candidate(np.concatenate(values), make)

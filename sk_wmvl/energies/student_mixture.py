@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
 from sk_wmvl.energies.base_measures import log_student_constant
+from sk_wmvl.energies.separating_axes import separating_axes
 
 __all__ = ["StudentMixture", "fit_mixture"]
 
@@ -15,6 +16,7 @@ CHECK_EVERY, N_WORSE = 5, 2  # stop when two checks in a row have brought
 ENOUGH = 1e-3  # no more than this, in nats per row
 # Few components are easily started wrong, and cheaply started again.
 MOST_RESTARTED, N_STARTS, N_STEPS = 8, 4, 10
+N_TIED = 15  # steps of a start with one covariance for all components
 # The covariance that a component starts from, and keeps where it has few rows: what all
 # have in common, with smaller correlations.
 SHRINKAGE = 0.1
@@ -80,6 +82,7 @@ def fit_mixture(
     *,
     floor: np.ndarray,
     seed: int,
+    axes: np.ndarray | None = None,
     held_out: tuple[np.ndarray, np.ndarray] | None = None,
     n_iterations: int = N_ITERATIONS,
 ) -> StudentMixture:
@@ -90,6 +93,10 @@ def fit_mixture(
     tenth smaller: where there are few rows, components have one shape
     [Friedman1989]_. Student densities are mixtures of normal ones, and expectation
     maximisation weighs a row by :math:`(\nu + d)/(\nu + \delta)` [Peel2000]_.
+
+    Components start at rows far apart along `separating_axes`, and share one covariance for
+    some steps: free ones, fitted to wrong clusters, are slow to leave them. Up to eight
+    components are started four times, and the likeliest start goes on.
 
     Parameters
     ----------
@@ -105,6 +112,8 @@ def fit_mixture(
         Added to the variances of the columns.
     seed : int
         Chooses the rows where components start.
+    axes : ndarray of shape (d, d) or None, default=None
+        Starts are far apart in x times this; `separating_axes(x, seed)` by default.
     held_out : tuple of ndarray or None, default=None
         Rows and their weights. The fit stops where they are likeliest.
     n_iterations : int, default=150
@@ -119,9 +128,11 @@ def fit_mixture(
     [Friedman1989]_, [Peel2000]_
     """
     floor = floor + FLOOR
+    if axes is None and k > 1:
+        axes = separating_axes(x, seed)
     mixture, best_mean = None, -math.inf
     for start in range(N_STARTS if 1 < k <= MOST_RESTARTED else 1):
-        tried = _start(x, weight, k, dof, floor, seed + start)
+        tried = _start(x, weight, k, dof, floor, axes, seed + start)
         if not 1 < k <= MOST_RESTARTED:
             mixture = tried
             break
@@ -147,12 +158,28 @@ def fit_mixture(
     return mixture if best is None else best
 
 
-def _start(x, weight, k: int, dof: float, floor, seed: int) -> StudentMixture:
-    """Return components at rows far apart, each with the rows nearest to it."""
-    _, rows = kmeans_plusplus(x, k, sample_weight=weight, random_state=seed)
-    nearest = np.stack([np.square(x - c).sum(1) for c in x[rows]], 1).argmin(1)
+def _start(x, weight, k: int, dof: float, floor, axes, seed) -> StudentMixture:
+    """Return components at rows far apart, after steps with one covariance."""
+    dofs = np.full(k, dof)
+    if k == 1:
+        share = weight[:, None]
+        return _maximize(x, share, share, x[:1], dofs, floor)
+    y = x @ axes
+    _, rows = kmeans_plusplus(y, k, sample_weight=weight, random_state=seed)
+    nearest = np.stack([np.square(y - c).sum(1) for c in y[rows]], 1).argmin(1)
     share = np.eye(k)[nearest] * weight[:, None]
-    return _maximize(x, share, share, x[rows], np.full(k, dof), floor)
+    mixture = _maximize(x, share, share, x[rows], dofs, floor)
+    for _ in range(N_TIED):
+        pooled = np.average(mixture.covariances, axis=0, weights=mixture.weights)
+        mixture, _ = _step(
+            mixture._replace(
+                weights=np.full(k, 1 / k), covariances=np.repeat(pooled[None], k, 0)
+            ),
+            x,
+            weight,
+            floor,
+        )
+    return mixture
 
 
 def _step(mixture: StudentMixture, x, weight, floor) -> tuple[StudentMixture, float]:

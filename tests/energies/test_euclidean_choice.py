@@ -8,6 +8,7 @@ from scipy import optimize, stats
 from sk_wmvl import MVLDensity
 from sk_wmvl.energies import GaussianBase, MixtureBase
 from sk_wmvl.energies.euclidean_choice import choose_mixture, rounding_variance
+from sk_wmvl.energies.separating_axes import separating_axes
 from sk_wmvl.energies.stacking import stacking_weights
 from sk_wmvl.energies.student_mixture import fit_mixture
 
@@ -62,6 +63,57 @@ def test_weights_are_copies(dof):
     b = fit_mixture(copies, np.ones(len(copies)), 1, dof, floor=np.zeros(3), seed=0)
     np.testing.assert_allclose(a.means, b.means, atol=1e-8)
     np.testing.assert_allclose(a.covariances, b.covariances, atol=1e-8)
+
+
+def modes_among_noise(d, seed):
+    """Return 8 modes on a circle, six deviations apart, and d - 2 columns of noise."""
+    rng = np.random.default_rng(seed)
+    angle = np.arange(8) * np.pi / 4
+    centers = np.zeros((8, d))
+    centers[:, :2] = 4 * np.stack([np.cos(angle), np.sin(angle)], 1)
+    which = rng.integers(0, 8, 6000)
+    x = centers[which] + 0.5 * rng.standard_normal((6000, d))
+    return (x - x.mean(0)) / x.std(0), which
+
+
+@pytest.mark.parametrize("d", [2, 5, 20])
+def test_every_one_of_eight_modes_is_found(d, global_random_seed):
+    x, which = modes_among_noise(d, global_random_seed)
+    one = np.ones(len(x))
+    fitted = fit_mixture(x, one, 8, np.inf, floor=np.zeros(d), seed=global_random_seed)
+    found = fitted.joint(fitted.squares(x)).argmax(1)
+    table = np.zeros((8, 8))
+    np.add.at(table, (which, found), 1)
+    assert (table.max(1) > 0.99 * table.sum(1)).all()
+    assert len(set(table.argmax(1))) == 8
+
+
+@pytest.mark.parametrize("d", [5, 20])
+def test_modes_are_apart_along_separating_axes(d, global_random_seed):
+    x, which = modes_among_noise(d, global_random_seed)
+
+    def ratio(y):
+        """Return the mean squared distance to the own mode's mean, over that to all's."""
+        means = np.stack([y[which == k].mean(0) for k in range(8)])
+        own = np.square(y - means[which]).sum(1).mean()
+        return own / y.var(0).sum()
+
+    # x: (2 * 0.03 + d - 2) / d; in the plane of the modes alone 0.03
+    assert ratio(x) > 0.6
+    assert ratio(x @ separating_axes(x, global_random_seed)) < 0.2
+
+
+def test_copies_do_not_change_what_is_near():
+    x = np.random.default_rng(0).normal(size=(200, 3))
+    copies = np.repeat(x, 3, 0)
+    np.testing.assert_array_equal(separating_axes(copies, 0), separating_axes(x, 0))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_few_or_equal_rows_have_a_finite_axes(n):
+    x = np.random.default_rng(0).normal(size=(n, 4))
+    assert np.isfinite(separating_axes(x, 0)).all()
+    assert np.isfinite(separating_axes(np.repeat(x[:1], 9, 0), 0)).all()
 
 
 def test_a_student_density_is_fitted_by_maximum_likelihood():
