@@ -1,7 +1,7 @@
 """The choice of a base measure on a manifold: by rows that are held out."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,7 @@ MAX_ROWS_TO_FOLD, N_FOLDS = 2000, 5
 # Pairs of rows are looked at, and every row scored by all.
 LEAST_KERNEL_ROWS, MOST_KERNEL_ROWS = 8, 10_000
 MOST_STACKED, LEAST_SHARE = 3, 0.03
+N_STARTS = 3  # of a mixture, averaged
 
 
 class Fold(NamedTuple):
@@ -52,6 +53,15 @@ class Candidate(NamedTuple):
 
     values: Tensor
     make: Callable[[], ManifoldMixture | KernelBase]
+
+
+class Size(NamedTuple):
+    """A number of mixture components on the ladder: its prior, and its first trials."""
+
+    k: int
+    prior: Tensor
+    values: Tensor
+    n_iterations: int
 
 
 class Search:
@@ -97,9 +107,10 @@ def choose_base(
 
     On a compact manifold the uniform density is where the search starts. Then come
     mixtures with more and more components, each number fitted anew by expectation
-    maximisation [Dempster1977]_ and stopped at the best held-out likelihood; then the
-    kernel estimate (`fit_kernel_base`), and at last up to three of all these stacked, with
-    the weights that make held-out rows likeliest [Smyth1999]_. Up to 2000 rows all are
+    maximisation [Dempster1977]_ and stopped at the best held-out likelihood; the three best
+    numbers are started three times, and the mixtures averaged [Ormoneit1998]_. Then comes
+    the kernel estimate (`fit_kernel_base`), and at last up to three of all these stacked,
+    with the weights that make held-out rows likeliest [Smyth1999]_. Up to 2000 rows all are
     cross-validated, in five folds; beyond, `x_valid` is enough. What is more complex has
     to be better by half the standard error of the mean difference, and to replace the
     uniform density by a whole one. The chosen one is fitted to all rows.
@@ -149,18 +160,20 @@ def choose_base(
     held_out = torch.cat([fold.weight_valid for fold in folds])
     search = Search(held_out / held_out.sum())
     spread = unit_variances(manifold, x, weight, seed)
+
+    def make_uniform() -> UniformBase:
+        return UniformBase(manifold).to(x.device)
+
     if manifold.is_compact:
-        uniform = UniformBase(manifold).to(x.device)
-        values = uniform.log_prob(torch.cat([fold.x_valid for fold in folds]))
-        search.offer(values, lambda: uniform)
+        x_out = torch.cat([fold.x_valid for fold in folds])
+        search.offer(make_uniform().log_prob(x_out), make_uniform)
     tried: list[Candidate] = []
     if "mixture" in kinds or n_distinct < LEAST_KERNEL_ROWS:
         tried += _offer_mixtures(search, manifold, folds, rows, spread, seed)
     most = MOST_KERNEL_ROWS if "mixture" in kinds else math.inf
     if "kernel" in kinds and LEAST_KERNEL_ROWS <= n_distinct <= most:
         tried += [_offer_kernels(search, manifold, folds, rows, spread, seed)]
-    is_uniform = all(search.make is not candidate.make for candidate in tried)
-    if not is_uniform:
+    if search.make is not make_uniform:
         _offer_stack(search, tried)
     assert search.make is not None  # one component is always tried
     return search.make()
@@ -176,25 +189,47 @@ def _offer_mixtures(
     """Climb the ladder of components until it stops paying; return what was tried."""
     x, weight, *_ = rows
     n_distinct = len(torch.unique(x, dim=0))
+
+    def attempt(k: int, prior: Tensor, start: int) -> tuple[Tensor, int]:
+        """Return held-out log densities, and after how many steps they were best."""
+        trials = [try_mixture(manifold, fold, k, prior, start) for fold in folds]
+        n_iterations = round(sum(t.n_iterations for t in trials) / len(trials))
+        return torch.cat([trial.values for trial in trials]), n_iterations
+
+    def fit(k: int, prior: Tensor, start: int, n_iterations: int) -> ManifoldMixture:
+        mixture = start_mixture(manifold, x, weight, k, prior, start)
+        for _ in range(n_iterations):
+            mixture.step(x, weight, prior)
+        return mixture
+
     n_failed = 0
-    tried = []
+    sizes, tried = [], []
     for k in LADDER if len(folds) == 1 else SMALL_LADDER:
         crowded = k > n_distinct or k * ROWS_PER_COMPONENT > len(x)
         if n_failed == PATIENCE or (k > 1 and crowded):
             break
         prior = spread * k ** (-2 / (manifold.dim or 1))  # what is left to each
-        trials = [try_mixture(manifold, fold, k, prior, seed) for fold in folds]
-        n_iterations = round(sum(t.n_iterations for t in trials) / len(trials))
+        size = Size(k, prior, *attempt(k, prior, seed))
+        sizes.append(size)
 
-        def make(k=k, prior=prior, n=n_iterations) -> ManifoldMixture:
-            mixture = start_mixture(manifold, x, weight, k, prior, seed)
-            for _ in range(n):
-                mixture.step(x, weight, prior)
-            return mixture
+        def make(size=size) -> ManifoldMixture:
+            return fit(size.k, size.prior, seed, size.n_iterations)
 
-        values = torch.cat([trial.values for trial in trials])
-        tried.append(Candidate(values, make))
-        n_failed = 0 if search.offer(values, make) else n_failed + 1
+        tried.append(Candidate(size.values, make))
+        n_failed = 0 if search.offer(size.values, make) else n_failed + 1
+    several = [size for size in sizes if size.k > 1]  # one component has one start
+    means = [float(search.share @ size.values) for size in several]
+    for i in np.argsort(means)[::-1][:MOST_STACKED]:
+        k, prior, *first = several[i]
+        trials = [first, *(attempt(k, prior, seed + i) for i in range(1, N_STARTS))]
+
+        def make_all(k=k, prior=prior, trials=trials) -> ManifoldMixture | KernelBase:
+            mixtures = [fit(k, prior, seed + i, n) for i, (_, n) in enumerate(trials)]
+            return stack_bases(mixtures, np.full(N_STARTS, 1 / N_STARTS))
+
+        values = torch.stack([values for values, _ in trials]).logsumexp(0)
+        tried.append(Candidate(values - math.log(N_STARTS), make_all))
+        search.offer(*tried[-1])
     return tried
 
 
@@ -243,7 +278,7 @@ def _offer_stack(search: Search, tried: list[Candidate]) -> None:
 
 
 def stack_bases(
-    bases: list[ManifoldMixture | KernelBase], shares: np.ndarray
+    bases: Sequence[ManifoldMixture | KernelBase], shares: np.ndarray
 ) -> ManifoldMixture | KernelBase:
     """Return mixtures, of which one may be a kernel estimate, as one, in these shares."""
     kernel = next((base for base in bases if isinstance(base, KernelBase)), None)
@@ -279,12 +314,18 @@ def has_components(manifold: BaseManifold) -> bool:
 def unit_variances(
     manifold: BaseManifold, x: Tensor, weight: Tensor, seed: int
 ) -> Tensor:
-    """Return half the mean squared distance of random pairs, for each unit."""
+    """Return half the mean squared distance of random pairs, for each unit.
+
+    Units that are lengths of one kind, as angles are, have their mean: an angle with two
+    clusters varies more than one with a single one, but its clusters are not wider.
+    """
     rng = np.random.default_rng(seed)
     p = (weight / weight.sum()).cpu().numpy()
     first, second = rng.choice(len(x), (2, 2000), p=p)
-    square = unit_squares(manifold, x[first], x[second])
-    return (0.5 * square.mean(0)).clamp(min=1e-12)
+    variance = 0.5 * unit_squares(manifold, x[first], x[second]).mean(0)
+    groups = component_family(manifold).alike(manifold)
+    pooled = [part.mean().expand(len(part)) for part in variance.split(groups)]
+    return torch.cat(pooled).clamp(min=1e-12)
 
 
 def make_folds(

@@ -30,9 +30,9 @@ N_BANDWIDTHS = 9  # common ones, over four orders of magnitude of the variance
 # The distance to the k-th neighbor sets a row's own bandwidth, times a factor.
 NEIGHBORS = (2, 4, 8, 16, 32, 64)
 FACTORS = (0.25, 0.5, 1.0, 2.0)
-MAX_ROWS_TO_FOLD, N_FOLDS = 2000, 5
+MAX_ROWS_TO_FOLD, N_FOLDS = 10_000, 5
 MAX_HELD_OUT = 1500  # rows to compare bandwidths by, where one part is enough
-MOST_STACKED, LEAST_SHARE = 4, 0.03
+MOST_STACKED, LEAST_SHARE = 6, 0.02
 LEAST_BACKGROUND = 1e-4
 # Rows at a time, and entries of an array (rows, components).
 GRADIENT_CHUNK, MOST_ENTRIES = 8192, 16_000_000
@@ -253,7 +253,7 @@ def _held_out_parts(
     n = int(label.max()) + 1
     order = np.random.default_rng(seed).permutation(n)
     if n > MAX_ROWS_TO_FOLD:
-        return [np.isin(label, order[: min(MAX_HELD_OUT, n // N_FOLDS)])]
+        return [np.isin(label, order[:MAX_HELD_OUT])]
     fold = np.arange(n) % min(N_FOLDS, n)
     return [np.isin(label, order[fold == k]) for k in range(fold.max() + 1)]
 
@@ -343,8 +343,8 @@ def fit_kernel_base(
     proportion to the squared distance of each row to its k-th neighbor [Breiman1977]_. The
     weights of the candidates, and of a uniform background where the manifold is compact,
     are those that make held-out rows likeliest [Smyth1999]_: data have several scales
-    at once. Few estimates are kept, those with the largest weights. Up to 2000 distinct
-    rows all are held out, in five folds; beyond, a fifth, at most 1500. Neither a row's
+    at once. Few estimates are kept, those with the largest weights. Up to 10 000 distinct
+    rows all are held out, in five folds; beyond, 1500 of them. Neither a row's
     own component nor the bandwidths of its neighbors know it then. Copies of a row are
     one row of a larger weight.
 

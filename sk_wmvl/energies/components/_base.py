@@ -45,6 +45,11 @@ class Components(nn.Module, ABC):
         del manifold
         return 1
 
+    @classmethod
+    def alike(cls, manifold: BaseManifold) -> list[int]:
+        """Return how many units in turn are lengths of one kind; they sum to `n_units`."""
+        return [cls.n_units(manifold)]
+
     @staticmethod
     def starting_points(manifold: BaseManifold, centers: Tensor) -> Tensor:
         """Return where components near some rows may start."""

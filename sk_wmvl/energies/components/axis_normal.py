@@ -48,6 +48,11 @@ class AxisNormal(Components):
         """Return the number of coordinates."""
         return manifold.ambient_dim
 
+    @classmethod
+    def alike(cls, manifold: BaseManifold) -> list[int]:
+        """Return ones: coordinates may be of any kind."""
+        return [1] * manifold.ambient_dim
+
     def __init__(self, manifold: Euclidean, centers: Tensor, variance: float | Tensor):
         super().__init__(manifold, centers, variance)
         self.register_buffer("mu", centers)

@@ -44,6 +44,12 @@ class ProductComponents(Components):
         members = [factor for _, factor in manifold.factors]
         return sum(component_family(factor).n_units(factor) for factor in members)
 
+    @classmethod
+    def alike(cls, manifold: BaseManifold) -> list[int]:
+        """Return the factors' one after the other."""
+        members = [factor for _, factor in manifold.factors]
+        return [n for m in members for n in component_family(m).alike(m)]
+
     @staticmethod
     def starting_points(manifold: BaseManifold, centers: Tensor) -> Tensor:
         """Return the factors' starting points."""
