@@ -1,5 +1,7 @@
 """Variational auto-encoders with codes on a manifold: ImplicitVAE."""
 
+import warnings
+
 import numpy as np
 import torch
 from sklearn.base import TransformerMixin
@@ -23,6 +25,9 @@ from sk_wmvl.autoencoders import (
 from sk_wmvl.evaluation import LogLikelihood, annealed_log_likelihood
 
 __all__ = ["ImplicitVAE"]
+
+# A standard error, in nats, and the share of rows that may exceed it without a warning.
+UNSURE, MANY = 0.5, 0.1
 
 
 class ImplicitVAE(TransformerMixin, BaseAutoencoder):
@@ -318,6 +323,16 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
             result = importance_log_likelihood(
                 self.decoder_, x, z, n_draws=int(self.n_draws), seed=self._seed
             )
+            few = float((result.std_error > UNSURE).double().mean())
+            if few > MANY:
+                warnings.warn(
+                    f"For {few:.0%} of the rows importance sampling has a standard error "
+                    f"above {UNSURE:g} nats: a few of {self.n_draws} codes bear all the "
+                    "weight, and the likelihood is likely to be far too low. Use "
+                    "log_likelihood='annealed', or more n_draws.",
+                    UserWarning,
+                    stacklevel=2,
+                )
         varying = self._columns > 0
         value = result.value.cpu().numpy() - np.log(self._scale[varying]).sum()
         return (value, result.std_error.cpu().numpy()) if return_std else value

@@ -11,6 +11,7 @@ In the basis that makes R the identity and A diagonal, all :math:`\alpha` cost o
 and leaving one row out changes A by a matrix of the rank of the manifold's dimension.
 """
 
+import copy
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -94,15 +95,28 @@ class QuadraticObjective:
         self.kept: list | None = None
         if len(data.x) * self.m * k <= KEPT:
             self.kept = list(self._compute())
-        self.A = data.x.new_zeros(k, k)
-        self.b = data.x.new_zeros(k)
-        for i, D, slope in self._parts():
-            w = data.weight[i]
+        self.penalty = candidate.penalty
+        self._assemble()
+
+    def _assemble(self) -> None:
+        """Set A and b, and what diagonalises A."""
+        k = len(self.energy.coefficients)
+        self.A = self.data.x.new_zeros(k, k)
+        self.b = self.data.x.new_zeros(k)
+        for i, D, slope in self.parts():
+            w = self.data.weight[i]
             weighted = (D * w[:, None, None]).flatten(0, 1)
             self.A += weighted.T @ D.flatten(0, 1)
             self.b -= w @ slope
-        self.modes, self.curvature = self._modes(candidate.penalty)
+        self.modes, self.curvature = self._modes(self.penalty)
         self.force = self.modes.T @ self.b
+
+    def reweighted(self, weight: Tensor) -> "QuadraticObjective":
+        """Return the objective of the same rows with other weights, summing to one."""
+        other = copy.copy(self)
+        other.data = self.data._replace(weight=weight)
+        other._assemble()
+        return other
 
     def _compute(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Yield, in parts, the gradients D and the linear terms of rows."""
@@ -113,7 +127,8 @@ class QuadraticObjective:
                 linear = linear + (D * self.data.gradient[i].unsqueeze(-1)).sum(1)
             yield i, D, linear
 
-    def _parts(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    def parts(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Yield slices of the rows, gradients (n, m, k) and linear terms (n, k) there."""
         return iter(self.kept) if self.kept is not None else self._compute()
 
     def _modes(self, penalty: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -163,7 +178,7 @@ class QuadraticObjective:
                 (self._leave_rows_out if alone else self._leave_group_out)(
                     alphas, *part
                 )
-                for part in (self._parts() if alone else self._groups())
+                for part in (self.parts() if alone else self._groups())
             ],
             1,
         )
@@ -215,7 +230,7 @@ class QuadraticObjective:
     def _groups(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield the rows of each group."""
         D, linear = (
-            torch.cat(part) for part in list(zip(*self._parts(), strict=True))[1:]
+            torch.cat(part) for part in list(zip(*self.parts(), strict=True))[1:]
         )
         for label in torch.unique(self.data.label):
             i = torch.nonzero(self.data.label == label).flatten()
@@ -252,7 +267,7 @@ class QuadraticObjective:
         phi = inverse * self.force
         data, loss = self.data, 0.0
         gradients = []
-        for i, D, linear in self._parts():
+        for i, D, linear in self.parts():
             D, linear = D @ self.modes, linear @ self.modes
             w, g = data.weight[i], self._gradient(i)
             seen = D @ phi

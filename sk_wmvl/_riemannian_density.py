@@ -173,6 +173,9 @@ class RiemannianMVLDensity(BaseDensity):
         Of an exponential family only: the weight of the penalty.
     regularization_path_ : RegularizationPath
         Of an exponential family only: leave-one-out scores by weight of the penalty.
+    robust_weights_ : ndarray of shape (n_samples,)
+        Of a family with ``robustness`` only: the weights of the rows, the largest 1; those
+        whose `sample_weight` is zero are not among them.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features,)

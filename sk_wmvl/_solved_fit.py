@@ -24,6 +24,7 @@ ATTRIBUTES = (
     "parameters_",
     "standard_errors_",
     "regularization_path_",
+    "robust_weights_",
 )
 
 
@@ -117,6 +118,10 @@ class SolvedFitMixin(BaseEstimator):
                 {"epoch": 1, "train_loss": solution.loss, "valid_loss": chosen}
             ],
         }
+        if family.robustness > 0:
+            with torch.no_grad():
+                power = -family.robustness * solution.energy(data.x)
+            fitted["robust_weights_"] = (power - power.max()).exp().cpu().numpy()
         for name, value in fitted.items():
             setattr(self, name, value)
 

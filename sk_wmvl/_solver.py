@@ -10,8 +10,14 @@ from sk_wmvl._autodiff import jacobian
 from sk_wmvl._batches import Rows
 from sk_wmvl._coordinates import Coordinates
 from sk_wmvl._quadratic import DistinctRows, QuadraticObjective, merge_rows
+from sk_wmvl._windham import fit_robust
 from sk_wmvl.energies import BaseMeasure
-from sk_wmvl.energies.exponential import Candidate, ExponentialFamily, LinearEnergy
+from sk_wmvl.energies.exponential import (
+    Candidate,
+    ExponentialFamily,
+    LinearEnergy,
+    check_robustness,
+)
 from sk_wmvl.manifolds import BaseManifold
 
 __all__ = ["RegularizationPath", "Solution", "describe", "solve"]
@@ -46,8 +52,8 @@ class Solution(NamedTuple):
     energy : LinearEnergy
         With its coefficients set.
     covariance : Tensor of shape (k, k)
-        The sandwich estimate of the covariance of the coefficients, by the jackknife;
-        with groups, clustered by them.
+        The sandwich estimate of the covariance of the coefficients, by the jackknife
+        (without it, if robust); with groups, clustered by them.
     alpha : float
         The weight of the penalty that was chosen.
     path : RegularizationPath
@@ -95,12 +101,14 @@ def solve(
     Raises
     ------
     ValueError
-        If the rows do not determine the parameters, or these belong to no density.
+        If the rows do not determine the parameters, or these belong to no density, or the
+        family's robustness is no number >= 0.
 
     References
     ----------
-    [Hyvarinen2007b]_, [Mardia2016]_, [Sriperumbudur2017]_
+    [Hyvarinen2007b]_, [Mardia2016]_, [Sriperumbudur2017]_, [Windham1995]_
     """
+    check_robustness(family)
     alphas = np.array(family.alphas())
     data = merge_rows(rows, manifold, base, device)
     candidates = list(family.candidates(manifold, data.x, data.weight, seed=seed))
@@ -111,9 +119,15 @@ def solve(
             _leave_out(c, manifold, some, alphas)[1].scores.min() for c in candidates
         ]
         chosen = candidates[int(np.argmin(least))]
-    system, path = _leave_out(chosen, manifold, data, alphas)
-    alpha = float(alphas[np.argmin(path.scores)])
-    theta, covariance, loss = system.solution(alpha)
+    if family.robustness > 0:
+        robust = fit_robust(chosen, manifold, data, family.robustness)
+        system, path = robust.system, _path(robust.system, alphas)
+        alpha, loss = 0.0, system.solution(0.0)[2]
+        theta, covariance = robust.theta, robust.covariance
+    else:
+        system, path = _leave_out(chosen, manifold, data, alphas)
+        alpha = float(alphas[np.argmin(path.scores)])
+        theta, covariance, loss = system.solution(alpha)
     family.check(theta)
     energy = system.energy
     energy.coefficients = theta
@@ -162,6 +176,10 @@ def _leave_out(
 ) -> tuple[QuadraticObjective, RegularizationPath]:
     """Return the system of one set of statistics, and its path."""
     system = QuadraticObjective(candidate, manifold, data)
+    return system, _path(system, alphas)
+
+
+def _path(system: QuadraticObjective, alphas: np.ndarray) -> RegularizationPath:
     scores, errors = system.leave_out(alphas)
     scores = np.where(np.isfinite(scores), scores, np.inf)
-    return system, RegularizationPath(alphas, scores, errors)
+    return RegularizationPath(alphas, scores, errors)

@@ -344,6 +344,12 @@ def test_digits_end_to_end(digits):
     assert classifier.score(codes[1500:], labels[1500:]) > 0.5
 
 
+def test_unsure_importance_sampling_says_so(digits):
+    vae = ImplicitVAE(16, max_epochs=10, n_draws=4, random_state=0).fit(digits)
+    with pytest.warns(UserWarning, match="log_likelihood='annealed'"):
+        vae.score_samples(digits[:50])
+
+
 def test_annealed_and_importance_agree(digits):
     binary = (digits[:300] > 0.5).astype(float)
     vae = ImplicitVAE(2, max_epochs=20, random_state=0, n_draws=400).fit(binary)

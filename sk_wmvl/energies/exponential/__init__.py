@@ -6,6 +6,7 @@ from sk_wmvl.energies.exponential._base import (
     Candidate,
     ExponentialFamily,
     LinearEnergy,
+    check_robustness,
 )
 from sk_wmvl.energies.exponential._monomials import MonomialEnergy
 from sk_wmvl.energies.exponential.bingham import BinghamFamily
@@ -38,4 +39,5 @@ __all__ = [
     "PolynomialFamily",
     "SectionEnergy",
     "VonMisesFisherFamily",
+    "check_robustness",
 ]

@@ -4,6 +4,7 @@ Its energy :math:`E(x) = -\theta^\top T(x)` is linear in the parameters, so that
 matching is least squares: solved, not descended.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
@@ -23,6 +24,7 @@ __all__ = [
     "ExponentialFamily",
     "LinearEnergy",
     "check_alpha",
+    "check_robustness",
     "embed",
 ]
 
@@ -98,9 +100,13 @@ class ExponentialFamily(BaseComponent, ABC):
     takes_base : bool
         Whether it corrects a base measure :math:`q_0`. If not, densities are with respect
         to the volume, and the estimator's base measure only proposes draws.
+    robustness : float
+        The power c of Windham's weights; zero for none. Families of densities have it as
+        a parameter.
     """
 
     takes_base: ClassVar[bool] = False
+    robustness: float = 0.0
 
     @abstractmethod
     def candidates(
@@ -153,6 +159,17 @@ class ExponentialFamily(BaseComponent, ABC):
         """
         del theta, manifold, coordinates
         return {}
+
+
+def check_robustness(family: ExponentialFamily) -> None:
+    """Raise ValueError unless the power of the weights is a number of at least zero."""
+    c = family.robustness
+    number = isinstance(c, int | float) and not isinstance(c, bool)
+    if not (number and 0 <= c < math.inf):
+        raise ValueError(
+            f"robustness of {type(family).__name__} must be a number >= 0, the power of "
+            f"the density by which rows are weighted; got {c!r}."
+        )
 
 
 def check_alpha(family: ExponentialFamily, alpha: object, *, least: str) -> None:

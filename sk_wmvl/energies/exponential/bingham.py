@@ -24,6 +24,11 @@ class BinghamFamily(ExponentialFamily):
     is free, and is reported as zero. Parameters: ``matrix``, A, and ``eigenvalues``, its
     eigenvalues in rising order (their standard errors hold where they are distinct).
 
+    Parameters
+    ----------
+    robustness : float, default=0.0
+        The power c of Windham's weights, which make outliers count less; 0 for none.
+
     References
     ----------
     [Mardia2000]_, [Mardia2016]_
@@ -38,6 +43,9 @@ class BinghamFamily(ExponentialFamily):
     >>> bool(abs(np.trace(density.parameters_["matrix"])) < 1e-12)
     True
     """
+
+    def __init__(self, robustness: float = 0.0):
+        self.robustness = robustness
 
     def candidates(
         self, manifold: BaseManifold, x: Tensor, weight: Tensor, *, seed: int

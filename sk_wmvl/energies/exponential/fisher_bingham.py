@@ -25,6 +25,11 @@ class FisherBinghamFamily(ExponentialFamily):
     angles) and ``concentration`` of the linear part, ``matrix`` A of trace zero and its
     ``eigenvalues``.
 
+    Parameters
+    ----------
+    robustness : float, default=0.0
+        The power c of Windham's weights, which make outliers count less; 0 for none.
+
     References
     ----------
     [Mardia2000]_, [Mardia2016]_
@@ -39,6 +44,9 @@ class FisherBinghamFamily(ExponentialFamily):
     >>> sorted(density.parameters_)
     ['concentration', 'eigenvalues', 'matrix', 'mean_direction']
     """
+
+    def __init__(self, robustness: float = 0.0):
+        self.robustness = robustness
 
     def candidates(
         self, manifold: BaseManifold, x: Tensor, weight: Tensor, *, seed: int

@@ -22,6 +22,11 @@ class GaussianFamily(ExponentialFamily):
     with divisor n [Hyvarinen2005]_. What is new are standard errors that hold whatever
     the distribution of the data. Parameters: ``mean``, ``covariance``, ``precision``.
 
+    Parameters
+    ----------
+    robustness : float, default=0.0
+        The power c of Windham's weights, which make outliers count less; 0 for none.
+
     References
     ----------
     [Hyvarinen2005]_
@@ -37,6 +42,9 @@ class GaussianFamily(ExponentialFamily):
     >>> density.standard_errors_["mean"].round(1)  # 2 / sqrt(400)
     array([0.1])
     """
+
+    def __init__(self, robustness: float = 0.0):
+        self.robustness = robustness
 
     def candidates(
         self, manifold: BaseManifold, x: Tensor, weight: Tensor, *, seed: int

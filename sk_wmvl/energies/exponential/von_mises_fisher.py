@@ -23,6 +23,11 @@ class VonMisesFisherFamily(ExponentialFamily):
     [Mardia2016]_. Parameters: ``mean_direction`` (an angle where rows are angles) and
     ``concentration``.
 
+    Parameters
+    ----------
+    robustness : float, default=0.0
+        The power c of Windham's weights, which make outliers count less; 0 for none.
+
     References
     ----------
     [Mardia2016]_
@@ -37,6 +42,9 @@ class VonMisesFisherFamily(ExponentialFamily):
     >>> sorted(density.parameters_)
     ['concentration', 'mean_direction']
     """
+
+    def __init__(self, robustness: float = 0.0):
+        self.robustness = robustness
 
     def candidates(
         self, manifold: BaseManifold, x: Tensor, weight: Tensor, *, seed: int
