@@ -80,7 +80,7 @@ def fit_robust(
     for _ in range(MAX_ITERATIONS):
         weight = robust_weights(T, theta, c) * data.weight
         system = system.reweighted(weight / weight.sum())
-        # half way: whole steps may go to and fro
+        # half way: whole steps may oscillate
         last, theta = theta, 0.5 * (theta + system.solution(0.0)[0] / (1 + c))
         if (theta - last).abs().max() <= ENOUGH * theta.abs().max():
             break
