@@ -274,6 +274,32 @@ def manifolds():
     return table
 
 
+def right_densities():
+    """Return likelihood, calibration and mass of the default, one row per data set."""
+    rows = read("right_densities")
+    header = ["", "NLL", "its base alone", "in 50 % regions", "in 90 % regions"]
+    header += ["regions: least p", "PIT: least p", "largest mass error", "seconds"]
+    table = [[*header, "splits"]]
+    for data in distinct(rows, "data"):
+        case = {"data": data, "method": "     model"}
+        keys = "nll", "cover50", "cover90", "p_regions", "p_pit", "mass_error"
+        columns = [np.array(list(select(rows, k, **case).values())) for k in keys]
+        nll, half, most, regions, pit, mass = columns
+        alone = select(rows, "nll", data=data, method="base alone").values()
+        shares = [
+            "-" if np.isnan(v).all() else mean(100 * v, 0.0) for v in (half, most)
+        ]
+        least = [
+            "-" if np.isnan(v).all() else short(float(np.nanmin(v)))
+            for v in (regions, pit)
+        ]
+        error = "-" if np.isnan(mass).all() else f"{np.nanmax(mass):.0e}"
+        cells = [mean(nll, 0.0), mean(list(alone), 0.0), *shares, *least, error]
+        seconds = median(select(rows, "seconds", **case).values())
+        table.append([data.strip(), *cells, seconds, str(len(nll))])
+    return table
+
+
 def other_manifolds():
     """Return one row per data set, one column per method."""
     rows = read("other_manifolds")
@@ -536,6 +562,18 @@ def table1():
     return table
 
 
+def table2():
+    """Return the Fréchet distances of Wasserstein auto-encoders, beside the paper's."""
+    header = ["codes", "divergence", "updates", "Fréchet distance", "of training images"]
+    table = [[*header, "reconstruction, nats", "ms / update", "paper"]]
+    for r in read("table2_wae"):
+        paper = "-" if r["paper"] != r["paper"] else f"{r['paper']} ± {r['paper_sd']}"
+        cells = [r["latent"], r["divergence"], f"{r['iterations']:.0f}"]
+        cells += [short(r[k]) for k in ("fid", "data", "reconstruction", "ms")]
+        table.append([*cells, paper])
+    return table
+
+
 def table2_digits():
     """Return the Fréchet distances of Wasserstein auto-encoders of small digits."""
     rows = read("table2_digits")
@@ -626,6 +664,7 @@ MAKERS: dict[str, Callable[[], list[list[str]]]] = {
     "manifolds_cost": manifolds_cost,
     "autoencoder_cost": autoencoder_cost,
     "other_manifolds": other_manifolds,
+    "right_densities": right_densities,
     "annealing": annealing,
     "known_densities": known_densities,
     "exponential_known": partial(exponential, known=True),
@@ -645,6 +684,7 @@ MAKERS: dict[str, Callable[[], list[list[str]]]] = {
     "scores_memory": partial(scores, "cost", "n", "mb"),
     "table1_vae": table1,
     "table2_digits": table2_digits,
+    "table2_wae": table2,
     "quality_banana": partial(quality, "banana"),
     "quality_mixture": partial(quality, "mixture-20"),
 }
