@@ -565,8 +565,9 @@ def table1():
 
 def table2():
     """Return the Fréchet distances of Wasserstein auto-encoders, beside the paper's."""
-    header = ["codes", "divergence", "updates", "Fréchet distance", "of training images"]
-    table = [[*header, "reconstruction, nats", "ms / update", "paper"]]
+    header = ["codes", "divergence", "updates", "Fréchet distance"]
+    header += ["of training images", "reconstruction, nats", "ms / update", "paper"]
+    table = [header]
     for r in read("table2_wae"):
         paper = "-" if r["paper"] != r["paper"] else f"{r['paper']} ± {r['paper_sd']}"
         cells = [r["latent"], r["divergence"], f"{r['iterations']:.0f}"]

@@ -1,5 +1,7 @@
 """A fit that is solved: what an estimator does when its energy is an exponential family."""
 
+import warnings
+
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
@@ -17,6 +19,7 @@ from sk_wmvl.objectives import BaseObjective, ScoreMatching
 
 __all__ = ["SolvedFitMixin", "is_trained"]
 
+TOO_UNLIKELY = 0.1  # nats below the uniform density
 ATTRIBUTES = (
     "alpha_",
     "natural_parameters_",
@@ -46,6 +49,7 @@ class SolvedFitMixin(BaseEstimator):
     objective: object
     base: object
     base_: BaseMeasure | None
+    _proposal: BaseMeasure | None
     manifold_: BaseManifold
     device_: torch.device
     _coordinates: Coordinates
@@ -99,8 +103,16 @@ class SolvedFitMixin(BaseEstimator):
                 device=self.device_,
                 seed=self._seed,
             )
+            law = family.law(solution.energy.coefficients)
+            if law is not None:
+                self._proposal = law
             parameters = describe(family, solution, self.manifold_, self._coordinates)
             frozen = self._freeze(solution.energy, data)
+            if self.manifold_.is_compact and self.base_ is None:
+                with torch.no_grad():
+                    energies = solution.energy(data.x)
+                mean = float(data.weight @ energies) / len(energies)
+                self._warn_if_blind(-mean, frozen["log_normalizer_"])
         path = solution.path
         chosen = float(path.scores.min())
         fitted = {
@@ -124,6 +136,22 @@ class SolvedFitMixin(BaseEstimator):
             fitted["robust_weights_"] = (power - power.max()).exp().cpu().numpy()
         for name, value in fitted.items():
             setattr(self, name, value)
+
+    def _warn_if_blind(self, mean: float, log_normalizer: float | None) -> None:
+        """Warn if rows, of mean log density `mean` less log Z, were likelier if uniform."""
+        if log_normalizer is None:
+            return
+        gap = -self.manifold_.log_volume() - (mean - log_normalizer)
+        if gap > TOO_UNLIKELY:
+            warnings.warn(
+                f"The rows are less likely under energy={self.energy!r} than under the "
+                f"uniform density, by {gap:.3g} nats: most of the mass is where there are "
+                "no rows. Score matching cannot see it, and parameters that act alike near "
+                "the rows are not told apart. Use a family with fewer, or a network over "
+                "its base measure (energy='inner_product').",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def _freeze(self, correction: nn.Module, rows: TensorData) -> dict:
         raise NotImplementedError

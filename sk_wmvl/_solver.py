@@ -28,6 +28,8 @@ MAX_COMPARED = 2000  # rows by which sets of statistics are compared
 class RegularizationPath(NamedTuple):
     """How well each weight of the penalty serves rows that are left out.
 
+    Of a robust fit there is one, zero, and what a row changes is taken to first order.
+
     Attributes
     ----------
     alphas : ndarray of shape (n_alphas,)
@@ -102,7 +104,8 @@ def solve(
     ------
     ValueError
         If the rows do not determine the parameters, or these belong to no density, or the
-        family's robustness is no number >= 0.
+        family's robustness is no number >= 0, or is above zero where there is a penalty or
+        a base measure.
 
     References
     ----------
@@ -120,16 +123,20 @@ def solve(
         ]
         chosen = candidates[int(np.argmin(least))]
     if family.robustness > 0:
+        if chosen.penalty is not None or base is not None:
+            raise ValueError(
+                f"robustness={family.robustness:g} of {type(family).__name__}: robust "
+                "weights are for families without a penalty that correct no base measure. "
+                "Use robustness=0."
+            )
         robust = fit_robust(chosen, manifold, data, family.robustness)
-        system, path = robust.system, _path(robust.system, alphas)
-        alpha, loss = 0.0, system.solution(0.0)[2]
-        theta, covariance = robust.theta, robust.covariance
+        energy, theta, covariance, loss, *score = robust
+        alpha, path = 0.0, RegularizationPath(alphas, *(np.array([v]) for v in score))
     else:
         system, path = _leave_out(chosen, manifold, data, alphas)
         alpha = float(alphas[np.argmin(path.scores)])
-        theta, covariance, loss = system.solution(alpha)
+        energy, (theta, covariance, loss) = system.energy, system.solution(alpha)
     family.check(theta)
-    energy = system.energy
     energy.coefficients = theta
     return Solution(energy, covariance, alpha, path, loss)
 

@@ -13,6 +13,9 @@ from sk_wmvl.energies.exponential import (
     GaussianFamily,
     VonMisesFisherFamily,
 )
+from sk_wmvl.metrics import hyvarinen_score
+
+NORMAL = "mean", "covariance"
 
 
 def gaussian(c, **params):
@@ -46,8 +49,7 @@ def test_normal_against_the_fixed_point(d):
     np.testing.assert_allclose(density.parameters_["covariance"], covariance, rtol=1e-6)
     log_prob = stats.multivariate_normal(mean, covariance).logpdf(X)
     gap = density.score_samples(X) - log_prob
-    np.testing.assert_allclose(gap, gap[0], atol=1e-4)
-    assert abs(gap[0]) < (1e-6 if d == 1 else 0.1)  # the normalizer's
+    np.testing.assert_allclose(gap, 0, atol=1e-4)
     expected = np.exp(0.3 * (log_prob - log_prob.max()))
     np.testing.assert_allclose(density.robust_weights_, expected, atol=1e-5)
     assert (
@@ -142,7 +144,7 @@ def test_rows_of_weight_zero_are_left_out():
     )
 
 
-@pytest.mark.parametrize("value", [-0.1, np.nan, np.inf, "0.1", True, None])
+@pytest.mark.parametrize("value", [-0.1, np.nan, np.inf, "0.1", True, None, np.True_])
 def test_a_wrong_robustness_is_named(value):
     with pytest.raises(ValueError, match="robustness of GaussianFamily must be"):
         gaussian(value).fit(np.random.default_rng(0).normal(size=(20, 1)))
@@ -150,12 +152,58 @@ def test_a_wrong_robustness_is_named(value):
 
 def test_a_fit_that_does_not_settle_says_so():
     X = np.random.default_rng(0).standard_cauchy((40, 1))
-    with pytest.warns(ConvergenceWarning, match="smaller"):
+    with (
+        pytest.warns(ConvergenceWarning, match="not settled"),
+        pytest.warns(UserWarning, match="leave"),
+    ):
         gaussian(50.0, base=None, normalizer=None).fit(X)
 
 
 def test_grids_over_robustness():
     X = np.random.default_rng(0).normal(size=(100, 1))
-    grid = {"energy__robustness": [0.0, 0.3]}
+    grid = {"energy__robustness": np.arange(2)}
     search = GridSearchCV(gaussian(0.0), grid, cv=2).fit(X)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_few_rows_left_by_the_weights_are_named():
+    X = np.random.default_rng(0).normal(size=(40, 5))
+    with pytest.raises(ValueError, match=r"leave \d+% of the 40 .* smaller robustness"):
+        gaussian(1.0).fit(X)
+    assert np.isfinite(gaussian(0.0).fit(X).score(X))
+
+
+def test_a_fit_of_few_rows_says_so():
+    # two rows in five are a narrow cluster, and the density is highest there
+    X = np.random.default_rng(0).normal(size=(1000, 2))
+    X[:400] = 0.1 * X[:400] + 8
+    with pytest.warns(UserWarning, match="leave 40% of the 1000 distinct rows"):
+        density = gaussian(1.0).fit(X)
+    np.testing.assert_allclose(density.parameters_["mean"], 8, atol=0.02)
+
+
+def test_scores_of_a_robust_fit_are_of_the_rows_themselves():
+    # against the objective of the fitted score, and that of fits without a row
+    X = np.random.default_rng(0).normal(size=(60, 1))
+    density = gaussian(0.5, standardize=False).fit(X)
+    assert density.loss_curve_[0] == pytest.approx(hyvarinen_score(density, X))
+    left_out = [
+        hyvarinen_score(
+            gaussian(0.5, standardize=False).fit(np.delete(X, i, 0)), X[[i, i]]
+        )
+        for i in range(60)
+    ]
+    path = density.regularization_path_
+    assert path.scores[0] == pytest.approx(np.mean(left_out), rel=0.01)
+    assert path.std_errors[0] == pytest.approx(np.std(left_out) / 60**0.5, rel=0.1)
+
+
+def test_an_outlier_of_any_size_leaves_the_normalizer_exact():
+    X = np.random.default_rng(0).normal(size=(300, 5))
+    X[0] = 1e5
+    density = gaussian(0.3).fit(X)
+    law = stats.multivariate_normal(*(density.parameters_[k] for k in NORMAL))
+    np.testing.assert_allclose(
+        density.score_samples(X[1:]), law.logpdf(X[1:]), atol=1e-8
+    )
+    assert density.log_normalizer_std_ < 1e-8

@@ -13,6 +13,7 @@ from sk_wmvl.energies.components import component_family
 from sk_wmvl.energies.kernel_base import (
     KernelBase,
     choose_stack,
+    left_out_mean,
     put_kernels,
     unit_squares,
 )
@@ -36,6 +37,7 @@ MAX_ROWS_TO_FOLD, N_FOLDS = 2000, 5
 LEAST_KERNEL_ROWS, MOST_KERNEL_ROWS = 8, 10_000
 MOST_STACKED, LEAST_SHARE = 3, 0.03
 N_STARTS = 3  # of a mixture, averaged
+MOST_SPREAD_ROWS = 1000  # by which units' variances are compared
 
 
 class Fold(NamedTuple):
@@ -159,7 +161,7 @@ def choose_base(
     rows = Fold(x, weight, x[:0], weight[:0], groups)
     held_out = torch.cat([fold.weight_valid for fold in folds])
     search = Search(held_out / held_out.sum())
-    spread = unit_variances(manifold, x, weight, seed)
+    spread = choose_spread(manifold, rows, seed)
 
     def make_uniform() -> UniformBase:
         return UniformBase(manifold).to(x.device)
@@ -311,21 +313,29 @@ def has_components(manifold: BaseManifold) -> bool:
     return True
 
 
-def unit_variances(
-    manifold: BaseManifold, x: Tensor, weight: Tensor, seed: int
-) -> Tensor:
-    """Return half the mean squared distance of random pairs, for each unit.
+def choose_spread(manifold: BaseManifold, rows: Fold, seed: int) -> Tensor:
+    """Return the variance per dimension of the rows in each unit, of shape (n_units,).
 
-    Units that are lengths of one kind, as angles are, have their mean: an angle with two
-    clusters varies more than one with a single one, but its clusters are not wider.
+    Half the mean squared distance of random pairs. Units that are lengths of one kind, as
+    angles are, may have their mean: an angle with two clusters varies more than one with a
+    single one, but its clusters are not wider. They have it if kernel estimates of one
+    bandwidth, left out at their own rows, are likelier then.
     """
     rng = np.random.default_rng(seed)
-    p = (weight / weight.sum()).cpu().numpy()
-    first, second = rng.choice(len(x), (2, 2000), p=p)
-    variance = 0.5 * unit_squares(manifold, x[first], x[second]).mean(0)
-    groups = component_family(manifold).alike(manifold)
-    pooled = [part.mean().expand(len(part)) for part in variance.split(groups)]
-    return torch.cat(pooled).clamp(min=1e-12)
+    p = (rows.weight / rows.weight.sum()).cpu().numpy()
+    first, second = rng.choice(len(rows.x), (2, 2000), p=p)
+    squares = unit_squares(manifold, rows.x[first], rows.x[second])
+    own = (0.5 * squares.mean(0)).clamp(min=1e-12)
+    kinds = own.split(component_family(manifold).alike(manifold))
+    pooled = torch.cat([part.mean().expand(len(part)) for part in kinds])
+    if torch.equal(own, pooled):
+        return own
+    some = torch.from_numpy(rng.permutation(len(rows.x))[:MOST_SPREAD_ROWS])
+    some = some.to(rows.x.device)
+    groups = None if rows.groups is None else rows.groups[some.cpu().numpy()]
+    x, weight = rows.x[some], rows.weight[some]
+    means = [left_out_mean(manifold, x, weight, v, groups) for v in (own, pooled)]
+    return pooled if means[1] > means[0] else own
 
 
 def make_folds(

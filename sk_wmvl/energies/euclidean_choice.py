@@ -124,7 +124,8 @@ def choose_mixture(
     else:
         parts = [held_out]
     everything = np.arange(len(x))
-    axes = separating_axes(x, seed)
+    # of all rows: they only say where to start
+    axes = separating_axes(x, seed, floor=floor)
     folds = [Fold(np.setdiff1d(everything, part), part) for part in parts]
     outside = np.concatenate(parts)
     share = weight[outside] / weight[outside].sum()

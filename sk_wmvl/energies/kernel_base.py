@@ -22,11 +22,12 @@ __all__ = [
     "base_gradient",
     "choose_stack",
     "fit_kernel_base",
+    "left_out_mean",
     "put_kernels",
     "unit_squares",
 ]
 
-N_BANDWIDTHS = 9  # common ones, over four orders of magnitude of the variance
+BANDWIDTHS = np.logspace(-4, 0, 9)  # common ones, parts of the variance
 # The distance to the k-th neighbor sets a row's own bandwidth, times a factor.
 NEIGHBORS = (2, 4, 8, 16, 32, 64)
 FACTORS = (0.25, 0.5, 1.0, 2.0)
@@ -214,7 +215,6 @@ def _bandwidths(
 ) -> list[Callable[[], Tensor]]:
     """Return what makes the variances of n kernels, (n, n_units), for each candidate."""
     n = len(x)
-    scales = np.logspace(-4, 0, N_BANDWIDTHS)
     squares = _neighbor_squares(manifold, x, variance)
 
     def common(h):
@@ -224,7 +224,7 @@ def _bandwidths(
         return lambda: (factor * square).clamp(min=1e-10)[:, None] * variance
 
     each = [adaptive(f, square) for square in squares.values() for f in FACTORS]
-    return [common(h) for h in scales] + each
+    return [common(h) for h in BANDWIDTHS] + each
 
 
 def _distinct(
@@ -306,6 +306,27 @@ def choose_stack(
         background = float(np.clip(weights[-1], LEAST_BACKGROUND, 0.999))
         weights = weights[:-1] / weights[:-1].sum() * (1 - background)
     return Stack(kept, weights, background)
+
+
+def left_out_mean(
+    manifold: BaseManifold,
+    x: Tensor,
+    weight: Tensor,
+    variance: Tensor,
+    groups: np.ndarray | None = None,
+) -> float:
+    """Return the mean log density at rows left out, of the best common bandwidth."""
+    x, weight, groups = _distinct(x, weight, groups)
+    own = torch.eye(len(x), dtype=torch.bool, device=x.device)
+    if groups is not None and len(np.unique(groups)) > 1:
+        own = torch.from_numpy(groups[:, None] == groups).to(x.device)
+    left = (weight * ~own).sum(1)
+    means = []
+    for h in BANDWIDTHS:
+        parts = _components(manifold, x, (h * variance).expand(len(x), -1))
+        values = (parts.log_prob(x) + weight.log()).masked_fill(own, -torch.inf)
+        means.append(float(weight @ (values.logsumexp(1) - left.log()) / weight.sum()))
+    return max(means)
 
 
 @torch.no_grad()

@@ -11,7 +11,9 @@ SHRINKAGE, RIDGE = 0.1, 1e-3
 DROPPED = 0.9  # of the scatter that may be all of noise
 
 
-def separating_axes(x: np.ndarray, seed: int) -> np.ndarray:
+def separating_axes(
+    x: np.ndarray, seed: int, *, floor: np.ndarray | float = 0.0
+) -> np.ndarray:
     r"""Return a matrix A such that the rows of x A are far apart in different clusters.
 
     Clusters are seen best in the metric of the scatter *within* them. Differences of near
@@ -30,6 +32,9 @@ def separating_axes(x: np.ndarray, seed: int) -> np.ndarray:
         Rows, in columns of unit variance; copies of a row count once.
     seed : int
         Chooses the rows that are looked at, up to 1000.
+    floor : ndarray of shape (d,) or float, default=0.0
+        Variance of the rounding of the columns, part of the scatter: near rows agree in a
+        column of few values.
 
     Returns
     -------
@@ -67,6 +72,7 @@ def separating_axes(x: np.ndarray, seed: int) -> np.ndarray:
         near = np.argpartition(distance, n_neighbors - 1, axis=1)[:, :n_neighbors]
         difference = (rows[:, None] - rows[near]).reshape(-1, d)
         scatter = difference.T @ difference / len(difference)
+        scatter += np.diag(2 * np.broadcast_to(floor, d))  # of a difference
         scatter *= d / np.trace(scatter)
         diagonal = np.diag(np.diag(scatter))
         scatter = (1 - SHRINKAGE) * scatter + SHRINKAGE * diagonal + RIDGE * np.eye(d)

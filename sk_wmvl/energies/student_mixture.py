@@ -113,7 +113,7 @@ def fit_mixture(
     seed : int
         Chooses the rows where components start.
     axes : ndarray of shape (d, d) or None, default=None
-        Starts are far apart in x times this; `separating_axes(x, seed)` by default.
+        Starts are far apart in x times this; `separating_axes` by default.
     held_out : tuple of ndarray or None, default=None
         Rows and their weights. The fit stops where they are likeliest.
     n_iterations : int, default=150
@@ -127,9 +127,9 @@ def fit_mixture(
     ----------
     [Friedman1989]_, [Peel2000]_
     """
-    floor = floor + FLOOR
     if axes is None and k > 1:
-        axes = separating_axes(x, seed)
+        axes = separating_axes(x, seed, floor=floor)
+    floor = floor + FLOOR
     mixture, best_mean = None, -math.inf
     for start in range(N_STARTS if 1 < k <= MOST_RESTARTED else 1):
         tried = _start(x, weight, k, dof, floor, axes, seed + start)

@@ -109,6 +109,23 @@ def test_copies_do_not_change_what_is_near():
     np.testing.assert_array_equal(separating_axes(copies, 0), separating_axes(x, 0))
 
 
+def test_columns_of_two_values_are_no_axes_of_clusters(global_random_seed):
+    # Near rows agree in binary columns, whose scatter is that of rounding at least; eight
+    # modes are found beside four of them.
+    rng = np.random.default_rng(global_random_seed)
+    x, which = modes_among_noise(6, global_random_seed)
+    x[:, 2:] = rng.choice([-1.0, 1.0], (len(x), 4))
+    axes = separating_axes(x, 0, floor=rounding_variance(x))
+    lengths = np.linalg.norm(axes, axis=1)
+    assert lengths[:2].min() > lengths[2:].max()
+    one = np.ones(len(x))
+    fitted = fit_mixture(x, one, 8, np.inf, floor=rounding_variance(x), seed=0)
+    found = fitted.joint(fitted.squares(x)).argmax(1)
+    table = np.zeros((8, 8))
+    np.add.at(table, (which, found), 1)
+    assert (table.max(1) > 0.99 * table.sum(1)).all()
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
 def test_few_or_equal_rows_have_a_finite_axes(n):
     x = np.random.default_rng(0).normal(size=(n, 4))

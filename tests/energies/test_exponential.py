@@ -1,5 +1,7 @@
 """Exponential families: statistics, hand-written estimates, honest standard errors."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -470,3 +472,23 @@ def test_kernel_family_on_places():
     at, between = density.score_samples(from_lat_lon([0.0, 20.0], [0.0, 50.0]))
     assert at > between + 1
     assert density.parameters_ == {}
+
+
+@pytest.mark.statistical
+def test_mass_where_there_are_no_rows_is_told(global_random_seed):
+    # On a small cap score matching may turn a von Mises-Fisher density over.
+    rng = np.random.default_rng(global_random_seed)
+    vmf = stats.vonmises_fisher([0, 0, 1.0], 500.0)
+    turned = 0
+    for _ in range(5):
+        X = vmf.rvs(1000, random_state=rng)
+        density = RiemannianMVLDensity(energy="fisher_bingham", random_state=0)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            density.fit(X)
+        told = [w for w in caught if "less likely" in str(w.message)]
+        assert len(told) == (density.score(X) < -np.log(4 * np.pi) - 0.1)
+        turned += len(told)
+    assert turned > 0
+    density = RiemannianMVLDensity(energy="von_mises_fisher", random_state=0).fit(X)
+    assert density.score(X) > 1

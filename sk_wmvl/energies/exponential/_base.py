@@ -7,6 +7,7 @@ matching is least squares: solved, not descended.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from numbers import Real
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from sk_wmvl._component import BaseComponent
 from sk_wmvl._coordinates import Coordinates
 from sk_wmvl.energies._base import BaseEnergy
+from sk_wmvl.energies.base_measures import BaseMeasure
 from sk_wmvl.energies.lifted import tangent_derivatives
 from sk_wmvl.manifolds import BaseManifold, Circle, Torus
 
@@ -138,6 +140,14 @@ class ExponentialFamily(BaseComponent, ABC):
     def check(self, theta: Tensor) -> None:
         """Raise ValueError if parameters of shape (k,) belong to no density."""
 
+    def law(self, theta: Tensor) -> BaseMeasure | None:
+        """Return the density of parameters of shape (k,), where it is known in closed form.
+
+        It is what the normalizer draws from then, and finds log Z without an error.
+        """
+        del theta
+        return None
+
     def parameters(
         self, theta: Tensor, manifold: BaseManifold, coordinates: Coordinates
     ) -> dict[str, Tensor]:
@@ -164,7 +174,7 @@ class ExponentialFamily(BaseComponent, ABC):
 def check_robustness(family: ExponentialFamily) -> None:
     """Raise ValueError unless the power of the weights is a number of at least zero."""
     c = family.robustness
-    number = isinstance(c, int | float) and not isinstance(c, bool)
+    number = isinstance(c, Real) and not isinstance(c, bool)
     if not (number and 0 <= c < math.inf):
         raise ValueError(
             f"robustness of {type(family).__name__} must be a number >= 0, the power of "
@@ -176,7 +186,7 @@ def check_alpha(family: ExponentialFamily, alpha: object, *, least: str) -> None
     """Raise ValueError unless alpha is 'auto' or a number ``least`` (">= 0", "> 0")."""
     if isinstance(alpha, str) and alpha == "auto":
         return
-    number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
+    number = isinstance(alpha, Real) and not isinstance(alpha, bool)
     if not (number and (alpha > 0 or (alpha == 0 and least == ">= 0"))):
         raise ValueError(
             f"alpha of {type(family).__name__} must be a number {least} or 'auto', which "

@@ -25,6 +25,11 @@ class FisherBinghamFamily(ExponentialFamily):
     angles) and ``concentration`` of the linear part, ``matrix`` A of trace zero and its
     ``eigenvalues``.
 
+    On a small cap linear and quadratic parts are nearly the same functions, and score
+    matching, which sees slopes at the rows only, may well find a second, larger mode
+    at the antipode: `fit` warns if the rows come out less likely than if they were uniform.
+    `VonMisesFisherFamily` has no such mode.
+
     Parameters
     ----------
     robustness : float, default=0.0

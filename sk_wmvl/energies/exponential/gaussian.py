@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from sk_wmvl._coordinates import Coordinates
+from sk_wmvl.energies.base_measures import GaussianBase
 from sk_wmvl.energies.exponential._base import Candidate, ExponentialFamily
 from sk_wmvl.energies.exponential._monomials import (
     MonomialEnergy,
@@ -67,6 +68,12 @@ class GaussianFamily(ExponentialFamily):
                 "The Gaussian that score matching found is no density: its precision has "
                 f"the eigenvalue {least:.3g} in internal units."
             )
+
+    def law(self, theta: Tensor) -> GaussianBase:
+        """Return the normal density, in internal units."""
+        linear, precision = (part[0].cpu() for part in _natural(theta[None]))
+        mean = torch.linalg.solve(precision, linear)
+        return GaussianBase(mean.numpy(), torch.linalg.inv(precision).numpy())
 
     def parameters(
         self, theta: Tensor, manifold: BaseManifold, coordinates: Coordinates
