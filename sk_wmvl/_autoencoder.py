@@ -102,13 +102,14 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
         Passes over the data.
     log_likelihood : {'importance', 'annealed'}, default='importance'
         How `score_samples` integrates codes out: importance sampling about each row's best
-        code, or annealed importance sampling as in the paper.
+        code, and with more than eight dimensions annealing from there where that is unsure;
+        or annealed importance sampling from the prior, as in the paper.
     n_draws : int, default=100
         Codes per row in importance sampling.
     n_temperatures : int, default=1000
         Temperatures in annealed importance sampling.
     n_chains : int, default=16
-        Its chains per row.
+        Chains per row of either kind of annealing.
     warm_start : bool, default=False
         Whether `fit` goes on from the last fit.
     device : str or torch.device, default='auto'
@@ -321,15 +322,20 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
             with torch.no_grad():
                 z = torch.cat([self.encoder_.code(rows) for rows in x.split(CHUNK)])
             result = importance_log_likelihood(
-                self.decoder_, x, z, n_draws=int(self.n_draws), seed=self._seed
+                self.decoder_,
+                x,
+                z,
+                n_draws=int(self.n_draws),
+                n_chains=int(self.n_chains),
+                seed=self._seed,
             )
             few = float((result.std_error > UNSURE).double().mean())
             if few > MANY:
                 warnings.warn(
                     f"For {few:.0%} of the rows importance sampling has a standard error "
-                    f"above {UNSURE:g} nats: a few of {self.n_draws} codes bear all the "
-                    "weight, and the likelihood is likely to be far too low. Use "
-                    "log_likelihood='annealed', or more n_draws.",
+                    f"above {UNSURE:g} nats: a few codes bear all the weight, and the "
+                    "likelihood is likely to be too low. Use log_likelihood='annealed', or "
+                    f"more than n_draws={self.n_draws} and n_chains={self.n_chains}.",
                     UserWarning,
                     stacklevel=2,
                 )

@@ -12,6 +12,7 @@ from torch import Tensor
 from sk_wmvl._autodiff import derivatives_along
 from sk_wmvl.energies._base import BaseEnergy
 from sk_wmvl.manifolds import BaseManifold
+from sk_wmvl.manifolds._sphere import UnitVectors
 
 __all__ = ["LiftedEnergy", "tangent_basis", "tangent_derivatives", "tangent_jets"]
 
@@ -50,6 +51,12 @@ def tangent_basis(manifold: BaseManifold, x: Tensor) -> Tensor:
     with torch.no_grad():
         if k == m:
             return eye.expand(n, k, k)
+        if isinstance(manifold, UnitVectors):
+            # a reflection that takes x to the first axis takes the others to its tangents
+            sign = torch.where(x[:, :1] < 0, -1.0, 1.0).to(x)
+            u = torch.cat([x[:, :1] + sign, x[:, 1:]], 1)
+            scale = 2 / u.square().sum(1)
+            return eye[:, 1:] - scale[:, None, None] * u[:, :, None] * u[:, None, 1:]
         rows = manifold.frame(x.repeat(k, 1), eye.repeat_interleave(n, 0))
         frame = rows.view(k, n, -1).permute(1, 2, 0)  # A, of shape (n, d, k)
         return torch.linalg.svd(frame, full_matrices=False).Vh[:, :m].mT

@@ -20,6 +20,7 @@ from sk_wmvl.autoencoders import (
     MaximumMeanDiscrepancy,
     SquaredError,
     importance_log_likelihood,
+    marginal,
 )
 from sk_wmvl.manifolds import SPD, Euclidean, Hyperbolic, Product, Sphere, Torus
 
@@ -111,9 +112,8 @@ def test_grey_values_are_probabilities(global_random_seed):
     assert BernoulliLikelihood(binarize=False).prepare(x) is x
 
 
-@pytest.mark.parametrize("manifold", [Sphere(2), Euclidean(2), Hyperbolic(1)], ids=repr)
-@pytest.mark.parametrize("steep", [0.3, 3.0])
-def test_importance_sampling_against_quadrature(manifold, steep):
+def six_columns(manifold, steep):
+    """Return a decoder, 20 rows, and their log likelihoods by quadrature."""
     latent = LatentSpace(manifold)
     network = nn.Linear(latent.n_features, 6).double()
     nn.init.normal_(network.weight, std=steep, generator=generator())
@@ -139,12 +139,76 @@ def test_importance_sampling_against_quadrature(manifold, steep):
             for r in x
         ]
     )
-    start = latent.sample(20, generator=generator(3))
-    value, error = importance_log_likelihood(decoder, x, start, n_draws=500, seed=4)
+    return decoder, x, exact
+
+
+ROUND = [Sphere(2), Euclidean(2), Hyperbolic(1)]
+
+
+@pytest.mark.parametrize("manifold", ROUND, ids=repr)
+@pytest.mark.parametrize("steep", [0.3, 3.0])
+def test_importance_sampling_against_quadrature(manifold, steep):
+    decoder, x, exact = six_columns(manifold, steep)
+    start = decoder.latent.sample(20, generator=generator(3))
+    value, error = importance_log_likelihood(
+        decoder, x, start, n_draws=500, n_chains=16, seed=4
+    )
     assert error.median() < 0.1
     assert ((value - exact).abs() < 5 * error + 1e-6).all()
     total = (value - exact).sum() / error.square().sum().sqrt()
     assert abs(total) < 4
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("manifold", ROUND, ids=repr)
+@pytest.mark.parametrize("n_chains", [2, 16])
+def test_bridges_are_unbiased(manifold, n_chains, monkeypatch, global_random_seed):
+    # 5 seeds of 20 rows: the mean of the ratio to the likelihood is one.
+    monkeypatch.setattr(marginal, "FEW_DIMENSIONS", 0)
+    monkeypatch.setattr(marginal, "SURE", 0.0)
+    decoder, x, exact = six_columns(manifold, 1.0)
+    start = decoder.latent.sample(20, generator=generator(3))
+    ratios = []
+    for k in range(5):
+        value, error = importance_log_likelihood(
+            decoder,
+            x,
+            start,
+            n_draws=20,
+            n_chains=n_chains,
+            seed=5 * global_random_seed + k,
+        )
+        assert torch.isfinite(error).all()
+        ratios.append((value - exact).exp())
+    ratio = torch.cat(ratios)
+    assert abs(ratio.mean() - 1) < 4 * ratio.std() / len(ratio) ** 0.5
+
+
+@pytest.mark.statistical
+def test_bridges_of_many_dimensions(global_random_seed):
+    # x = A z + e with 24 columns and codes of 16 dimensions is normal
+    g = generator(global_random_seed)
+    latent = LatentSpace(Euclidean(16))
+    network = nn.Linear(16, 24, bias=False).double()
+    nn.init.normal_(network.weight, generator=g)
+    likelihood = GaussianLikelihood(torch.ones(24, dtype=torch.float64)).double()
+    decoder = Decoder(network, likelihood, latent).requires_grad_(False)
+    A = network.weight.detach()
+    cov = A @ A.T + likelihood.scale().square() * torch.eye(24, dtype=torch.float64)
+    law = torch.distributions.MultivariateNormal(torch.zeros(24).double(), cov)
+    x = torch.randn(20, 24, generator=g, dtype=torch.float64) @ law.scale_tril.T
+    z = torch.zeros(20, 16, dtype=torch.float64)
+    value, error = importance_log_likelihood(
+        decoder, x, z, n_draws=5, n_chains=16, seed=global_random_seed
+    )
+    assert error.max() < 0.2  # of five draws alone it is above for most rows
+    total = (value - law.log_prob(x)).sum() / error.square().sum().sqrt()
+    assert abs(total) < 4
+    # A row does not depend on its neighbours.
+    some, _ = importance_log_likelihood(
+        decoder, x[7:9], z[7:9], n_draws=5, n_chains=16, seed=global_random_seed
+    )
+    torch.testing.assert_close(some, value[7:9], rtol=1e-9, atol=1e-9)
 
 
 def test_importance_sampling_is_not_for_every_manifold():
@@ -152,7 +216,7 @@ def test_importance_sampling_is_not_for_every_manifold():
     decoder = Decoder(nn.Linear(4, 2), BernoulliLikelihood(), latent)
     with pytest.raises(NotImplementedError, match="annealed"):
         importance_log_likelihood(
-            decoder, torch.zeros(1, 2), torch.zeros(1, 1), n_draws=5, seed=0
+            decoder, torch.zeros(1, 2), torch.zeros(1, 1), n_draws=5, n_chains=2, seed=0
         )
 
 
