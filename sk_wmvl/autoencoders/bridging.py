@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sk_wmvl._autodiff import energy_and_grad
 from sk_wmvl.autoencoders.decoder import Decoder
 from sk_wmvl.autoencoders.latent import LatentSpace
 from sk_wmvl.autoencoders.local_codes import Proposal, coarse, t_noise
@@ -93,28 +94,35 @@ def bridge(
     n_chains, n, m = noise.t.shape
     n_prior = len(noise.prior)
     step = STEP * m**-0.25
-    local, prior = proposal.local, decoder.latent.log_prob
+    local = proposal.local
     # Central projection sees half of the sphere, and the uniform prior is twice as dense.
     half = math.log(2) if isinstance(local.manifold, Sphere) else 0.0
     log_own = math.log(1 - n_prior / n_chains)
     log_other = math.log(n_prior / n_chains) + half if n_prior else -math.inf
     wide = x.repeat(n_chains, 1)
 
+    def log_prior(v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return codes of shape (r n, d), and the prior w.r.t. dv, of shape (r, n)."""
+        w = proposal.color(v)
+        z = local.move(w)
+        volume = local.log_det(w) - proposal.log_root
+        return z, decoder.latent.log_prob(z).view(n_chains, n) + volume
+
+    def log_p(flat: Tensor) -> Tensor:
+        z, log_density = log_prior(flat.view(n_chains, n, m))
+        return decoder.log_prob(wide, z) + log_density.flatten()
+
+    def log_q(flat: Tensor) -> Tensor:
+        v = flat.view(n_chains, n, m)
+        own, other = proposal.log_white(v), log_prior(v)[1]
+        return torch.logaddexp(own + log_own, other + log_other).flatten()
+
     def evaluate(v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return log p and log q_0, of shape (r, n), and their gradients."""
-        with torch.enable_grad():
-            v = v.detach().requires_grad_()
-            w = proposal.color(v)
-            z = local.move(w)
-            volume = local.log_det(w) - proposal.log_root
-            log_prior = prior(z).view(n_chains, n) + volume
-            log_p = decoder.log_prob(wide, z).view(n_chains, n) + log_prior
-            log_q = torch.logaddexp(
-                proposal.log_white(v) + log_own, log_prior + log_other
-            )
-            (grad_p,) = torch.autograd.grad(log_p.sum(), v, retain_graph=True)
-            (grad_q,) = torch.autograd.grad(log_q.sum(), v)
-        return log_p.detach(), grad_p, log_q.detach(), grad_q
+        flat = v.view(-1, m)
+        (p, grad_p), (q, grad_q) = (energy_and_grad(f, flat) for f in (log_p, log_q))
+        shape = n_chains, n
+        return p.view(shape), grad_p.view_as(v), q.view(shape), grad_q.view_as(v)
 
     with torch.inference_mode(False), torch.no_grad():
         v = noise.t.to(x)
