@@ -4,7 +4,8 @@ Eight cells: codes in Euclidean space or on the sphere, explicit or implicit enc
 32 dimensions. Trained on 50 000 images (the last 10 000 of MNIST's training images are the
 test set), networks and settings as in the authors' code, and averaged weights. `nll`, in
 nats, is the estimate of `ImplicitVAE.score_samples` (importance sampling about the best
-code) on the first `rows` test images, binarised once; `behind` is its mean difference to
+code, and of many dimensions annealing from there) on the first `rows` test images,
+binarised once; `behind` is its mean difference to
 spherical implicit codes, image by image. `ais` is by annealed importance sampling, the
 paper's method, on the first `annealed` of them, and `ais_less` by how much that is less
 than `nll` on the same images; `gap` is how far its upper bound is from its lower on images

@@ -160,8 +160,9 @@ def test_importance_sampling_against_quadrature(manifold, steep):
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize("manifold", ROUND, ids=repr)
-@pytest.mark.parametrize("n_chains", [2, 16])
+@pytest.mark.parametrize(
+    ("manifold", "n_chains"), [*((m, 16) for m in ROUND), (Sphere(2), 2)], ids=repr
+)
 def test_bridges_are_unbiased(manifold, n_chains, monkeypatch, global_random_seed):
     # 5 seeds of 20 rows: the mean of the ratio to the likelihood is one.
     monkeypatch.setattr(marginal, "FEW_DIMENSIONS", 0)
