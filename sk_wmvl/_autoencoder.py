@@ -109,7 +109,8 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
     n_temperatures : int, default=1000
         Temperatures in annealed importance sampling.
     n_chains : int, default=16
-        Chains per row of either kind of annealing.
+        Chains per row of either kind of annealing; with one, importance sampling is not
+        followed by any.
     warm_start : bool, default=False
         Whether `fit` goes on from the last fit.
     device : str or torch.device, default='auto'

@@ -345,9 +345,16 @@ def test_digits_end_to_end(digits):
 
 
 def test_unsure_importance_sampling_says_so(digits):
-    vae = ImplicitVAE(16, max_epochs=10, n_draws=4, random_state=0).fit(digits)
+    vae = ImplicitVAE(16, max_epochs=10, n_draws=4, n_chains=1, random_state=0)
+    vae.fit(digits)
     with pytest.warns(UserWarning, match="log_likelihood='annealed'"):
-        vae.score_samples(digits[:50])
+        alone = vae.score_samples(digits[:50])
+    vae.set_params(n_chains=16)  # rows are annealed from their best codes
+    value, error = vae.score_samples(digits[:50], return_std=True)
+    assert np.median(error) < 0.5
+    assert value.mean() > alone.mean()
+    # A row does not depend on its neighbours.
+    np.testing.assert_allclose(vae.score_samples(digits[3:5]), value[3:5], rtol=1e-9)
 
 
 def test_annealed_and_importance_agree(digits):

@@ -76,7 +76,7 @@ def importance_log_likelihood(
     n_draws : int
         Codes per row.
     n_chains : int
-        Chains per row that is annealed.
+        Chains per row that is annealed; with one, which has no standard error, none is.
     seed : int
         Seed of the noise.
 
@@ -112,7 +112,7 @@ def importance_log_likelihood(
             decoder, rows, proposal, t.to(x), torch.stack(prior, 1).to(x)
         )
         unsure = torch.nonzero(~(estimate.std_error <= SURE)).flatten()
-        if m > FEW_DIMENSIONS and len(unsure):
+        if m > FEW_DIMENSIONS and n_chains > 1 and len(unsure):
             noise = [
                 draw_noise(decoder.latent, n_chains, generators[i])
                 for i in unsure.tolist()
