@@ -188,6 +188,7 @@ class BaseEnergyEstimator(
                 weight,
                 standardize=self.standardize,
                 columns=self.manifold_.flat_columns,
+                robust=self._is_robust,
             )
             if not np.isfinite(self._coordinates.scale).all():
                 raise ValueError(

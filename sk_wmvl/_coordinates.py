@@ -4,11 +4,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Coordinates", "fit_coordinates", "weighted_moments"]
+__all__ = [
+    "Coordinates",
+    "central_rows",
+    "central_units",
+    "fit_coordinates",
+    "weighted_moments",
+]
 
 N_FOLDS = 5
 # Never zero: an exact linear relation must not give a singular matrix.
 INTENSITIES = np.concatenate([np.logspace(-10, -1, 28), [0.2, 0.3, 0.5, 0.7, 1.0]])
+
+NO_SPREAD = 1e-12  # a spread at the level of rounding
+FARTHEST = 10.0  # standard deviations of a column from its median
+MAD_TO_STD = 1.4826  # of a normal column
 
 
 class Coordinates(NamedTuple):
@@ -55,8 +65,7 @@ def weighted_moments(
     mean = w @ X
     Z = X - mean
     std = np.sqrt(w @ Z**2)
-    # A spread at the level of rounding is no spread.
-    constant = std <= 1e-12 * np.maximum(np.abs(mean), 1e-300)
+    constant = std <= NO_SPREAD * np.abs(mean).clip(1e-300)
     std[constant] = 1.0
     Z = Z / std
     rho = _shrinkage(Z[:, ~constant], w)
@@ -81,12 +90,45 @@ def _shrinkage(Z: np.ndarray, w: np.ndarray) -> float:
     return float(INTENSITIES[np.argmin(loss)])
 
 
+def _central(X: np.ndarray) -> np.ndarray:
+    """Return, of shape (n, d), where a value is within ten deviations of the median.
+
+    The deviation is 1.4826 times the median absolute one; a column in which more than
+    half of the values are equal has none, and all its values are central.
+    """
+    distance = np.abs(X - np.median(X, axis=0))
+    deviation = MAD_TO_STD * np.median(distance, axis=0)
+    return (distance <= FARTHEST * deviation) | (deviation == 0)
+
+
+def central_rows(X: np.ndarray, columns: list[int]) -> np.ndarray:
+    """Return, of shape (n,), the rows whose values are central in all of the columns.
+
+    A value is if it is within ten robust standard deviations of its column's median. If
+    that holds for less than half of the rows, these are no outliers: all rows are taken.
+    """
+    central = _central(X[:, columns]).all(1)
+    return central if 2 * central.sum() >= len(X) else np.ones(len(X), dtype=bool)
+
+
+def central_units(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return means and standard deviations of the columns' central values, (d,) each.
+
+    A column without a spread gets a deviation of one.
+    """
+    values = np.where(_central(X), X, np.nan)
+    mean, std = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+    std[std <= NO_SPREAD * np.abs(mean).clip(1e-300)] = 1.0
+    return mean, std
+
+
 def fit_coordinates(
     X: np.ndarray,
     weight: np.ndarray | None,
     *,
     standardize: bool,
     columns: list[int],
+    robust: bool = False,
 ) -> tuple[Coordinates, np.ndarray, np.ndarray]:
     """Return coordinates, and the data's mean and covariance in the user's units.
 
@@ -103,6 +145,8 @@ def fit_coordinates(
     columns : list of int
         The Euclidean columns; of the others the map is the identity, the mean zero and
         the covariance the identity.
+    robust : bool, default=False
+        Whether mean and covariance are of `central_rows` alone.
 
     Returns
     -------
@@ -121,10 +165,14 @@ def fit_coordinates(
             weight,
             standardize=standardize,
             columns=list(range(len(columns))),
+            robust=robust,
         )
         identity.mean[columns] = inner.mean
         identity.scale[np.ix_(columns, columns)] = inner.scale
         return identity, mean, covariance
+    if robust:
+        central = central_rows(X, columns)
+        X, weight = X[central], None if weight is None else weight[central]
     mean, covariance = weighted_moments(X, weight)
     if not standardize:
         return identity, mean, covariance

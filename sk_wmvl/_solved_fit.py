@@ -13,7 +13,11 @@ from sk_wmvl._coordinates import Coordinates
 from sk_wmvl._solver import describe, solve
 from sk_wmvl._trainer import limit_threads
 from sk_wmvl.energies import BaseMeasure
-from sk_wmvl.energies.exponential import FAMILIES, ExponentialFamily
+from sk_wmvl.energies.exponential import (
+    FAMILIES,
+    ExponentialFamily,
+    check_robustness,
+)
 from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.objectives import BaseObjective, ScoreMatching
 
@@ -63,6 +67,14 @@ class SolvedFitMixin(BaseEstimator):
         if isinstance(self.energy, ExponentialFamily):
             return resolve(self.energy, {}, ExponentialFamily, name="energy")
         return None
+
+    @property
+    def _is_robust(self) -> bool:
+        """Whether rows are weighted by the density."""
+        family = self._family
+        if family is not None:
+            check_robustness(family)
+        return family is not None and family.robustness > 0
 
     @property
     def _wanted_base(self) -> object:

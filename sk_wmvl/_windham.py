@@ -17,6 +17,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
+from sk_wmvl._coordinates import central_rows
 from sk_wmvl._quadratic import DistinctRows, QuadraticObjective
 from sk_wmvl.energies.exponential import Candidate, LinearEnergy
 from sk_wmvl.manifolds import BaseManifold
@@ -57,7 +58,10 @@ class RobustFit(NamedTuple):
 def fit_robust(
     candidate: Candidate, manifold: BaseManifold, data: DistinctRows, c: float
 ) -> RobustFit:
-    r"""Return the fixed point that is reached from the estimate without weights.
+    r"""Return the fixed point that is reached from the estimate of the central rows.
+
+    These are all rows but those of which a Euclidean column is more than ten robust
+    standard deviations from its median (`central_rows`).
 
     The covariance is that of the root of the estimating equations above,
     :math:`J^{-1}BJ^{-\top}` with B the sum of squares of the terms of rows (groups) and
@@ -88,9 +92,12 @@ def fit_robust(
     ----------
     [Windham1995]_, [Scealy2024]_
     """
+    central = central_rows(data.x.cpu().numpy(), manifold.flat_columns)
+    first = data.weight * torch.from_numpy(central).to(data.x.device)
+    first /= first.sum()
     T = candidate.energy.statistics(data.x)
-    T = T - data.weight @ T  # a constant cancels, its rounding error does not
-    system = QuadraticObjective(candidate, manifold, data)
+    T = T - first @ T  # a constant cancels, its rounding error does not
+    system = QuadraticObjective(candidate, manifold, data._replace(weight=first))
     theta = system.solution(0.0)[0]
     for _ in range(MAX_ITERATIONS):
         weight = robust_weights(T, theta, c) * data.weight

@@ -207,3 +207,19 @@ def test_an_outlier_of_any_size_leaves_the_normalizer_exact():
         density.score_samples(X[1:]), law.logpdf(X[1:]), atol=1e-8
     )
     assert density.log_normalizer_std_ < 1e-8
+
+
+@pytest.mark.parametrize("share", [0.002, 0.2])
+@pytest.mark.parametrize("far", [1e3, 1e6, 1e9, 1e15])
+def test_how_far_outliers_are_does_not_matter(far, share):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 2)) @ [[2.0, 0.5], [0.0, 0.3]] + [5, -100]
+    n = round(share * len(X))
+    X[:n] = far * (1 + rng.uniform(size=(n, 2)))
+    density = gaussian(0.3).fit(X)
+    alone = gaussian(0.3).fit(X[n:])
+    for name in NORMAL:
+        value, expected = density.parameters_[name], alone.parameters_[name]
+        np.testing.assert_allclose(value, expected, rtol=1e-6)
+    assert density.robust_weights_[:n].max() == 0
+    np.testing.assert_allclose(density.score(X[n:]), alone.score(X[n:]), rtol=1e-6)

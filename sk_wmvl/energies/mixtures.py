@@ -8,6 +8,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 
+from sk_wmvl._coordinates import central_units
 from sk_wmvl.energies.base_measures import (
     BaseMeasure,
     GaussianBase,
@@ -147,9 +148,9 @@ def euclidean_base(
     (mean, covariance), (m, S) = moments, coordinates
     inverse = np.linalg.inv(S)
     if isinstance(base, str) and base == "auto":
-        std = np.sqrt(np.diag(covariance))
+        center, std = central_units(X)
         fitted = choose_mixture(
-            (X - mean) / std,
+            (X - center) / std,
             np.ones(len(X)) if weight is None else weight,
             held_out=np.arange(0) if held_out is None else held_out,
             groups=groups,
@@ -159,7 +160,7 @@ def euclidean_base(
             moved = (inverse * std) @ fitted.covariances @ (inverse * std).T
             return MixtureBase(
                 fitted.weights,
-                (mean + std * fitted.means - m) @ inverse.T,
+                (center + std * fitted.means - m) @ inverse.T,
                 0.5 * (moved + moved.swapaxes(1, 2)),
                 fitted.dof,
             )
