@@ -5,6 +5,10 @@ import os
 # One of scikit-learn's checks is skipped unless this is set before SciPy is imported.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
+# Processes side by side (pytest -n) have a thread each; read when torch is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 VARIABLE = "SK_WMVL_TESTS_GLOBAL_RANDOM_SEED"
 
 
