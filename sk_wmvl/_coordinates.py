@@ -107,8 +107,9 @@ def central_rows(X: np.ndarray, columns: list[int]) -> np.ndarray:
     A value is if it is within ten robust standard deviations of its column's median. If
     that holds for less than half of the rows, these are no outliers: all rows are taken.
     """
-    central = _central(X[:, columns]).all(1)
-    return central if 2 * central.sum() >= len(X) else np.ones(len(X), dtype=bool)
+    central = np.all(_central(X[:, columns]), axis=1)
+    few = 2 * np.count_nonzero(central) < len(X)
+    return np.ones(len(X), dtype=bool) if few else central
 
 
 def central_units(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -46,20 +46,20 @@ class StudentMixture(NamedTuple):
     def squares(self, x: np.ndarray) -> np.ndarray:
         """Return squared Mahalanobis distances of shape (n, k)."""
         inverse = np.linalg.inv(np.linalg.cholesky(self.covariances))
-        parts = [
-            np.square((x - m) @ p.T).sum(1)
-            for m, p in zip(self.means, inverse, strict=True)
-        ]
-        return np.stack(parts, 1)
+        white = [(x - m) @ p.T for m, p in zip(self.means, inverse, strict=True)]
+        # a component's values lie together: sums over components are fast then
+        return np.stack([np.einsum("ni,ni->n", z, z) for z in white]).T
 
     def joint(self, squares: np.ndarray) -> np.ndarray:
         """Return log of weight times density, of shape (n, k)."""
         d = self.means.shape[1]
         _, log_det = np.linalg.slogdet(self.covariances)
         heavy = np.isfinite(self.dof)
-        nu = np.where(heavy, self.dof, 1.0)
-        student = -0.5 * (nu + d) * np.log1p(squares / nu)
-        exponent = np.where(heavy, student, -0.5 * squares)
+        exponent = -0.5 * squares
+        if heavy.any():
+            nu = np.where(heavy, self.dof, 1.0)
+            student = -0.5 * (nu + d) * np.log1p(squares / nu)
+            exponent = np.where(heavy, student, exponent)
         constant = log_student_constant(self.dof, d) - 0.5 * log_det
         return np.log(self.weights) + constant + exponent
 
@@ -70,8 +70,8 @@ class StudentMixture(NamedTuple):
 
 def log_sum(joint: np.ndarray) -> np.ndarray:
     """Return the log of the sum of exponentials of each row."""
-    largest = joint.max(1)
-    return largest + np.log(np.exp(joint - largest[:, None]).sum(1))
+    largest = joint.max(1, keepdims=True)
+    return largest[:, 0] + np.log(np.exp(joint - largest).sum(1))
 
 
 def fit_mixture(
@@ -186,11 +186,13 @@ def _step(mixture: StudentMixture, x, weight, floor) -> tuple[StudentMixture, fl
     """Return the next mixture, and the mean log-likelihood of this one."""
     squares = mixture.squares(x)
     joint = mixture.joint(squares)
-    total = log_sum(joint)
-    share = np.exp(joint - total[:, None]) * weight[:, None]
+    largest = joint.max(1, keepdims=True)
+    density = np.exp(joint - largest)
+    total = density.sum(1)
+    share = density * (weight / total)[:, None]
     d, dof = x.shape[1], mixture.dof
     pulled = share * ((dof + d) / (dof + squares)) if np.isfinite(dof[0]) else share
-    mean = float(np.average(total, weights=weight))
+    mean = float(weight @ (largest[:, 0] + np.log(total)) / weight.sum())
     return _maximize(x, share, pulled, mixture.means, dof, floor), mean
 
 
@@ -200,7 +202,7 @@ def _maximize(x, share, pulled, last, dof, floor) -> StudentMixture:
     means = (pulled.T @ x) / mass.clip(1e-300)[:, None]
     means = np.where((mass < 1e-9)[:, None], last, means)
     each = zip(means, pulled.T, strict=True)
-    scatter = np.stack([((x - m) * p[:, None]).T @ (x - m) for m, p in each])
+    scatter = np.stack([((y := x - m) * p[:, None]).T @ y for m, p in each])
     pooled = scatter.sum(0) / total.sum()
     ridge = np.diag(floor)
     common = (1 - SHRINKAGE) * pooled + SHRINKAGE * np.diag(np.diag(pooled))
