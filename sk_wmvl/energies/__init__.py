@@ -22,7 +22,8 @@ from sk_wmvl.energies.conditional import (
     given_context,
 )
 from sk_wmvl.energies.inner_product import InnerProductEnergy
-from sk_wmvl.energies.kernel_base import KernelBase, base_gradient, fit_kernel_base
+from sk_wmvl.energies.kernel_base import KernelBase, base_gradient
+from sk_wmvl.energies.kernel_choice import fit_kernel_base
 from sk_wmvl.energies.level import AnnealedEnergy, LevelEnergy
 from sk_wmvl.energies.lifted import LiftedEnergy, tangent_basis, tangent_derivatives
 from sk_wmvl.energies.manifold_mixture import ManifoldMixture, UniformBase

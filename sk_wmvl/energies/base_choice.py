@@ -10,8 +10,8 @@ from torch import Tensor
 
 from sk_wmvl.energies.base_measures import BaseMeasure
 from sk_wmvl.energies.components import component_family
-from sk_wmvl.energies.kernel_base import (
-    KernelBase,
+from sk_wmvl.energies.kernel_base import KernelBase
+from sk_wmvl.energies.kernel_choice import (
     choose_stack,
     left_out_mean,
     put_kernels,

@@ -6,7 +6,7 @@ import torch
 
 from sk_wmvl.energies import ManifoldMixture
 from sk_wmvl.energies.base_choice import Fold, choose_base, choose_spread
-from sk_wmvl.energies.kernel_base import left_out_mean
+from sk_wmvl.energies.kernel_choice import left_out_mean
 from sk_wmvl.energies.manifold_mixture import start_mixture, try_mixture
 from sk_wmvl.manifolds import Circle, Euclidean, Product, Sphere, Torus
 
