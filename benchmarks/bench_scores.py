@@ -48,7 +48,7 @@ def problem(seed, d, n):
 
 def fit_growth(method, seed, d, n):
     """Return by how much a fit raises the peak memory; run in its own process."""
-    warnings.simplefilter("ignore")
+    warnings.simplefilter("ignore")  # memory is measured, not the fit
     estimator = ImplicitScoreEstimator(method, random_state=seed, **FIXED)
     estimator.fit(problem(seed, d, 50)[2])  # what is loaded and allocated only once
     X = problem(seed, d, n)[2]
@@ -82,7 +82,7 @@ def run(sheet, table, method, seed, d, n, params, growth=np.nan):
 def main():
     """Run all cases."""
     args = options(__doc__, seeds=(0, 1, 2))
-    warnings.simplefilter("ignore")
+    warnings.simplefilter("ignore")  # errors of the scores are in the table
     sheet = Sheet(args.out)
     methods = args.only or METHODS
     dimensions = [2] if args.quick else [2, 4, 8, 16, 32, 64]

@@ -60,7 +60,7 @@ def search_mvl(X, X_valid, groups, seed):
     fold = np.r_[np.full(len(X), -1), np.zeros(len(X_valid), int)]  # -1: never held out
     search = GridSearchCV(model, GRID, cv=PredefinedSplit(fold), refit=False)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # settings that do worse lose the search
         search.fit(rows)
         # Rows are in standard deviations, so that this is in their units.
         base = _baselines.refit(choice, rows)

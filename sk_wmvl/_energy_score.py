@@ -58,7 +58,7 @@ class HeldContextObjective(BaseObjective):
 
     # computed here, a plain attribute in the base class
     @property
-    def is_monitorable(self) -> bool:  # type: ignore[override]
+    def is_monitorable(self) -> bool:  # type: ignore[override]  # an attribute in the base
         """Whether the value of the objective inside is a loss."""
         return self.objective.is_monitorable
 

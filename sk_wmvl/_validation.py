@@ -22,7 +22,7 @@ try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # scikit-learn < 1.9
 
-    class CallbackSupportMixin:  # type: ignore[no-redef]
+    class CallbackSupportMixin:  # type: ignore[no-redef]  # the same part, elsewhere
         """Stand-in where scikit-learn has no callbacks."""
 
     def with_callbacks(method):

@@ -212,7 +212,7 @@ class WassersteinAutoencoder(TransformerMixin, BaseAutoencoder):
 
     # computed here, a plain attribute in the base class
     @property
-    def _regularization(self) -> float:  # type: ignore[override]
+    def _regularization(self) -> float:  # type: ignore[override]  # an attribute in the base
         return self.regularization
 
     def _choose_likelihood(self, X: np.ndarray) -> str:

@@ -140,7 +140,7 @@ class Product(BaseManifold):
 
     # computed here, a plain attribute in the base class
     @property
-    def dim(self) -> int | None:  # type: ignore[override]
+    def dim(self) -> int | None:  # type: ignore[override]  # an attribute in the base
         """The sum of the factors' dimensions; None until all are known."""
         dims = [manifold.dim for manifold in self._members()]
         return None if None in dims else sum(d for d in dims if d is not None)

@@ -79,7 +79,7 @@ class SPD(BaseManifold):
 
     # computed here, a plain attribute in the base class
     @property
-    def dim(self) -> int | None:  # type: ignore[override]
+    def dim(self) -> int | None:  # type: ignore[override]  # an attribute in the base
         """The number s (s + 1) / 2."""
         return None if self.size is None else self.size * (self.size + 1) // 2
 

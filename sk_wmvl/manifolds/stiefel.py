@@ -103,7 +103,7 @@ class Stiefel(BaseManifold):
 
     # computed here, a plain attribute in the base class
     @property
-    def dim(self) -> int | None:  # type: ignore[override]
+    def dim(self) -> int | None:  # type: ignore[override]  # an attribute in the base
         """The number n p - p (p + 1) / 2."""
         n, p = self._sizes()
         return n * p - p * (p + 1) // 2

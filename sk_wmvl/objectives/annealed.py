@@ -106,13 +106,13 @@ class AnnealedScoreMatching(BaseObjective):
 
     # computed here, a plain attribute in the base class
     @property
-    def couples_rows(self) -> bool:  # type: ignore[override]
+    def couples_rows(self) -> bool:  # type: ignore[override]  # an attribute in the base
         """Whether the value of a row depends on the others."""
         return self.pooled and self.form == "conditional"
 
     # computed here, a plain attribute in the base class
     @property
-    def sigmas(self) -> tuple[float, float]:  # type: ignore[override]
+    def sigmas(self) -> tuple[float, float]:  # type: ignore[override]  # an attribute in the base
         """The noise at levels 0 and 1, checked."""
         check_positive(self, sigma_min=self.sigma_min)
         if not self.sigma_max > self.sigma_min:

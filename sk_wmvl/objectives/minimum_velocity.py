@@ -91,7 +91,7 @@ class MinimumVelocity(BaseObjective):
 
     # computed here, a plain attribute in the base class
     @property
-    def couples_rows(self) -> bool:  # type: ignore[override]
+    def couples_rows(self) -> bool:  # type: ignore[override]  # an attribute in the base
         """Whether the sampler's rows act on one another."""
         return make_sampler(self.sampler, whole_step=True).couples_rows
 

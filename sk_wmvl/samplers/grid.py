@@ -177,16 +177,16 @@ def draw_on_grid(
             w = torch.rand(
                 n, 2 + cells.low.shape[1], generator=generator, dtype=torch.float64
             )
-            cell = torch.searchsorted(cumulative, w[:, 0] * cumulative[-1])  # noqa: B023
+            cell = torch.searchsorted(cumulative, w[:, 0] * cumulative[-1])  # noqa: B023 - see above
             u = cells.low[cell] + cells.size[cell] * w[:, 2:]
             value = target(u)
-            above = ~(value <= bound[cell])  # noqa: B023
+            above = ~(value <= bound[cell])  # noqa: B023 - see above
             if bool(above.any()):
                 cells.add_seeds(u[above], value[above], cell[above])
                 for _ in range(N_SPLITS):
                     cells.split(cells.cell_of[-int(above.sum()) :].unique())
                 return None
-            return u[w[:, 1].log() < value - bound[cell]]  # noqa: B023
+            return u[w[:, 1].log() < value - bound[cell]]  # noqa: B023 - see above
 
         kept = collect(propose, n_samples, ACCEPTANCE)
         if kept is not None:
