@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from sk_wmvl._autodiff import energy_and_grad
 from sk_wmvl.energies.base_measures import BaseMeasure
+from sk_wmvl.energies.components import chunk_size
 from sk_wmvl.energies.manifold_mixture import ManifoldMixture
 
 __all__ = ["KernelBase", "LeftOut", "base_gradient"]
 
 # Rows at a time, and entries of an array (rows, components).
 GRADIENT_CHUNK, MOST_ENTRIES = 8192, 16_000_000
-CHUNK = 512  # rows at a time: bounds the memory of (rows, components)
 
 
 class KernelBase(BaseMeasure):
@@ -69,8 +69,9 @@ class KernelBase(BaseMeasure):
         it would see itself.
         """
         own = same_rows(x.detach(), self.centers)
+        size = chunk_size(self.n_components)
         values = []
-        for rows, mask in zip(x.split(CHUNK), own.split(CHUNK), strict=True):
+        for rows, mask in zip(x.split(size), own.split(size), strict=True):
             joint = self.mixture.joint(rows)
             k = mask.shape[1]
             kept = joint[:, :k].masked_fill(mask, -torch.inf)

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sk_wmvl.energies.components import Components, component_family
-from sk_wmvl.energies.kernel_base import CHUNK, KernelBase
+from sk_wmvl.energies.components import Components, chunk_size, component_family
+from sk_wmvl.energies.kernel_base import KernelBase
 from sk_wmvl.energies.manifold_mixture import ManifoldMixture
 from sk_wmvl.energies.stacking import stratified_weights
 from sk_wmvl.manifolds import BaseManifold, Product
@@ -34,7 +34,6 @@ MAX_ROWS_TO_FOLD, N_FOLDS = 10_000, 5
 MAX_HELD_OUT = 1500  # rows to compare bandwidths by, where one part is enough
 MOST_STACKED, LEAST_SHARE = 8, 0.01  # in a stratum
 LEAST_BACKGROUND = 1e-4
-PAIRS = 1_000_000  # at a time: bounds the memory of their squared distances
 
 
 class Stack(NamedTuple):
@@ -143,7 +142,7 @@ def _neighborhoods(
 ) -> list[Neighborhood]:
     """Return neighborhoods within some of the rows at a time: `kept` are masks."""
     found: list[list[tuple]] = [[] for _ in kept]
-    size = max(1, PAIRS // len(x))
+    size = chunk_size(len(x) * len(variance))
     several = len(variance) > 1
     reach = max(NEIGHBORS + LOCAL_NEIGHBORS * several)
     places = torch.arange(len(x), device=x.device)
@@ -262,7 +261,7 @@ def choose_stack(
 def _strata_log_prob(kernels: Components, mass: Tensor, x: Tensor) -> Tensor:
     """Return logs of kernels summed over each stratum, at rows: (len(x), n_strata)."""
     values = []
-    for rows in x.split(CHUNK):
+    for rows in x.split(chunk_size(len(mass))):
         logs = kernels.log_prob(rows)
         most = logs.amax(1, keepdim=True)
         values.append(((logs - most).exp() @ mass).clamp(min=1e-300).log() + most)

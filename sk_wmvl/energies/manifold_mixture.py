@@ -8,7 +8,7 @@ from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
 
 from sk_wmvl.energies.base_measures import BaseMeasure
-from sk_wmvl.energies.components import Components, component_family
+from sk_wmvl.energies.components import Components, chunk_size, component_family
 from sk_wmvl.manifolds import BaseManifold
 
 __all__ = ["ManifoldMixture", "Trial", "UniformBase", "start_mixture", "try_mixture"]
@@ -16,7 +16,6 @@ __all__ = ["ManifoldMixture", "Trial", "UniformBase", "start_mixture", "try_mixt
 N_ITERATIONS = 200
 CHECK_EVERY, N_WORSE = 10, 2  # stop when two checks in a row have brought
 ENOUGH = 5e-4  # no more than this, in nats per row
-CHUNK = 2048  # rows at a time: bounds the memory of (rows, components)
 
 
 class UniformBase(BaseMeasure):
@@ -116,7 +115,8 @@ class ManifoldMixture(BaseMeasure):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n,)."""
-        parts = [self.joint(rows).logsumexp(-1) for rows in x.split(CHUNK)]
+        size = chunk_size(self.n_components)
+        parts = [self.joint(rows).logsumexp(-1) for rows in x.split(size)]
         return torch.cat(parts) if parts else x.new_zeros(0)
 
     def sample(
@@ -173,7 +173,7 @@ def start_mixture(
     # One step with the rows shared out whole: in many dimensions a component at a single
     # row is far from all others, and the background would take them.
     nearest = torch.cat(
-        [components.log_prob(rows).argmax(1) for rows in x.split(CHUNK)]
+        [components.log_prob(rows).argmax(1) for rows in x.split(chunk_size(k))]
     )
     share = torch.nn.functional.one_hot(nearest, k).to(x) * weight[:, None]
     components.update(x, share, variance)

@@ -1,6 +1,10 @@
 """Mixture components on manifolds: families with a centre and a spread, fitted by EM."""
 
-from sk_wmvl.energies.components._base import Components, component_family
+from sk_wmvl.energies.components._base import (
+    Components,
+    chunk_size,
+    component_family,
+)
 from sk_wmvl.energies.components.axis_normal import AxisNormal
 from sk_wmvl.energies.components.product import ProductComponents
 from sk_wmvl.energies.components.von_mises import VonMises
@@ -14,5 +18,6 @@ __all__ = [
     "VonMises",
     "VonMisesFisher",
     "WrappedNormal",
+    "chunk_size",
     "component_family",
 ]

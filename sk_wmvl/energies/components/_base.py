@@ -10,12 +10,14 @@ from sk_wmvl.manifolds import BaseManifold
 
 __all__ = ["Components", "chunk_size", "component_family", "per_component"]
 
-MOST_ENTRIES = 4_000_000  # of an array (rows, K, d) at a time: 32 MB in float64
+# Of an array at a time, 2 MB in float64: what does not stay in the cache takes several
+# times as long.
+MOST_ENTRIES = 2**18
 
 
-def chunk_size(centers: Tensor) -> int:
-    """Return how many rows may meet all centers, (K, d), at a time: memory is bounded."""
-    return max(1, MOST_ENTRIES // max(1, centers.numel()))
+def chunk_size(n_entries: int) -> int:
+    """Return how many rows may be taken at a time, if each has so many entries."""
+    return max(1, MOST_ENTRIES // max(1, n_entries))
 
 
 def per_component(

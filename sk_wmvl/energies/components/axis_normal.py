@@ -73,7 +73,7 @@ class AxisNormal(Components):
         """Return log densities of shape (n, K)."""
         parts = [
             ((rows[:, None, :] - self.mu).square() / self.variance).sum(-1)
-            for rows in x.split(chunk_size(self.mu))
+            for rows in x.split(chunk_size(self.mu.numel()))
         ]
         return -0.5 * (torch.cat(parts) + (self.variance.log() + LOG_2PI).sum(-1))
 
@@ -90,7 +90,7 @@ class AxisNormal(Components):
         """Fit means and variances; see `Components.update`."""
         n = share.sum(0)[:, None]
         self.mu = share.T @ x / n.clamp(min=1e-300)
-        size = chunk_size(self.mu)
+        size = chunk_size(self.mu.numel())
         squares = torch.zeros_like(self.mu)
         for rows, part in zip(x.split(size), share.split(size), strict=True):
             gap = rows[:, None, :] - self.mu

@@ -120,7 +120,7 @@ class VonMisesFisher(Components):
         """Return log densities of shape (n, K)."""
         if self.n_signs > 1:
             parts = []
-            for rows in x.split(chunk_size(self.mu)):
+            for rows in x.split(chunk_size(self.mu.numel())):
                 z = self.kappa[:, None] * rows[:, None, :] * self.mu
                 parts.append(torch.logaddexp(z, -z).sum(-1))
             return self.log_constant + torch.cat(parts) - self.kappa
@@ -145,7 +145,7 @@ class VonMisesFisher(Components):
     def update(self, x: Tensor, share: Tensor, prior: Tensor) -> None:
         """Fit mean directions and concentrations; see `Components.update`."""
         if self.n_signs > 1:
-            size = chunk_size(self.mu)
+            size = chunk_size(self.mu.numel())
             total = torch.zeros_like(self.mu)
             for rows, part in zip(x.split(size), share.split(size), strict=True):
                 sign = (self.kappa[:, None] * rows[:, None, :] * self.mu).tanh()

@@ -72,7 +72,7 @@ class WrappedNormal(Components):
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n, K)."""
         return torch.cat(
-            [self._log_prob(rows) for rows in x.split(chunk_size(self.mu))]
+            [self._log_prob(rows) for rows in x.split(chunk_size(self.mu.numel()))]
         )
 
     def _log_prob(self, x: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class WrappedNormal(Components):
 
     def update(self, x: Tensor, share: Tensor, prior: Tensor) -> None:
         """Fit centres, by a step to the Fréchet means, and variances."""
-        n, size = share.sum(0), chunk_size(self.mu)
+        n, size = share.sum(0), chunk_size(self.mu.numel())
         parts = list(zip(x.split(size), share.split(size), strict=True))
         step = torch.zeros_like(self.mu)
         for rows, part in parts:
