@@ -35,8 +35,8 @@ PATIENCE = 3  # steps of the ladder without an improvement
 MAX_ROWS_TO_FOLD, N_FOLDS = 2000, 5
 # Pairs of rows are looked at, and every row scored by all.
 LEAST_KERNEL_ROWS, MOST_KERNEL_ROWS = 8, 10_000
-MOST_STACKED, LEAST_SHARE = 3, 0.03
-N_STARTS = 3  # of a mixture, averaged
+MOST_STACKED, LEAST_SHARE = 6, 0.02
+N_SIZES, N_STARTS = 3, 3  # of mixtures, averaged over the starts
 MOST_SPREAD_ROWS = 1000  # by which units' variances are compared
 
 
@@ -111,7 +111,7 @@ def choose_base(
     mixtures with more and more components, each number fitted anew by expectation
     maximisation [Dempster1977]_ and stopped at the best held-out likelihood; the three best
     numbers are started three times, and the mixtures averaged [Ormoneit1998]_. Then comes
-    the kernel estimate (`fit_kernel_base`), and at last up to three of all these stacked,
+    the kernel estimate (`fit_kernel_base`), and at last up to six of all these stacked,
     with the weights that make held-out rows likeliest [Smyth1999]_. Up to 2000 rows all are
     cross-validated, in five folds; beyond, `x_valid` is enough. What is more complex has
     to be better by half the standard error of the mean difference, and to replace the
@@ -221,7 +221,7 @@ def _offer_mixtures(
         n_failed = 0 if search.offer(size.values, make) else n_failed + 1
     several = [size for size in sizes if size.k > 1]  # one component has one start
     means = [float(search.share @ size.values) for size in several]
-    for i in np.argsort(means)[::-1][:MOST_STACKED]:
+    for i in np.argsort(means)[::-1][:N_SIZES]:
         k, prior, *first = several[i]
         trials = [first, *(attempt(k, prior, seed + i) for i in range(1, N_STARTS))]
 
