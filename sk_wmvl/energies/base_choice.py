@@ -32,7 +32,7 @@ LADDER = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 SMALL_LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 ROWS_PER_COMPONENT = 6  # at least, on average
 PATIENCE = 3  # steps of the ladder without an improvement
-MAX_ROWS_TO_FOLD, N_FOLDS = 2000, 5
+MAX_ROWS_TO_FOLD, N_FOLDS, LEAST_FOLD = 2000, 5, 3
 # Pairs of rows are looked at, and every row scored by all.
 LEAST_KERNEL_ROWS, MOST_KERNEL_ROWS = 8, 10_000
 MOST_STACKED, LEAST_SHARE = 6, 0.02
@@ -356,6 +356,8 @@ def make_folds(
     for k in range(fold.max() + 1 if n > 1 else 0):
         kept = fold[label] != k
         inside = torch.from_numpy(kept).to(x.device)
+        if groups is not None and len(torch.unique(x[inside], dim=0)) < LEAST_FOLD:
+            continue  # too few to fit to: nearly all rows are of one group
         inner = None if groups is None else groups[kept]
         folds.append(
             Fold(x[inside], weight[inside], x[~inside], weight[~inside], inner)

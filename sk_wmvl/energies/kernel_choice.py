@@ -205,7 +205,12 @@ def _held_out_parts(
     if n > MAX_ROWS_TO_FOLD:
         return [np.isin(label, order[:MAX_HELD_OUT])]
     fold = np.arange(n) % min(N_FOLDS, n)
-    return [np.isin(label, order[fold == k]) for k in range(fold.max() + 1)]
+    parts = [np.isin(label, order[fold == k]) for k in range(fold.max() + 1)]
+    # one row has no neighbor: a group of nearly all rows is not held out
+    large = [part for part in parts if (~part).sum() > 1]
+    if large or groups is None:
+        return large or parts
+    return _held_out_parts(manifold, x, seed, None)
 
 
 @torch.no_grad()

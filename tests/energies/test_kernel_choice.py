@@ -7,7 +7,7 @@ from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import softmax
 
-from sk_wmvl.energies import fit_kernel_base, kernel_choice
+from sk_wmvl.energies import choose_base, fit_kernel_base, kernel_choice
 from sk_wmvl.energies.kernel_choice import Candidates, Neighborhood, choose_stack
 from sk_wmvl.energies.stacking import stratified_weights
 from sk_wmvl.manifolds import Sphere, Torus
@@ -112,6 +112,18 @@ def test_strata_share_rows_out():
     np.testing.assert_allclose(strata.sum(1), 1)
     assert (strata[:90] == strata[0]).all()
     assert (strata[90:] == [0, 0, 1]).all()
+
+
+@pytest.mark.parametrize("n_others", [1, 2])
+@pytest.mark.parametrize("manifold", [Sphere(2), Torus(2)])
+def test_a_group_of_nearly_all_rows(manifold, n_others):
+    x = manifold.random_point(20, generator=torch.Generator().manual_seed(0))
+    groups = (np.arange(20) < n_others).astype(int)
+    variance = HALF[: 1 + (x.shape[1] == 2)]
+    kernel = fit_kernel_base(manifold, x, ones(20), variance, seed=0, groups=groups)
+    chosen = choose_base(manifold, x, ones(20), x[:0], ones(0), groups=groups)
+    for base in (kernel, chosen):
+        assert torch.isfinite(base.log_prob(x)).all()
 
 
 # --- what they are for ----------------------------------------------------------------
