@@ -471,10 +471,12 @@ def test_optimizers(optimizer):
 
 def test_user_modules_are_copied_never_trained_in_place():
     module = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1), nn.Flatten(0))
-    nn.init.zeros_(module[2].weight)  # whatever the rest: this test draws no numbers
     before = [p.clone() for p in module.parameters()]
     X = banana(200, 0)
-    density = MVLDensity(energy=module, random_state=0, max_epochs=3).fit(X)
+    density = MVLDensity(energy=module, random_state=0, max_epochs=3)
+    with warnings.catch_warnings():  # three epochs from any weights may well do harm
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        density.fit(X)
     assert np.isfinite(density.score_samples(X)).all()
     for p, q in zip(before, module.parameters(), strict=True):
         assert torch.equal(p, q)
