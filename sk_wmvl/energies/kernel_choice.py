@@ -160,10 +160,13 @@ def _neighborhoods(
             if several:
                 at = columns[nearest.indices][..., None].expand(-1, -1, len(variance))
                 each = units[mine].gather(1, at)
-                # copies have no part in the mean
-                there = nearest.values.isfinite()[..., None]
+                # Copies have no part in the mean, nor have ties in a unit, or kernels at
+                # rounded values would be spikes. All tied: the mean over units will do.
+                there = nearest.values.isfinite()[..., None] & (each > 1e-20)
+                numbers = there.cumsum(1)
                 sums = torch.where(there, each, 0.0).cumsum(1)
-                means = sums / there.cumsum(1).clamp(min=1)
+                means = sums / numbers.clamp(min=1)
+                means = torch.where(numbers > 0, means, means.mean(-1, keepdim=True))
                 last = means.shape[1] - 1
                 local = means[:, [min(k - 1, last) for k in LOCAL_NEIGHBORS]]
             some.append((nearest.values[:, : max(NEIGHBORS)], local))
