@@ -60,7 +60,7 @@ class Neighborhood(NamedTuple):
     Attributes
     ----------
     squares : Tensor of shape (n, n_neighbors)
-        Means over units, to the nearest first.
+        To the nearest rows, the nearest first; means over units.
     local : Tensor of shape (n, len(LOCAL_NEIGHBORS), n_units) or None
         Means over neighbors, where there are several units.
     """
@@ -70,7 +70,7 @@ class Neighborhood(NamedTuple):
 
 
 class Candidates:
-    """The bandwidths tried, and the strata of rows that share them out.
+    """The bandwidths tried, and the strata, each with weights of its own for them.
 
     Parameters
     ----------
@@ -109,14 +109,16 @@ class Candidates:
 
         Strata have their middles at quantiles of the log local scale, the first at the
         smallest and the last at the largest; a row between two is in both, in part.
+        Strata with the same middle have the same rows.
         """
         k = min(SCALE_NEIGHBOR, self.near.squares.shape[1])
         scale = self.near.squares[:, k - 1].log().cpu().numpy()
-        middles = np.quantile(scale, np.linspace(0, 1, n_strata))
-        middles, which = np.unique(middles, return_index=True)  # ties
-        place = np.interp(scale, middles, which)
-        parts = (1 - np.abs(place[:, None] - np.arange(n_strata))).clip(min=0)
-        return torch.from_numpy(parts).to(self.near.squares)
+        # of rows there are, so that none is empty
+        middles = np.quantile(scale, np.linspace(0, 1, n_strata), method="lower")
+        middles, which, n = np.unique(middles, return_inverse=True, return_counts=True)
+        place = np.interp(scale, middles, np.arange(len(middles)))
+        parts = (1 - np.abs(place[:, None] - np.arange(len(middles)))).clip(min=0)
+        return torch.from_numpy((parts / n)[:, which]).to(self.near.squares)
 
 
 def unit_squares(manifold: BaseManifold, x: Tensor, y: Tensor) -> Tensor:
@@ -183,7 +185,14 @@ def _neighborhoods(
 def _distinct(
     x: Tensor, weight: Tensor, groups: np.ndarray | None
 ) -> tuple[Tensor, Tensor, np.ndarray | None]:
-    """Return distinct rows with the weights of their copies summed, and their labels."""
+    """Return distinct rows with the weights of their copies summed, and their labels.
+
+    Rows without weight are left out: they would be neighbors of others.
+    """
+    positive = weight > 0
+    if not bool(positive.all()):
+        groups = None if groups is None else groups[positive.cpu().numpy()]
+        x, weight = x[positive], weight[positive]
     keys = x.cpu().numpy()
     if groups is not None:
         keys = np.column_stack([keys, groups])
@@ -341,9 +350,10 @@ def fit_kernel_base(
     where there are several units, to the mean squares to its k nearest in each. The
     weights of the candidates, and of a uniform background where the manifold is compact,
     are those that make held-out rows likeliest [Smyth1999]_: data have several scales
-    at once. They vary with the local scale, a row's distance to its 16th neighbor: five
-    strata of it, from 2000 rows on, have their own weights, and a row between two has
-    those in between. Few estimates are kept in a stratum, those with the largest weights.
+    at once. They vary with the local scale, a row's distance to its 16th neighbor: up to
+    five strata of it, one more for every 500 distinct rows, have their own weights, and a
+    row between two has those in between. Few estimates are kept in a stratum, those with
+    the largest weights.
     Up to 10 000 distinct rows all are held out, in five folds; beyond, 1500 of them.
     Neither a row's own component nor the bandwidths of its neighbors know it then. Copies
     of a row are one row of a larger weight.

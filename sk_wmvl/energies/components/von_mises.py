@@ -58,6 +58,7 @@ class VonMises(Components):
     mu: Tensor
     kappa: Tensor
     log_constant: Tensor
+    moments: Tensor  # of the centers, times the concentrations
 
     @staticmethod
     def n_units(manifold: BaseManifold) -> int:
@@ -76,6 +77,10 @@ class VonMises(Components):
         device = self.mu.device
         self.register_buffer("kappa", torch.tensor(kappa, device=device))
         self.register_buffer("log_constant", torch.tensor(constant, device=device))
+        cos, sin = self.mu.cos(), self.mu.sin()
+        self.register_buffer(
+            "moments", torch.cat([self.kappa * cos, self.kappa * sin], -1)
+        )
 
     @property
     def centers(self) -> Tensor:
@@ -89,9 +94,8 @@ class VonMises(Components):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n, K)."""
-        moments = torch.cat([x.cos(), x.sin()], -1)
-        at = torch.cat([self.kappa * self.mu.cos(), self.kappa * self.mu.sin()], -1)
-        return self.log_constant + moments @ at.T - self.kappa.sum(-1)
+        circle = torch.cat([x.cos(), x.sin()], -1)
+        return self.log_constant + circle @ self.moments.T - self.kappa.sum(-1)
 
     def sample(
         self, which: Tensor, *, generator: torch.Generator | None = None
