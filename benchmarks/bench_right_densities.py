@@ -4,7 +4,8 @@ Earthquakes (with and without copies), floods, comets, craters of Venus (uniform
 case), torsions, winds. RiemannianMVLDensity with its default settings learns from the
 training and validation rows together; beside it stands its base measure alone, in the same
 fit. `nll` is in nats with respect to area, or angles in radians; `mass_error` is
-| mass - 1 | by quadrature, where a network corrects the base. Calibration, on test rows:
+| mass / base's mass - 1 | by quadrature, where a network corrects the base, which is
+normalised but may be too narrow for the grid. Calibration, on test rows:
 `cover50` and `cover90` are the shares of rows in the highest-density regions that should
 hold a half and nine tenths; `p_regions` is the p-value of the chi-squared test of predicted
 against observed numbers in eight regions, `p_pit` that of the Kolmogorov-Smirnov test of
