@@ -9,8 +9,8 @@ measure alone is in the table too. `nll` is in nats, with respect to area, angle
 radians, normalized Haar measure, or Lebesgue measure on the first parts of a
 composition. `mass_error` is | mass / base's mass - 1 | by a quadrature of its own, where
 there is one and a network corrects the base: a base alone is a sum of normalised densities,
-of which thousands are too narrow for any grid. `log_z_se` is the standard error of the normalizer.
-Needs SK_WMVL_DATA.
+of which thousands are too narrow for any grid. `log_z_se` is the standard error of the
+normalizer. Needs SK_WMVL_DATA.
 
     python benchmarks/bench_manifolds.py --seeds 0 1 2 3 4 \
         --out benchmarks/results/manifolds.csv

@@ -13,7 +13,7 @@ from sk_wmvl._backtracking import backtrack
 from sk_wmvl._base import COMPARISON, NORMALIZER, SAMPLE, BaseEnergyEstimator
 from sk_wmvl._component import resolve
 from sk_wmvl._random import draw_seed, make_generator
-from sk_wmvl._validation import StrOptions
+from sk_wmvl._validation import HasMethods, StrOptions
 from sk_wmvl.energies import BaseMeasure
 from sk_wmvl.metrics import hyvarinen_score
 from sk_wmvl.normalizers import (
@@ -63,6 +63,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         callbacks=None,
         net_params=None,
         warm_start=False,
+        memory=None,
         device="auto",
         random_state=None,
         verbose=0,
@@ -89,6 +90,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         self.callbacks = callbacks
         self.net_params = net_params
         self.warm_start = warm_start
+        self.memory = memory
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -98,6 +100,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
     _parameter_constraints: dict = {
         **BaseEnergyEstimator._parameter_constraints,
         "normalizer": [None, StrOptions(set(NORMALIZERS)), BaseNormalizer],
+        "memory": [None, str, HasMethods(["cache"])],
     }
 
     def _freeze(self, correction, rows) -> dict:

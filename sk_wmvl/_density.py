@@ -1,6 +1,7 @@
 """Normalised densities in Euclidean space: MVLDensity."""
 
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import check_memory
 
 from sk_wmvl._base_density import BaseDensity
 from sk_wmvl._validation import StrOptions
@@ -108,6 +109,10 @@ class MVLDensity(BaseDensity):
         a parameter ``net__key`` of the estimator.
     warm_start : bool, default=False
         Whether `fit` goes on from the last fit; coordinates and base measure are kept.
+    memory : str, object with the interface of joblib.Memory, or None, default=None
+        Where chosen base measures are kept, on disk: a search over `epsilon`, `alpha` and
+        the like, with `random_state` an integer, chooses one for each part of the data
+        then, not for each setting. A string is a folder. Empty it after an upgrade.
     device : str or torch.device, default='auto'
         Where to train and evaluate; ``'auto'`` is CUDA when there is one.
     random_state : int, RandomState instance or None, default=None
@@ -211,7 +216,7 @@ class MVLDensity(BaseDensity):
         _, held_out = self._split(rows, self.validation_fraction)
         # Where there is no base, the fitted Gaussian still proposes draws.
         base = self._wanted_base
-        self._proposal = euclidean_base(
+        self._proposal = check_memory(self.memory).cache(euclidean_base)(
             "gaussian" if base is None else base,
             rows.points,
             rows.weight,

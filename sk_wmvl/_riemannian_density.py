@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import torch
+from sklearn.utils.validation import check_memory
 
 from sk_wmvl._base_density import BaseDensity
 from sk_wmvl._component import resolve
@@ -118,6 +119,10 @@ class RiemannianMVLDensity(BaseDensity):
         a parameter ``net__key`` of the estimator.
     warm_start : bool, default=False
         Whether `fit` goes on from the last fit; coordinates and base measure are kept.
+    memory : str, object with the interface of joblib.Memory, or None, default=None
+        Where chosen base measures are kept, on disk: a search over `epsilon`, `alpha` and
+        the like, with `random_state` an integer, chooses one for each part of the data
+        then, not for each setting. A string is a folder. Empty it after an upgrade.
     device : str or torch.device, default='auto'
         Where to train and evaluate; ``'auto'`` is CUDA when there is one.
     random_state : int, RandomState instance or None, default=None
@@ -238,6 +243,7 @@ class RiemannianMVLDensity(BaseDensity):
         callbacks=None,
         net_params=None,
         warm_start=False,
+        memory=None,
         device="auto",
         random_state=None,
         verbose=0,
@@ -265,6 +271,7 @@ class RiemannianMVLDensity(BaseDensity):
             callbacks=callbacks,
             net_params=net_params,
             warm_start=warm_start,
+            memory=memory,
             device=device,
             random_state=random_state,
             verbose=verbose,
@@ -319,7 +326,7 @@ class RiemannianMVLDensity(BaseDensity):
             )
         if isinstance(manifold, Euclidean):
             _, held_out = self._split(rows, self.validation_fraction)
-            self._proposal = euclidean_base(
+            self._proposal = check_memory(self.memory).cache(euclidean_base)(
                 "mixture" if self.base == "mixture" else "auto",
                 rows.points,
                 rows.weight,
@@ -341,18 +348,39 @@ class RiemannianMVLDensity(BaseDensity):
 
     def _choose_base(self, rows) -> BaseMeasure:
         """Choose by the rows held out, or by cross-validation; fit to all rows."""
-        x = torch.from_numpy(self._coordinates.to_internal(rows.points))
-        w = torch.ones(len(x)) if rows.weight is None else torch.from_numpy(rows.weight)
-        w = w.double() / w.double().mean()
-        train, valid = self._split(rows, self.validation_fraction)
-        kinds = (self.base,) if self.base in ("mixture", "kernel") else KINDS
-        return choose_base(
+        x = self._coordinates.to_internal(rows.points)
+        w = np.ones(len(x)) if rows.weight is None else rows.weight
+        return check_memory(self.memory).cache(_chosen_base)(
             self.manifold_,
-            x[train],
-            w[train],
-            x[valid],
-            w[valid],
-            kinds=kinds,
+            x,
+            w / w.mean(),
+            self._split(rows, self.validation_fraction),
+            kinds=(self.base,) if self.base in ("mixture", "kernel") else KINDS,
             seed=self._seed,
-            groups=None if rows.groups is None else rows.groups[np.r_[train, valid]],
+            groups=rows.groups,
         )
+
+
+def _chosen_base(
+    manifold: BaseManifold,
+    x: np.ndarray,
+    weight: np.ndarray,
+    split: tuple[np.ndarray, np.ndarray],
+    *,
+    kinds: tuple[str, ...],
+    seed: int,
+    groups: np.ndarray | None,
+) -> BaseMeasure:
+    """Return what `choose_base` chooses; of arrays, which a memory knows again."""
+    train, valid = split
+    points, w = torch.from_numpy(x), torch.from_numpy(weight).double()
+    return choose_base(
+        manifold,
+        points[train],
+        w[train],
+        points[valid],
+        w[valid],
+        kinds=kinds,
+        seed=seed,
+        groups=None if groups is None else groups[np.r_[train, valid]],
+    )

@@ -20,7 +20,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 from sklearn.utils.fixes import parse_version
 
-from sk_wmvl import MVLDensity
+from sk_wmvl import MVLDensity, RiemannianMVLDensity
 from sk_wmvl.objectives import MinimumVelocity
 from sk_wmvl.samplers import Langevin
 
@@ -46,7 +46,10 @@ may_warn = pytest.mark.filterwarnings(
         MVLDensity(base=None, normalizer=None, batch_size=4, **SMALL),
         MVLDensity(spectral_norm=True, optimizer="rmsprop", **SMALL),
         MVLDensity(objective="cd1", base=GaussianMixture(), warm_start=True, **SMALL),
-        MVLDensity(energy="kernel", alpha=1e-3, base="gaussian"),
+        # importance sampling: annealing a kernel energy of ten columns takes 30 seconds
+        MVLDensity(
+            energy="kernel", alpha=1e-3, base="gaussian", normalizer="importance"
+        ),
     ]
 )
 def test_checks(estimator, check):
@@ -287,6 +290,32 @@ def test_nested_parameters_of_components(X):
     ).fit(X)
     assert len(set(search.cv_results_["mean_test_score"])) == 2
     assert density.objective.sampler.step_size == 1e-3
+
+
+@pytest.mark.parametrize(
+    "density",
+    [MVLDensity(), RiemannianMVLDensity("euclidean"), RiemannianMVLDensity("sphere")],
+)
+def test_a_memory_keeps_the_base_of_the_same_rows(density, X, tmp_path):
+    if density.get_params().get("manifold") == "sphere":
+        X = X / np.linalg.norm(X, axis=1, keepdims=True)
+
+    def n_chosen():
+        return len(list(tmp_path.rglob("output.pkl")))
+
+    density = clone(density).set_params(random_state=0, **SMALL)
+    expected = density.set_params(epsilon=1e-2).fit(X).score_samples(X)
+    density = clone(density).set_params(memory=str(tmp_path), epsilon=1e-3).fit(X)
+    assert n_chosen() == 1
+    again = clone(density).set_params(epsilon=1e-2).fit(X)
+    assert n_chosen() == 1
+    np.testing.assert_array_equal(again.score_samples(X), expected)
+    clone(density).fit(X[1:])
+    assert n_chosen() == 2
+    clone(density).set_params(random_state=1).fit(X)
+    assert n_chosen() == 3
+    with pytest.raises(ValueError, match="memory"):
+        clone(density).set_params(memory=3).fit(X)
 
 
 def test_metadata_routing(X):

@@ -1,6 +1,7 @@
 """Mixtures of normal and Student densities, fitted by expectation maximisation."""
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ N_TIED = 15  # steps of a start with one covariance for all components
 # The covariance that a component starts from, and keeps where it has few rows: what all
 # have in common, with smaller correlations.
 SHRINKAGE = 0.1
+MOST_ENTRIES = 2**16  # of deviations at a time, so that they stay in the cache
 # Over the floor of a column's own; of a standard deviation's square.
 FLOOR = 1e-6
 
@@ -43,35 +45,42 @@ class StudentMixture(NamedTuple):
     dof: np.ndarray
     n_iterations: int
 
-    def squares(self, x: np.ndarray) -> np.ndarray:
-        """Return squared Mahalanobis distances of shape (n, k)."""
-        inverse = np.linalg.inv(np.linalg.cholesky(self.covariances))
-        white = [(x - m) @ p.T for m, p in zip(self.means, inverse, strict=True)]
-        # a component's values lie together: sums over components are fast then
-        return np.stack([np.einsum("ni,ni->n", z, z) for z in white]).T
+    def joint(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return logs of weight times density, and squared Mahalanobis distances.
 
-    def joint(self, squares: np.ndarray) -> np.ndarray:
-        """Return log of weight times density, of shape (n, k)."""
+        Both are of shape (k, n).
+        """
         d = self.means.shape[1]
-        _, log_det = np.linalg.slogdet(self.covariances)
-        heavy = np.isfinite(self.dof)
-        exponent = -0.5 * squares
-        if heavy.any():
-            nu = np.where(heavy, self.dof, 1.0)
-            student = -0.5 * (nu + d) * np.log1p(squares / nu)
-            exponent = np.where(heavy, student, exponent)
+        chol = np.linalg.cholesky(self.covariances)
+        inverse = np.linalg.inv(chol)
+        squares = np.empty((len(self.means), len(x)))
+        for some, deviation in _deviations(x, self.means):
+            white = inverse[some] @ deviation
+            np.einsum("kdn,kdn->kn", white, white, out=squares[some])
+        log_det = 2 * np.log(np.diagonal(chol, axis1=1, axis2=2)).sum(1)
         constant = log_student_constant(self.dof, d) - 0.5 * log_det
-        return np.log(self.weights) + constant + exponent
+        joint = -0.5 * squares
+        heavy = np.isfinite(self.dof)
+        if heavy.any():
+            nu = self.dof[heavy, None]
+            joint[heavy] = -0.5 * (nu + d) * np.log1p(squares[heavy] / nu)
+        joint += (np.log(self.weights) + constant)[:, None]
+        return joint, squares
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
         """Return log densities of shape (n,)."""
-        return log_sum(self.joint(self.squares(x)))
+        joint, _ = self.joint(x)
+        largest = joint.max(0)
+        return largest + np.log(np.exp(joint - largest).sum(0))
 
 
-def log_sum(joint: np.ndarray) -> np.ndarray:
-    """Return the log of the sum of exponentials of each row."""
-    largest = joint.max(1, keepdims=True)
-    return largest[:, 0] + np.log(np.exp(joint - largest).sum(1))
+def _deviations(x: np.ndarray, means: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield some components at a time, with rows minus their means, (k, d, n)."""
+    columns = np.ascontiguousarray(x.T)  # a component's values lie together: fast sums
+    size = max(1, MOST_ENTRIES // x.size)
+    for first in range(0, len(means), size):
+        some = slice(first, first + size)
+        yield some, columns - means[some, :, None]
 
 
 def fit_mixture(
@@ -162,12 +171,12 @@ def _start(x, weight, k: int, dof: float, floor, axes, seed) -> StudentMixture:
     """Return components at rows far apart, after steps with one covariance."""
     dofs = np.full(k, dof)
     if k == 1:
-        share = weight[:, None]
+        share = weight[None]
         return _maximize(x, share, share, x[:1], dofs, floor)
     y = x @ axes
     _, rows = kmeans_plusplus(y, k, sample_weight=weight, random_state=seed)
     nearest = np.stack([np.square(y - c).sum(1) for c in y[rows]], 1).argmin(1)
-    share = np.eye(k)[nearest] * weight[:, None]
+    share = (np.arange(k)[:, None] == nearest) * weight
     mixture = _maximize(x, share, share, x[rows], dofs, floor)
     for _ in range(N_TIED):
         pooled = np.average(mixture.covariances, axis=0, weights=mixture.weights)
@@ -184,25 +193,28 @@ def _start(x, weight, k: int, dof: float, floor, axes, seed) -> StudentMixture:
 
 def _step(mixture: StudentMixture, x, weight, floor) -> tuple[StudentMixture, float]:
     """Return the next mixture, and the mean log-likelihood of this one."""
-    squares = mixture.squares(x)
-    joint = mixture.joint(squares)
-    largest = joint.max(1, keepdims=True)
+    joint, squares = mixture.joint(x)
+    largest = joint.max(0)
     density = np.exp(joint - largest)
-    total = density.sum(1)
-    share = density * (weight / total)[:, None]
+    total = density.sum(0)
+    share = density * (weight / total)
     d, dof = x.shape[1], mixture.dof
-    pulled = share * ((dof + d) / (dof + squares)) if np.isfinite(dof[0]) else share
-    mean = float(weight @ (largest[:, 0] + np.log(total)) / weight.sum())
+    pulled = share
+    if np.isfinite(dof[0]):
+        pulled = share * ((dof[:, None] + d) / (dof[:, None] + squares))
+    mean = float(weight @ (largest + np.log(total)) / weight.sum())
     return _maximize(x, share, pulled, mixture.means, dof, floor), mean
 
 
 def _maximize(x, share, pulled, last, dof, floor) -> StudentMixture:
-    """Return the mixture for rows shared out so; see `fit_mixture`."""
-    d, total, mass = x.shape[1], share.sum(0), pulled.sum(0)
-    means = (pulled.T @ x) / mass.clip(1e-300)[:, None]
+    """Return the mixture for rows shared out so, (k, n); see `fit_mixture`."""
+    d, total, mass = x.shape[1], share.sum(1), pulled.sum(1)
+    means = (pulled @ x) / mass.clip(1e-300)[:, None]
     means = np.where((mass < 1e-9)[:, None], last, means)
-    each = zip(means, pulled.T, strict=True)
-    scatter = np.stack([((y := x - m) * p[:, None]).T @ y for m, p in each])
+    scatter = np.empty((len(means), d, d))
+    for some, deviation in _deviations(x, means):
+        each = deviation * pulled[some, None]
+        np.matmul(each, deviation.swapaxes(1, 2), out=scatter[some])
     pooled = scatter.sum(0) / total.sum()
     ridge = np.diag(floor)
     common = (1 - SHRINKAGE) * pooled + SHRINKAGE * np.diag(np.diag(pooled))
