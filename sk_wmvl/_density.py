@@ -1,7 +1,6 @@
 """Normalised densities in Euclidean space: MVLDensity."""
 
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils.validation import check_memory
 
 from sk_wmvl._base_density import BaseDensity
 from sk_wmvl._validation import StrOptions
@@ -112,7 +111,8 @@ class MVLDensity(BaseDensity):
     memory : str, object with the interface of joblib.Memory, or None, default=None
         Where chosen base measures are kept, on disk: a search over `epsilon`, `alpha` and
         the like, with `random_state` an integer, chooses one for each part of the data
-        then, not for each setting. A string is a folder. Empty it after an upgrade.
+        then, not for each setting. A string is a folder. Empty it after an upgrade, and
+        when a class of yours that decides about the base has changed.
     device : str or torch.device, default='auto'
         Where to train and evaluate; ``'auto'`` is CUDA when there is one.
     random_state : int, RandomState instance or None, default=None
@@ -216,7 +216,7 @@ class MVLDensity(BaseDensity):
         _, held_out = self._split(rows, self.validation_fraction)
         # Where there is no base, the fitted Gaussian still proposes draws.
         base = self._wanted_base
-        self._proposal = check_memory(self.memory).cache(euclidean_base)(
+        self._proposal = euclidean_base(
             "gaussian" if base is None else base,
             rows.points,
             rows.weight,
@@ -225,5 +225,6 @@ class MVLDensity(BaseDensity):
             self._seed,
             held_out=held_out,
             groups=rows.groups,
+            memory=self.memory,
         )
         return None if base is None else self._proposal

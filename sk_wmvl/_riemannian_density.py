@@ -10,6 +10,7 @@ from sk_wmvl._base_density import BaseDensity
 from sk_wmvl._component import resolve
 from sk_wmvl._validation import StrOptions
 from sk_wmvl.energies import BaseMeasure, UniformBase, choose_base
+from sk_wmvl.energies.base_choice import has_components
 from sk_wmvl.energies.mixtures import euclidean_base
 from sk_wmvl.manifolds import MANIFOLDS, BaseManifold, Euclidean, Sphere
 
@@ -122,7 +123,8 @@ class RiemannianMVLDensity(BaseDensity):
     memory : str, object with the interface of joblib.Memory, or None, default=None
         Where chosen base measures are kept, on disk: a search over `epsilon`, `alpha` and
         the like, with `random_state` an integer, chooses one for each part of the data
-        then, not for each setting. A string is a folder. Empty it after an upgrade.
+        then, not for each setting. A string is a folder. Empty it after an upgrade, and
+        when a class of yours that decides about the base has changed.
     device : str or torch.device, default='auto'
         Where to train and evaluate; ``'auto'`` is CUDA when there is one.
     random_state : int, RandomState instance or None, default=None
@@ -326,7 +328,7 @@ class RiemannianMVLDensity(BaseDensity):
             )
         if isinstance(manifold, Euclidean):
             _, held_out = self._split(rows, self.validation_fraction)
-            self._proposal = check_memory(self.memory).cache(euclidean_base)(
+            self._proposal = euclidean_base(
                 "mixture" if self.base == "mixture" else "auto",
                 rows.points,
                 rows.weight,
@@ -335,6 +337,7 @@ class RiemannianMVLDensity(BaseDensity):
                 self._seed,
                 held_out=held_out,
                 groups=rows.groups,
+                memory=self.memory,
             )
         elif manifold.is_compact and (
             base in (None, "uniform")
@@ -350,7 +353,9 @@ class RiemannianMVLDensity(BaseDensity):
         """Choose by the rows held out, or by cross-validation; fit to all rows."""
         x = self._coordinates.to_internal(rows.points)
         w = np.ones(len(x)) if rows.weight is None else rows.weight
-        return check_memory(self.memory).cache(_chosen_base)(
+        # A chart, which has nothing to choose from, may hold functions without a name.
+        memory = check_memory(self.memory if has_components(self.manifold_) else None)
+        return memory.cache(_chosen_base)(
             self.manifold_,
             x,
             w / w.mean(),

@@ -377,6 +377,14 @@ def test_a_chart_of_the_users():
     assert pickle.loads(pickle.dumps(density)).score(X) == density.score(X)
 
 
+def test_a_memory_is_not_asked_where_there_is_nothing_to_choose(tmp_path):
+    box = Chart(lambda u: graph(u), dim=2, low=[-2.0, -2.0], high=[2.0, 2.0])
+    X = np.random.default_rng(0).normal(size=(100, 2)).clip(-1.9, 1.9)
+    density = RiemannianMVLDensity(box, memory=str(tmp_path), **SMALL).fit(X)
+    assert np.isfinite(density.score(X))
+    assert not list(tmp_path.rglob("output.pkl"))
+
+
 def test_energies_of_users_have_the_symmetries_too():
     X = directions(200, 0)
     density = RiemannianMVLDensity("axial", energy=MLPEnergy, **SMALL).fit(X)

@@ -1,6 +1,7 @@
 """scikit-learn's own checks, and what they leave out."""
 
 import pickle
+import pkgutil
 import threading
 
 import joblib
@@ -293,29 +294,50 @@ def test_nested_parameters_of_components(X):
 
 
 @pytest.mark.parametrize(
-    "density",
-    [MVLDensity(), RiemannianMVLDensity("euclidean"), RiemannianMVLDensity("sphere")],
+    ("density", "chooser"),
+    [
+        (MVLDensity(), "euclidean_choice.fit_mixture"),
+        (MVLDensity(base="mixture"), "mixtures.GaussianMixture"),
+        (RiemannianMVLDensity("euclidean"), "euclidean_choice.fit_mixture"),
+        (RiemannianMVLDensity("sphere", base="kernel"), "base_choice.choose_spread"),
+    ],
 )
-def test_a_memory_keeps_the_base_of_the_same_rows(density, X, tmp_path):
+def test_a_memory_keeps_the_base_of_the_same_rows(
+    density, chooser, X, tmp_path, monkeypatch
+):
+    # `chooser` is called by what chooses a base.
+    path = f"sk_wmvl.energies.{chooser}"
+    original, calls = pkgutil.resolve_name(path), []
+
+    def counted(*args, **kwargs):
+        calls.append(args)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(path, counted)
+    X = X[:60]
     if density.get_params().get("manifold") == "sphere":
         X = X / np.linalg.norm(X, axis=1, keepdims=True)
 
-    def n_chosen():
-        return len(list(tmp_path.rglob("output.pkl")))
+    def chooses(X, weight=None, groups=None, **params):
+        """Fit, and return the densities and whether a base was chosen."""
+        calls.clear()
+        fitted = clone(density).set_params(random_state=0, **SMALL, **params)
+        fitted.fit(X, sample_weight=weight, groups=groups)
+        return fitted.score_samples(X), bool(calls)
 
-    density = clone(density).set_params(random_state=0, **SMALL)
-    expected = density.set_params(epsilon=1e-2).fit(X).score_samples(X)
-    density = clone(density).set_params(memory=str(tmp_path), epsilon=1e-3).fit(X)
-    assert n_chosen() == 1
-    again = clone(density).set_params(epsilon=1e-2).fit(X)
-    assert n_chosen() == 1
-    np.testing.assert_array_equal(again.score_samples(X), expected)
-    clone(density).fit(X[1:])
-    assert n_chosen() == 2
-    clone(density).set_params(random_state=1).fit(X)
-    assert n_chosen() == 3
+    expected, chosen = chooses(X, epsilon=1e-2)
+    assert chosen
+    kept = {"memory": str(tmp_path)}
+    assert chooses(X, epsilon=1e-3, alpha=1e-2, **kept)[1]
+    again, chosen = chooses(X, epsilon=1e-2, **kept)
+    assert not chosen
+    np.testing.assert_array_equal(again, expected)
+    assert chooses(X[1:], **kept)[1]
+    assert chooses(X, weight=np.linspace(1, 2, 60), **kept)[1]
+    if density.base != "mixture":  # which looks at no groups
+        assert chooses(X, groups=np.arange(60) // 2, **kept)[1]
     with pytest.raises(ValueError, match="memory"):
-        clone(density).set_params(memory=3).fit(X)
+        chooses(X, memory=3)
 
 
 def test_metadata_routing(X):

@@ -6,7 +6,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, check_memory
 
 from sk_wmvl._coordinates import central_units
 from sk_wmvl.energies.base_measures import (
@@ -117,6 +117,7 @@ def euclidean_base(
     *,
     held_out: np.ndarray | None = None,
     groups: np.ndarray | None = None,
+    memory=None,
 ) -> BaseMeasure:
     """Return a base measure in internal coordinates.
 
@@ -139,6 +140,8 @@ def euclidean_base(
         The rows held out to choose by, where there are many.
     groups : ndarray of int of shape (n_samples,) or None, default=None
         Labels of rows that are not separated.
+    memory : str, object with the interface of joblib.Memory, or None, default=None
+        Where mixtures that have been chosen are kept.
 
     Returns
     -------
@@ -147,9 +150,10 @@ def euclidean_base(
     """
     (mean, covariance), (m, S) = moments, coordinates
     inverse = np.linalg.inv(S)
+    memory = check_memory(memory)
     if isinstance(base, str) and base == "auto":
         center, std = central_units(X)
-        fitted = choose_mixture(
+        fitted = memory.cache(choose_mixture)(
             (X - center) / std,
             np.ones(len(X)) if weight is None else weight,
             held_out=np.arange(0) if held_out is None else held_out,
@@ -170,6 +174,6 @@ def euclidean_base(
         return GaussianBase(inverse @ (mean - m), 0.5 * (moved + moved.T))
     if isinstance(base, str) and base == "mixture":
         std = np.sqrt(np.diag(covariance))
-        mixture = best_mixture((X - mean) / std, weight, seed)
+        mixture = memory.cache(best_mixture)((X - mean) / std, weight, seed)
         return from_mixture(mixture, (m - mean) / std, S / std[:, None])
     return from_mixture(fitted_mixture(base, X, weight, seed), m, S)
