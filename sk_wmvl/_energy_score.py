@@ -75,8 +75,8 @@ class HeldContextObjective(BaseObjective):
         def joined(z: Tensor, context: Tensor) -> Tensor:
             return energy(torch.cat([z, context], 1))
 
-        # a function does where only calls are made of a module
-        held = GivenContext(joined, context)  # type: ignore[arg-type]
+        # a function does where a module is only called
+        held = GivenContext(joined, context)  # type: ignore[arg-type]  # see above
         return self.objective(held, z, generator=generator)
 
 
