@@ -28,6 +28,7 @@ from sk_wmvl.energies.level import AnnealedEnergy, LevelEnergy
 from sk_wmvl.energies.lifted import LiftedEnergy, tangent_basis, tangent_derivatives
 from sk_wmvl.energies.manifold_mixture import ManifoldMixture, UniformBase
 from sk_wmvl.energies.mlp import MLPEnergy
+from sk_wmvl.energies.transformed_base import StackedBase, TransformedBase
 
 ENERGIES: dict[str, Callable[..., BaseEnergy]] = {
     "inner_product": InnerProductEnergy,
@@ -52,6 +53,8 @@ __all__ = [
     "MLPEnergy",
     "ManifoldMixture",
     "MixtureBase",
+    "StackedBase",
+    "TransformedBase",
     "UniformBase",
     "base_gradient",
     "check_energy",

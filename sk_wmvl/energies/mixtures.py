@@ -15,9 +15,16 @@ from sk_wmvl.energies.base_measures import (
     MixtureBase,
     from_mixture,
 )
-from sk_wmvl.energies.euclidean_choice import choose_mixture
+from sk_wmvl.energies.euclidean_choice import ChosenMixture, choose_mixture
+from sk_wmvl.energies.transformed_base import StackedBase, TransformedBase
 
-__all__ = ["MIXTURES", "best_mixture", "euclidean_base", "fitted_mixture"]
+__all__ = [
+    "MIXTURES",
+    "best_mixture",
+    "chosen_base",
+    "euclidean_base",
+    "fitted_mixture",
+]
 
 MIXTURES = (GaussianMixture, BayesianGaussianMixture)
 MAX_COMPONENTS = 20
@@ -107,6 +114,44 @@ def fitted_mixture(base, X: np.ndarray, weight: np.ndarray | None, seed: int):
     return mixture
 
 
+def chosen_base(
+    chosen: ChosenMixture, shift: np.ndarray, matrix: np.ndarray
+) -> BaseMeasure:
+    """Return the density of u where that of x = shift + matrix u was chosen.
+
+    Parameters
+    ----------
+    chosen : ChosenMixture
+        The density of x.
+    shift : ndarray of shape (d,)
+    matrix : ndarray of shape (d, d)
+        Invertible.
+
+    Returns
+    -------
+    base : MixtureBase, TransformedBase or StackedBase
+    """
+    bases: list[BaseMeasure] = []
+    if chosen.plain is not None:
+        plain, inverse = chosen.plain, np.linalg.inv(matrix)
+        moved = inverse @ plain.covariances @ inverse.T
+        bases.append(
+            MixtureBase(
+                plain.weights,
+                (plain.means - shift) @ inverse.T,
+                0.5 * (moved + moved.swapaxes(1, 2)),
+                plain.dof,
+            )
+        )
+    if chosen.transformed is not None and chosen.transform is not None:
+        y = chosen.transformed
+        inner = MixtureBase(y.weights, y.means, y.covariances, y.dof)
+        bases.append(TransformedBase(inner, chosen.transform, shift, matrix))
+    if len(bases) == 1:
+        return bases[0]
+    return StackedBase(bases, np.array([1 - chosen.share, chosen.share]))
+
+
 def euclidean_base(
     base,
     X: np.ndarray,
@@ -160,14 +205,8 @@ def euclidean_base(
             groups=groups,
             seed=seed,
         )
-        if len(fitted.weights) > 1 or np.isfinite(fitted.dof).any():
-            moved = (inverse * std) @ fitted.covariances @ (inverse * std).T
-            return MixtureBase(
-                fitted.weights,
-                (center + std * fitted.means - m) @ inverse.T,
-                0.5 * (moved + moved.swapaxes(1, 2)),
-                fitted.dof,
-            )
+        if not fitted.is_one_normal:
+            return chosen_base(fitted, (m - center) / std, S / std[:, None])
         base = "gaussian"  # whose covariance has been shrunk with care
     if isinstance(base, str) and base == "gaussian":
         moved = inverse @ covariance @ inverse.T
