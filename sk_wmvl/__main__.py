@@ -17,8 +17,6 @@ MIN_ROWS = 20
 N_SPLITS = 5
 N_DIGITS_COMPONENTS = 10
 N_CANCER_COLUMNS = 10
-# One setting for all data: a mixture as the base, since real data have separated groups.
-PARAMS = {"base": "mixture", "max_epochs": 100}
 
 
 class BadFileError(Exception):
@@ -181,8 +179,9 @@ def main(argv: list[str] | None = None) -> int:
         0, or 2 if the file or the folder cannot be used.
     """
     options = _parse(argv)
+    # the defaults of MVLDensity, for all data
     params = {k: getattr(options, k) for k in ("epsilon", "alpha")}
-    params = PARAMS | {k: v for k, v in params.items() if v is not None}
+    params = {k: v for k, v in params.items() if v is not None}
     n_splits = N_SPLITS
     if options.quick:
         params, n_splits = params | {"max_epochs": 2}, 1
