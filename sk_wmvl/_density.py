@@ -66,11 +66,12 @@ class MVLDensity(BaseDensity):
         Whether hidden weights of a built-in energy are divided by their spectral norm.
     base : str, mixture, FrozenEstimator or None, default='auto'
         The base measure :math:`q_0`: ``'auto'``, what held-out rows prefer of a Gaussian
-        and mixtures of normal and Student densities, stacked if that is better still
-        (`choose_mixture`); ``'gaussian'``, the fitted Gaussian; ``'mixture'``, the
-        Gaussian mixture with the lowest BIC; a scikit-learn mixture, used as it is if
-        fitted and fitted to X if not (`clone`, hence a grid search, makes it unfitted
-        unless it is inside FrozenEstimator); or None. Mixtures are fitted to rows
+        and mixtures of normal and Student densities, of columns as they are or transformed
+        to near normality, stacked if that is better still (`choose_mixture`);
+        ``'gaussian'``, the fitted Gaussian; ``'mixture'``, the Gaussian mixture with the
+        lowest BIC; a scikit-learn mixture, used as it is if fitted and fitted to X if not
+        (`clone`, hence a grid search, makes it unfitted unless it is inside
+        FrozenEstimator); or None. Mixtures are fitted to rows
         resampled by weight when there is a `sample_weight`.
     normalizer : str, BaseNormalizer or None, default='auto'
         How Z is computed: ``'auto'``, ``'quadrature'``, ``'importance'`` or

@@ -111,7 +111,7 @@ class StackedBase(BaseMeasure):
     >>> narrow, wide = (GaussianBase(np.zeros(1), v * np.eye(1)) for v in (0.01, 1.0))
     >>> q = StackedBase([narrow, wide], np.array([0.5, 0.5]))
     >>> q.log_prob(torch.zeros(1, 1).double()).exp()  # (3.989 + 0.399) / 2
-    tensor([2.1941], dtype=torch.float64)
+    tensor([2.1942], dtype=torch.float64)
     """
 
     weights: Tensor

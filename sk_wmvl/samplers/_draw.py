@@ -20,6 +20,8 @@ __all__ = ["draw"]
 N_POOL = 20  # proposals per draw
 MIN_POOL = 10_000
 MIN_EFFECTIVE = 5  # effective proposals per draw that make resampling as good as exact
+MOST_POOL = 200_000  # proposals, if more are all that is missing
+SPARE = 1.2
 N_REFRESH = 20  # moves that separate draws which start at the same proposal
 N_ADAPT_CHAINS = 64
 N_ADAPT = 60
@@ -45,10 +47,10 @@ def draw(
 
     Elsewhere proposals are resampled by importance weight, so that separated modes hold
     about their right share, and the step size of `HMC` is adapted from there and then
-    fixed. If there are at least five effective proposals per draw, each draw is a chain
-    of its own, and 20 moves part those that started together. If not, 256 chains must
-    find the model themselves: 200 moves of warm-up, then at least 200 more, of which
-    every tenth is used and whose R-hat is checked.
+    fixed. If there are at least five effective proposals per draw, of up to 200 000, each
+    draw is a chain of its own, and 20 moves part those that started together. If not, 256
+    chains must find the model themselves: 200 moves of warm-up, then at least 200 more, of
+    which every tenth is used and whose R-hat is checked.
 
     Parameters
     ----------
@@ -76,11 +78,11 @@ def draw(
     independent = _draw_independently(energy, proposal, n_samples, generator, manifold)
     if independent is not None:
         return independent
-    with torch.no_grad():
-        pool = proposal.sample(max(N_POOL * n_samples, MIN_POOL), generator=generator)
-        log_weights = -energy(pool) - proposal.log_prob(pool)
-    weights = (log_weights - log_weights.max()).exp().cpu()
-    n_effective = float(weights.sum().square() / weights.square().sum())
+    n_pool, n_needed = max(N_POOL * n_samples, MIN_POOL), MIN_EFFECTIVE * n_samples
+    pool, weights, n_effective = _propose(energy, proposal, n_pool, generator)
+    n_enough = math.ceil(SPARE * n_needed * n_pool / n_effective)
+    if n_effective < n_needed and n_enough <= MOST_POOL:
+        pool, weights, n_effective = _propose(energy, proposal, n_enough, generator)
 
     def resample(n: int) -> Tensor:
         rows = torch.multinomial(weights, n, replacement=True, generator=generator)
@@ -98,14 +100,14 @@ def draw(
             generator=generator,
         )
     except NotImplementedError:  # no geodesics to move along
-        if n_effective < MIN_EFFECTIVE * n_samples:
+        if n_effective < n_needed:
             warnings.warn(
                 f"{n_samples} draws were resampled from only {n_effective:.0f} effective "
                 f"ones, as {manifold!r} has no geodesics along which they could move on.",
                 stacklevel=3,
             )
         return resample(n_samples)
-    if n_effective >= MIN_EFFECTIVE * n_samples:
+    if n_effective >= n_needed:
         start = resample(n_samples)
         chain = sampler.run(energy, start, n_steps=N_REFRESH, generator=generator)
         return chain.state.x
@@ -132,6 +134,17 @@ def draw(
     flat = chain.samples.flatten(0, 1)
     order = torch.randperm(len(flat), generator=generator)[:n_samples]
     return flat[order.to(flat.device)]
+
+
+def _propose(
+    energy: nn.Module, proposal: nn.Module, n: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, float]:
+    """Return n proposals, their importance weights, and their effective number."""
+    with torch.no_grad():
+        pool = proposal.sample(n, generator=generator)
+        log_weights = -energy(pool) - proposal.log_prob(pool)
+    weights = (log_weights - log_weights.max()).exp().cpu()
+    return pool, weights, float(weights.sum().square() / weights.square().sum())
 
 
 def _features(manifold: BaseManifold, samples: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Independent draws by rejection: laws in closed form, cell masses, needles."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -8,7 +9,12 @@ import torch
 from scipy import integrate, special, stats
 
 from sk_wmvl._random import make_generator
-from sk_wmvl.energies import CorrectedEnergy, ManifoldMixture, UniformBase
+from sk_wmvl.energies import (
+    CorrectedEnergy,
+    ManifoldMixture,
+    MixtureBase,
+    UniformBase,
+)
 from sk_wmvl.energies.components import VonMises, VonMisesFisher
 from sk_wmvl.manifolds import (
     AxialSphere,
@@ -345,3 +351,25 @@ def test_the_same_generator_draws_the_same(manifold):
     )
     assert torch.equal(first, again)
     assert len(first.unique(dim=0)) == 100
+
+
+@pytest.mark.statistical
+def test_more_proposals_replace_chains_that_do_not_mix(global_random_seed):
+    # Two modes 20 deviations apart, between which no chain moves, and a proposal that is
+    # wider and gives them equal shares: about one effective proposal in six.
+    means, eye = np.array([[-10.0] * 4, [10.0] * 4]), np.eye(4)
+    target = MixtureBase(np.array([0.9, 0.1]), means, np.stack([eye, eye]))
+    proposal = MixtureBase(np.array([0.5, 0.5]), means, 2.5 * np.stack([eye, eye]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        x = draw(
+            lambda x: -target.log_prob(x),
+            proposal,
+            2000,
+            generator=make_generator(global_random_seed),
+        )
+    left = (x[:, 0] < 0).double().mean().item()
+    # draws that started at one proposal are of one mode: at least 5 effective ones a draw
+    assert abs(left - 0.9) < 4 * (0.09 / 2000 * 1.2) ** 0.5
+    right = x[x[:, 0] > 0].numpy() - 10
+    assert abs((right**2).mean() - 1) < 4 * (2 / right.size) ** 0.5
