@@ -16,7 +16,7 @@ __all__ = ["ChosenMixture", "choose_mixture", "rounding_variance"]
 
 LADDER = (1, 2, 4, 8, 16, 32, 64)
 DOFS = (np.inf, 10.0, 3.0)
-TRANSFORMED_DOFS = DOFS[:2]  # tails are those of the transformation, of lognormal kind
+TRANSFORMED_DOFS = DOFS[:2]  # the transformation has heavy tails of its own
 LEAST_ROWS = 6  # per component, on average, or two per dimension
 PATIENCE = 2  # steps of the ladder without an improvement; one, with heavier tails
 # Heavier tails need fewer components than normal densities, but not much fewer.
@@ -24,7 +24,7 @@ FEWER = 4
 MAX_UNITS_TO_FOLD, N_FOLDS = 2000, 5
 LEAST_SHARE = 0.05  # of a mixture in the stack
 MOST_STACKED = 3
-LEAST_TRANSFORMED_ROWS = 50  # to fit transformations to; distinct ones
+LEAST_TRANSFORMED_ROWS = 50  # distinct ones, to fit transformations to
 
 
 class Fold(NamedTuple):
@@ -56,7 +56,7 @@ class System(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A number of components and of degrees of freedom, tried.
+    """Coordinates, a number of components and of degrees of freedom, tried.
 
     Attributes
     ----------
@@ -141,8 +141,9 @@ def choose_mixture(
 
     The search starts from one normal density. Then come more components, doubled as long
     as it pays, with normal and with heavier tails (10 and 3 degrees of freedom); each is
-    fitted by `fit_mixture`. From 50 rows on the same is tried with columns made nearly
-    normal (`fit_johnson`), if one normal density gains by it. What is more complex has to
+    fitted by `fit_mixture`. Then the same with columns made nearly normal (`fit_johnson`,
+    without 3 degrees of freedom), if one normal density gains by it and 50 distinct rows
+    are left in every fold: of five that is from 63 rows on. What is more complex has to
     be better by half the standard error of the mean difference, and to replace the one
     normal density by a whole one. At last all of them are stacked: the mixture of mixtures
     with the weights that make held out rows likeliest [Smyth1999]_ is taken if it is
@@ -280,11 +281,11 @@ class _Search:
                 if n_failed == patience or crowded:
                     break
                 tried = attempt(k, dof)
-                self.offer(tried)
                 if is_transformed and (k, dof) == (1, DOFS[0]):
                     plain = self.candidates[0].values
                     if not self.pays(tried.values, plain, 0.0):
-                        return  # nothing is skewed
+                        return
+                self.offer(tried)
                 # the ladder goes on while its own kind improves
                 climbs = of_kind is None or self.pays(tried.values, of_kind.values, 0.5)
                 n_failed = 0 if climbs else n_failed + 1
@@ -331,10 +332,8 @@ class _Search:
 def _transformed_system(x, weight, inside: np.ndarray, steps: np.ndarray) -> System:
     """Return rows with transformed columns; components are no narrower than in plain."""
     transform = fit_johnson(x[inside], weight[inside], least_scale=steps)
-    half = 0.5 * steps
-    widths = transform.forward(x + half) - transform.forward(x - half)
-    slopes = transform.slopes(x).max(0)
-    floor = widths.max(0) ** 2 / 12 + FLOOR * slopes**2
+    steepest = 1 / (transform.scale * transform.std)
+    floor = steepest**2 * (steps**2 / 12 + FLOOR)
     return System(transform, transform.forward(x), transform.log_det(x), floor)
 
 

@@ -121,11 +121,6 @@ class StackedBase(BaseMeasure):
         self.bases = nn.ModuleList(bases)
         self.register_buffer("weights", torch.tensor(weights, dtype=torch.float64))
 
-    @property
-    def n_components(self) -> int:
-        """To how many components a density at a point takes time in proportion."""
-        return sum(cast(BaseMeasure, base).n_components for base in self.bases)
-
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n,)."""
         values = torch.stack([base(x) for base in self.bases], 1)

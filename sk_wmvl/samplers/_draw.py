@@ -22,6 +22,7 @@ MIN_POOL = 10_000
 MIN_EFFECTIVE = 5  # effective proposals per draw that make resampling as good as exact
 MOST_POOL = 200_000  # proposals, if more are all that is missing
 SPARE = 1.2
+CHUNK = 10_000  # proposals at a time
 N_REFRESH = 20  # moves that separate draws which start at the same proposal
 N_ADAPT_CHAINS = 64
 N_ADAPT = 60
@@ -47,10 +48,11 @@ def draw(
 
     Elsewhere proposals are resampled by importance weight, so that separated modes hold
     about their right share, and the step size of `HMC` is adapted from there and then
-    fixed. If there are at least five effective proposals per draw, of up to 200 000, each
-    draw is a chain of its own, and 20 moves part those that started together. If not, 256
-    chains must find the model themselves: 200 moves of warm-up, then at least 200 more, of
-    which every tenth is used and whose R-hat is checked.
+    fixed. If of 20 proposals per draw, or of up to 200 000 in all, there are at least five
+    effective ones per draw, each draw is a chain of its own, and 20 moves part those that
+    started together. If not, 256 chains must find the model themselves: 200 moves of
+    warm-up, then at least 200 more, of which every tenth is used and whose R-hat is
+    checked.
 
     Parameters
     ----------
@@ -79,10 +81,13 @@ def draw(
     if independent is not None:
         return independent
     n_pool, n_needed = max(N_POOL * n_samples, MIN_POOL), MIN_EFFECTIVE * n_samples
-    pool, weights, n_effective = _propose(energy, proposal, n_pool, generator)
+    pool, log_weights = _propose(energy, proposal, n_pool, generator)
+    weights, n_effective = _normalize(log_weights)
     n_enough = math.ceil(SPARE * n_needed * n_pool / n_effective)
     if n_effective < n_needed and n_enough <= MOST_POOL:
-        pool, weights, n_effective = _propose(energy, proposal, n_enough, generator)
+        more = _propose(energy, proposal, n_enough - n_pool, generator)
+        pool = torch.cat([pool, more[0]])
+        weights, n_effective = _normalize(torch.cat([log_weights, more[1]]))
 
     def resample(n: int) -> Tensor:
         rows = torch.multinomial(weights, n, replacement=True, generator=generator)
@@ -136,15 +141,23 @@ def draw(
     return flat[order.to(flat.device)]
 
 
+@torch.no_grad()
 def _propose(
     energy: nn.Module, proposal: nn.Module, n: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor, float]:
-    """Return n proposals, their importance weights, and their effective number."""
-    with torch.no_grad():
-        pool = proposal.sample(n, generator=generator)
-        log_weights = -energy(pool) - proposal.log_prob(pool)
+) -> tuple[Tensor, Tensor]:
+    """Return n proposals and the logs of their importance weights."""
+    pools, log_weights = [], []
+    for first in range(0, n, CHUNK):
+        pool = proposal.sample(min(CHUNK, n - first), generator=generator)
+        pools.append(pool)
+        log_weights.append(-energy(pool) - proposal.log_prob(pool))
+    return torch.cat(pools), torch.cat(log_weights)
+
+
+def _normalize(log_weights: Tensor) -> tuple[Tensor, float]:
+    """Return weights, the largest one, and their effective number."""
     weights = (log_weights - log_weights.max()).exp().cpu()
-    return pool, weights, float(weights.sum().square() / weights.square().sum())
+    return weights, float(weights.sum().square() / weights.square().sum())
 
 
 def _features(manifold: BaseManifold, samples: Tensor) -> Tensor:

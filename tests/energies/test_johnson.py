@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy import integrate, stats
+from scipy import integrate, optimize, stats
 
 from sk_wmvl import MVLDensity
 from sk_wmvl.energies import (
@@ -13,12 +13,13 @@ from sk_wmvl.energies import (
 )
 from sk_wmvl.energies.euclidean_choice import (
     ChosenMixture,
+    _transformed_system,
     choose_mixture,
-    rounding_variance,
 )
-from sk_wmvl.energies.johnson import JohnsonTransform, fit_johnson
+from sk_wmvl.energies.johnson import JohnsonTransform, _loss, fit_johnson
 from sk_wmvl.energies.mixtures import chosen_base
 from sk_wmvl.energies.student_mixture import fit_mixture
+from sk_wmvl.energies.ties import rounding_steps
 
 TRANSFORM = JohnsonTransform(
     np.array([0.3, -1.0]),
@@ -100,6 +101,30 @@ def test_weights_are_copies():
     a = fit_johnson(x, weight.astype(float))
     b = fit_johnson(np.repeat(x, weight, 0), np.ones(weight.sum()))
     np.testing.assert_allclose(a.forward(x), b.forward(x), atol=0.02)
+
+
+def test_the_sign_of_columns_is_immaterial():
+    x = np.exp(np.random.default_rng(0).normal(size=(200, 3)))
+    one = np.ones(200)
+    np.testing.assert_allclose(
+        fit_johnson(-x, one).forward(-x), -fit_johnson(x, one).forward(x), atol=1e-3
+    )
+
+
+def test_the_gradient_is_that_of_the_loss():
+    rng = np.random.default_rng(0)
+    x = np.exp(rng.normal(size=(100, 3)) @ rng.normal(size=(3, 3)))
+    x = np.c_[x / x.std(0), np.zeros(100)]  # and a column without a spread
+    share = rng.random(100)
+    share /= share.sum()
+    point = rng.normal(size=8)
+
+    def value(p):
+        return _loss(x, share, p.reshape(2, 4))[0]
+
+    gradient = _loss(x, share, point.reshape(2, 4))[1].ravel()
+    expected = optimize.approx_fprime(point, value, 1e-6)
+    np.testing.assert_allclose(gradient, expected, atol=1e-4)
 
 
 def test_a_column_of_one_value_stays_finite():
@@ -184,17 +209,26 @@ def test_lognormal_columns(global_random_seed):
 
 
 def test_few_rows_are_not_transformed():
-    x, _ = lognormal_rows(np.random.default_rng(0), 40)
-    assert choose_mixture(x, np.ones(40), held_out=np.arange(0)).transform is None
+    # 49 of 62 are left where five folds hold out 12 or 13
+    x, _ = lognormal_rows(np.random.default_rng(0), 62)
+    assert choose_mixture(x, np.ones(62), held_out=np.arange(0)).transform is None
 
 
-def test_no_density_is_narrower_than_rounding():
-    x = np.random.default_rng(0).exponential(size=(600, 2)).round(1)
+def test_no_component_is_narrower_than_rounding():
+    rng = np.random.default_rng(0)
+    x = np.where(
+        rng.random((600, 2)) < 0.7, 0, np.exp(rng.normal(2, 1, (600, 2))).round()
+    )
+    x = x / x.std(0)
+    steps = rounding_steps(x)
+    transform, _, _, floor = _transformed_system(x, np.ones(600), np.arange(600), steps)
+    grid = np.linspace(-3, 10, 20_001)[:, None] * np.ones(2)
+    narrowest = np.sqrt(floor) / transform.slopes(grid).max(0)
+    assert (narrowest >= steps / np.sqrt(12)).all()
     mixture = choose_mixture(x, np.ones(600), held_out=np.arange(0))
-    assert mixture.transform is not None
-    grid = np.stack(np.meshgrid(*[np.linspace(-0.5, 6, 400)] * 2), -1).reshape(-1, 2)
-    highest = -0.5 * np.log(2 * np.pi * rounding_variance(x)).sum()
-    assert mixture.log_prob(grid).max() < highest
+    assert mixture.share > 0.5
+    highest = -0.5 * np.log(2 * np.pi * steps**2 / 12).sum()
+    assert mixture.log_prob(np.unique(x, axis=0)).max() < highest
 
 
 # --- in the estimator -----------------------------------------------------------------
@@ -226,15 +260,14 @@ def test_the_density_integrates_to_one():
     assert integrate.trapezoid(mass, t) == pytest.approx(1, abs=1e-3)
 
 
-def test_units_and_signs_do_not_matter():
-    X, _ = lognormal_rows(np.random.default_rng(0), 300)
+@pytest.mark.statistical
+def test_units_and_signs_do_not_matter(global_random_seed):
+    X, _ = lognormal_rows(np.random.default_rng(global_random_seed), 300)
     density = MVLDensity(max_epochs=1, random_state=0).fit(X)
-    assert isinstance(density.base_, TransformedBase)
     moved = [1e3, -5.0] + np.array([-20.0, 1e-3]) * X
     other = MVLDensity(max_epochs=1, random_state=0).fit(moved)
-    gain = other.score_samples(moved) - density.score_samples(X) + np.log(0.02)
-    # searches end a little apart, which is seen where rows are few
-    assert np.abs(gain).mean() < 0.05
+    # folds and starts depend on the order of the values, hence on their sign
+    assert abs(other.score(moved) - density.score(X) + np.log(0.02)) < 0.1
 
 
 @pytest.mark.parametrize(
