@@ -71,8 +71,8 @@ class MVLDensity(BaseDensity):
         ``'gaussian'``, the fitted Gaussian; ``'mixture'``, the Gaussian mixture with the
         lowest BIC; a scikit-learn mixture, used as it is if fitted and fitted to X if not
         (`clone`, hence a grid search, makes it unfitted unless it is inside
-        FrozenEstimator); or None. Mixtures are fitted to rows
-        resampled by weight when there is a `sample_weight`.
+        FrozenEstimator); or None. Mixtures of scikit-learn are fitted to rows resampled by
+        weight when there is a `sample_weight`.
     normalizer : str, BaseNormalizer or None, default='auto'
         How Z is computed: ``'auto'``, ``'quadrature'``, ``'importance'`` or
         ``'annealed'``. With None `score_samples` are unnormalised and `score` is minus
