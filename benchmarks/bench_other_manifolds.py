@@ -38,7 +38,7 @@ class Base:
         x = self.model.manifold_.from_user(torch.tensor(X, dtype=torch.float64))
         with torch.no_grad():
             log_q = energy.energy.base.log_prob(energy.to_internal(x))
-        return log_q.numpy() - energy.log_det
+        return (log_q - energy.log_det(x)).numpy()
 
 
 def fit_mvl(manifold, X, seed, **params):

@@ -26,11 +26,7 @@ from sk_wmvl._persistence import PersistenceMixin
 from sk_wmvl._progress import FitProgress, SklearnBridge
 from sk_wmvl._random import draw_seed, make_generator
 from sk_wmvl._solved_fit import SolvedFitMixin, is_trained
-from sk_wmvl._trainer import (
-    OPTIMIZERS,
-    ObjectiveNet,
-    limit_threads,
-)
+from sk_wmvl._trainer import OPTIMIZERS, ObjectiveNet, limit_threads
 from sk_wmvl._validation import (
     CallbackSupportMixin,
     check_callbacks,
@@ -44,12 +40,12 @@ from sk_wmvl._validation import (
 )
 from sk_wmvl.energies import (
     ENERGIES,
-    AffineEnergy,
     AnnealedEnergy,
     BaseMeasure,
     CorrectedEnergy,
     FeatureEnergy,
     LevelEnergy,
+    TransformedEnergy,
     base_gradient,
     check_energy,
     freeze,
@@ -236,7 +232,7 @@ class BaseEnergyEstimator(
 
     @abstractmethod
     def _make_base(self, rows: Rows, mean, covariance) -> BaseMeasure | None:
-        """Return the base measure in internal coordinates, in float64."""
+        """Return the base measure; it may set other coordinates than those it was given."""
 
     @abstractmethod
     def _freeze(self, correction: nn.Module, rows: TensorData) -> dict:
@@ -389,10 +385,10 @@ class BaseEnergyEstimator(
         net.callbacks_.append(("sklearn_bridge", bridge.initialize()))
         return context
 
-    def _freeze_energy(self, correction: nn.Module) -> AffineEnergy:
+    def _freeze_energy(self, correction: nn.Module) -> TransformedEnergy:
         """Return the energy in float64, in the user's units, without graph."""
         inner = CorrectedEnergy(freeze(correction), copy.deepcopy(self.base_))
-        return AffineEnergy(inner, *self._coordinates).to(self.device_)
+        return TransformedEnergy(inner, *self._coordinates).to(self.device_)
 
 
 def _trained(net: ObjectiveNet) -> nn.Module:

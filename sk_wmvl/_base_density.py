@@ -15,6 +15,7 @@ from sk_wmvl._component import resolve
 from sk_wmvl._random import draw_seed, make_generator
 from sk_wmvl._validation import HasMethods, StrOptions
 from sk_wmvl.energies import BaseMeasure
+from sk_wmvl.energies.mixtures import euclidean_base
 from sk_wmvl.metrics import hyvarinen_score
 from sk_wmvl.normalizers import (
     NORMALIZERS,
@@ -102,6 +103,23 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         "normalizer": [None, StrOptions(set(NORMALIZERS)), BaseNormalizer],
         "memory": [None, str, HasMethods(["cache"])],
     }
+
+    def _choose_mixture(self, base, rows, mean, covariance) -> None:
+        """Set `_proposal` in Euclidean space, and coordinates, if others suit it better."""
+        _, held_out = self._split(rows, self.validation_fraction)
+        # The parameters of a family are those of the columns as they are.
+        self._proposal, self._coordinates = euclidean_base(
+            base,
+            rows.points,
+            rows.weight,
+            (mean, covariance),
+            self._coordinates,
+            self._seed,
+            may_transform=self.standardize and self._family is None,
+            held_out=held_out,
+            groups=rows.groups,
+            memory=self.memory,
+        )
 
     def _freeze(self, correction, rows) -> dict:
         energy = self._freeze_energy(correction)

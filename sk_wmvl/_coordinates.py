@@ -1,8 +1,10 @@
-"""The affine map between the user's units and the network's: whitening with shrinkage."""
+"""The map between the user's units and the network's: whitening with shrinkage."""
 
 from typing import NamedTuple
 
 import numpy as np
+
+from sk_wmvl._johnson import JohnsonTransform
 
 __all__ = [
     "Coordinates",
@@ -22,20 +24,24 @@ MAD_TO_STD = 1.4826  # of a normal column
 
 
 class Coordinates(NamedTuple):
-    """The map x = mean + scale u.
+    """The map T(x) = mean + scale u.
 
     Attributes
     ----------
     mean : ndarray of shape (d,)
     scale : ndarray of shape (d, d)
+    transform : JohnsonTransform or None, default=None
+        The map T of every column, in the user's units; None is the identity.
     """
 
     mean: np.ndarray
     scale: np.ndarray
+    transform: JohnsonTransform | None = None
 
     def to_internal(self, X: np.ndarray) -> np.ndarray:
         """Return u of shape (n, d)."""
-        return np.linalg.solve(self.scale, (X - self.mean).T).T
+        y = X if self.transform is None else self.transform.forward(X)
+        return np.linalg.solve(self.scale, (y - self.mean).T).T
 
 
 def weighted_moments(

@@ -5,7 +5,7 @@ from sklearn.frozen import FrozenEstimator
 from sk_wmvl._base_density import BaseDensity
 from sk_wmvl._validation import StrOptions
 from sk_wmvl.energies import BaseMeasure
-from sk_wmvl.energies.mixtures import MIXTURES, euclidean_base
+from sk_wmvl.energies.mixtures import MIXTURES
 from sk_wmvl.manifolds import Euclidean
 
 __all__ = ["MVLDensity"]
@@ -41,10 +41,10 @@ class MVLDensity(BaseDensity):
         ``'nce'``, noise-contrastive estimation, and ``'mle'``, maximum likelihood, both
         by draws from the base measure. An object keeps its own parameters.
     epsilon : float, default=1e-4
-        The step :math:`\epsilon` of the sampler, in internal (whitened) units. The bias of
-        the objective grows like :math:`\epsilon`; it also smooths. For ``'dsm'``,
-        ``'deen'`` and ``'parzen'`` it is the variance of the noise. Ignored by ``'sm'``,
-        ``'ssm'``, ``'ssm-vr'``, ``'nce'``, ``'mle'`` and objects.
+        The step :math:`\epsilon` of the sampler, in internal units: whitened ones, see
+        `standardize`. The bias of the objective grows like :math:`\epsilon`; it also
+        smooths. For ``'dsm'``, ``'deen'`` and ``'parzen'`` it is the variance of the noise.
+        Ignored by ``'sm'``, ``'ssm'``, ``'ssm-vr'``, ``'nce'``, ``'mle'`` and objects.
     alpha : float, default=1e-4
         Weight of the mean square of the correction :math:`E_\theta` in the loss: the
         regularisation towards the base measure. Of an exponential family, see there.
@@ -67,7 +67,8 @@ class MVLDensity(BaseDensity):
     base : str, mixture, FrozenEstimator or None, default='auto'
         The base measure :math:`q_0`: ``'auto'``, what held-out rows prefer of a Gaussian
         and mixtures of normal and Student densities, of columns as they are or transformed
-        to near normality, stacked if that is better still (`choose_mixture`);
+        to near normality, stacked if that is better still (`choose_mixture`); the network
+        then corrects it in transformed columns, too;
         ``'gaussian'``, the fitted Gaussian; ``'mixture'``, the Gaussian mixture with the
         lowest BIC; a scikit-learn mixture, used as it is if fitted and fitted to X if not
         (`clone`, hence a grid search, makes it unfitted unless it is inside
@@ -79,7 +80,8 @@ class MVLDensity(BaseDensity):
         the Hyvärinen score.
     standardize : bool, default=True
         Whether to train in whitened units (a shrunk covariance; the log-determinant is
-        put back).
+        put back). These are units of transformed columns where ``base='auto'`` is mostly a
+        density of such, unless `energy` is an exponential family.
     batch_size : int or 'auto', default='auto'
         Rows per step; ``'auto'`` is a 32nd of the rows, but 32 to 256.
     lr : float, default=2e-3
@@ -129,7 +131,8 @@ class MVLDensity(BaseDensity):
     manifold_ : Euclidean
         The space.
     base_ : BaseMeasure or None
-        The base measure, in internal units.
+        The base measure, in internal units: ``energy_.to_internal(x)`` are those of a
+        tensor x, ``energy_.log_det(x)`` the log of the volume of x per volume of these.
     objective_ : BaseObjective
         The objective.
     log_normalizer_ : float
@@ -214,18 +217,9 @@ class MVLDensity(BaseDensity):
         return Euclidean(X.shape[1])
 
     def _make_base(self, rows, mean, covariance) -> BaseMeasure | None:
-        _, held_out = self._split(rows, self.validation_fraction)
         # Where there is no base, the fitted Gaussian still proposes draws.
         base = self._wanted_base
-        self._proposal = euclidean_base(
-            "gaussian" if base is None else base,
-            rows.points,
-            rows.weight,
-            (mean, covariance),
-            self._coordinates,
-            self._seed,
-            held_out=held_out,
-            groups=rows.groups,
-            memory=self.memory,
+        self._choose_mixture(
+            "gaussian" if base is None else base, rows, mean, covariance
         )
         return None if base is None else self._proposal

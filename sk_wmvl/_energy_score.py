@@ -165,9 +165,10 @@ class EnergyScore(BaseEnergyEstimator):
         if self.base is None or self.n_context or not is_flat:
             return None
         moments = (mean, covariance)
-        return euclidean_base(
+        base, _ = euclidean_base(
             "gaussian", rows.points, rows.weight, moments, self._coordinates, self._seed
         )
+        return base
 
     def _make_radius(self, points):
         return None  # a score needs no normalisable model, and may have to follow

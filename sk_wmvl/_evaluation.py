@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_wmvl._autodiff import energy_and_grad
 from sk_wmvl._validation import check_rows
-from sk_wmvl.energies import AffineEnergy
+from sk_wmvl.energies import TransformedEnergy
 from sk_wmvl.manifolds import BaseManifold
 
 __all__ = ["EVALUATION_CHUNK", "EvaluationMixin"]
@@ -18,7 +18,7 @@ EVALUATION_CHUNK = 8192  # rows at a time, so that memory does not grow with X
 class EvaluationMixin(BaseEstimator):
     """Evaluates the fitted `energy_` in float64."""
 
-    energy_: AffineEnergy
+    energy_: TransformedEnergy
     manifold_: BaseManifold
     device_: torch.device
 

@@ -11,7 +11,6 @@ from sk_wmvl._component import resolve
 from sk_wmvl._validation import StrOptions
 from sk_wmvl.energies import BaseMeasure, UniformBase, choose_base
 from sk_wmvl.energies.base_choice import has_components
-from sk_wmvl.energies.mixtures import euclidean_base
 from sk_wmvl.manifolds import MANIFOLDS, BaseManifold, Euclidean, Sphere
 
 __all__ = ["RiemannianMVLDensity"]
@@ -327,18 +326,8 @@ class RiemannianMVLDensity(BaseDensity):
                 "base='auto' or None."
             )
         if isinstance(manifold, Euclidean):
-            _, held_out = self._split(rows, self.validation_fraction)
-            self._proposal = euclidean_base(
-                "mixture" if self.base == "mixture" else "auto",
-                rows.points,
-                rows.weight,
-                (mean, covariance),
-                self._coordinates,
-                self._seed,
-                held_out=held_out,
-                groups=rows.groups,
-                memory=self.memory,
-            )
+            kind = "mixture" if self.base == "mixture" else "auto"
+            self._choose_mixture(kind, rows, mean, covariance)
         elif manifold.is_compact and (
             base in (None, "uniform")
             # Noise blurs the data, not the base: the levels start from the uniform law.

@@ -31,6 +31,7 @@ LEVELS = {
     "_component": 0,
     "_coordinates": 0,
     "_grid": 0,
+    "_johnson": 0,
     "_net_params": 0,
     "_persistence": 0,
     "_progress": 0,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from sk_wmvl._johnson import JohnsonTransform, fit_johnson
 from sk_wmvl.energies._base import BaseEnergy, check_energy
 from sk_wmvl.energies.base_choice import choose_base
 from sk_wmvl.energies.base_measures import (
@@ -10,10 +11,11 @@ from sk_wmvl.energies.base_measures import (
     MixtureBase,
     from_mixture,
 )
+from sk_wmvl.energies.columns import InvertedColumns, JohnsonColumns
 from sk_wmvl.energies.composed import (
-    AffineEnergy,
     CorrectedEnergy,
     FeatureEnergy,
+    TransformedEnergy,
     freeze,
 )
 from sk_wmvl.energies.conditional import (
@@ -37,7 +39,6 @@ ENERGIES: dict[str, Callable[..., BaseEnergy]] = {
 
 __all__ = [
     "ENERGIES",
-    "AffineEnergy",
     "AnnealedEnergy",
     "BaseEnergy",
     "BaseMeasure",
@@ -47,6 +48,9 @@ __all__ = [
     "GaussianBase",
     "GivenContext",
     "InnerProductEnergy",
+    "InvertedColumns",
+    "JohnsonColumns",
+    "JohnsonTransform",
     "KernelBase",
     "LevelEnergy",
     "LiftedEnergy",
@@ -55,10 +59,12 @@ __all__ = [
     "MixtureBase",
     "StackedBase",
     "TransformedBase",
+    "TransformedEnergy",
     "UniformBase",
     "base_gradient",
     "check_energy",
     "choose_base",
+    "fit_johnson",
     "fit_kernel_base",
     "freeze",
     "from_mixture",

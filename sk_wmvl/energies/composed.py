@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from sk_wmvl._johnson import JohnsonTransform
 from sk_wmvl.energies._base import BaseEnergy
 from sk_wmvl.energies.base_measures import BaseMeasure
+from sk_wmvl.energies.columns import JohnsonColumns
 from sk_wmvl.manifolds import BaseManifold
 
-__all__ = ["AffineEnergy", "CorrectedEnergy", "FeatureEnergy", "freeze"]
+__all__ = ["CorrectedEnergy", "FeatureEnergy", "TransformedEnergy", "freeze"]
 
 
 class CorrectedEnergy(BaseEnergy):
@@ -104,10 +106,11 @@ class FeatureEnergy(BaseEnergy):
         return self.energy(self.manifold.features(x))
 
 
-class AffineEnergy(BaseEnergy):
-    r"""An energy in units u, seen in the user's units :math:`x = m + S u`.
+class TransformedEnergy(BaseEnergy):
+    r"""An energy in units u, seen in the user's units: :math:`T(x) = m + S u`.
 
-    .. math:: E(x) = E_u\bigl(S^{-1}(x - m)\bigr) + \log|\det S|.
+    .. math:: E(x) = E_u\bigl(S^{-1}(T(x) - m)\bigr) + \log|\det S|
+        - \textstyle\sum_j\log T_j'(x_j).
 
     With the log-determinant put back, the normalising constant is the same in both units.
 
@@ -119,6 +122,8 @@ class AffineEnergy(BaseEnergy):
         The shift m.
     scale : array of shape (d, d)
         The matrix S.
+    transform : JohnsonTransform or None, default=None
+        The map T of every column; None is the identity.
 
     Examples
     --------
@@ -126,10 +131,15 @@ class AffineEnergy(BaseEnergy):
 
     >>> import numpy as np
     >>> import torch
-    >>> from sk_wmvl.energies import AffineEnergy, CorrectedEnergy, GaussianBase, MLPEnergy
+    >>> from sk_wmvl.energies import (
+    ...     CorrectedEnergy,
+    ...     GaussianBase,
+    ...     MLPEnergy,
+    ...     TransformedEnergy,
+    ... )
     >>> base = GaussianBase(np.zeros(1), np.eye(1))
     >>> inner = CorrectedEnergy(MLPEnergy(1).double(), base)
-    >>> outer = AffineEnergy(inner, np.zeros(1), 10 * np.eye(1))
+    >>> outer = TransformedEnergy(inner, np.zeros(1), 10 * np.eye(1))
     >>> x = torch.zeros(1, 1).double()
     >>> (outer(x) - inner(x)).detach()  # log(10)
     tensor([2.3026], dtype=torch.float64)
@@ -140,26 +150,41 @@ class AffineEnergy(BaseEnergy):
     scale: Tensor
     inverse: Tensor
 
-    def __init__(self, energy: CorrectedEnergy, mean: np.ndarray, scale: np.ndarray):
+    def __init__(
+        self,
+        energy: CorrectedEnergy,
+        mean: np.ndarray,
+        scale: np.ndarray,
+        transform: JohnsonTransform | None = None,
+    ):
         super().__init__()
         self.energy = energy
+        self.columns = None if transform is None else JohnsonColumns(transform)
         to = torch.float64
         self.register_buffer("mean", torch.tensor(mean, dtype=to))
         self.register_buffer("scale", torch.tensor(scale, dtype=to))
         self.register_buffer("inverse", torch.tensor(np.linalg.inv(scale), dtype=to))
-        self.log_det = float(np.linalg.slogdet(scale)[1])
+        self.log_constant = float(np.linalg.slogdet(scale)[1])
 
     def to_internal(self, x: Tensor) -> Tensor:
         """Return u at points x, both of shape (n, d)."""
-        return (x - self.mean) @ self.inverse.T
+        y = x if self.columns is None else self.columns(x)
+        return (y - self.mean) @ self.inverse.T
 
     def to_user(self, u: Tensor) -> Tensor:
         """Return x at points u, both of shape (n, d)."""
-        return self.mean + u @ self.scale.T
+        y = self.mean + u @ self.scale.T
+        return y if self.columns is None else self.columns.inverse(y)
+
+    def log_det(self, x: Tensor) -> Tensor:
+        """Return the log of the volume of x per volume of u, of shape (n,)."""
+        if self.columns is None:
+            return x.new_full((len(x),), self.log_constant)
+        return self.log_constant - self.columns.log_det(x)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the energies, of shape (n,)."""
-        return self.energy(self.to_internal(x)) + self.log_det
+        return self.energy(self.to_internal(x)) + self.log_det(x)
 
 
 def freeze(module: nn.Module) -> nn.Module:

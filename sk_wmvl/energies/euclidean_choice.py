@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sk_wmvl.energies.johnson import JohnsonTransform, fit_johnson
+from sk_wmvl._johnson import JohnsonTransform, fit_johnson
 from sk_wmvl.energies.separating_axes import separating_axes
 from sk_wmvl.energies.stacking import stacking_weights
 from sk_wmvl.energies.student_mixture import FLOOR, StudentMixture, fit_mixture

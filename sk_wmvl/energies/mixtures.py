@@ -8,13 +8,14 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from sk_wmvl._coordinates import central_units
+from sk_wmvl._coordinates import Coordinates, central_units, fit_coordinates
 from sk_wmvl.energies.base_measures import (
     BaseMeasure,
     GaussianBase,
     MixtureBase,
     from_mixture,
 )
+from sk_wmvl.energies.columns import InvertedColumns, JohnsonColumns
 from sk_wmvl.energies.euclidean_choice import ChosenMixture, choose_mixture
 from sk_wmvl.energies.transformed_base import StackedBase, TransformedBase
 
@@ -115,41 +116,51 @@ def fitted_mixture(base, X: np.ndarray, weight: np.ndarray | None, seed: int):
 
 
 def chosen_base(
-    chosen: ChosenMixture, shift: np.ndarray, matrix: np.ndarray
+    chosen: ChosenMixture, shift: np.ndarray, matrix: np.ndarray, *, transformed: bool
 ) -> BaseMeasure:
-    """Return the density of u where that of x = shift + matrix u was chosen.
+    """Return the density of u where that of z was chosen.
 
     Parameters
     ----------
     chosen : ChosenMixture
-        The density of x.
+        The density of z.
     shift : ndarray of shape (d,)
     matrix : ndarray of shape (d, d)
-        Invertible.
+        Invertible; shift + matrix u is z, or its columns transformed.
+    transformed : bool
+        Whether it is the latter.
 
     Returns
     -------
     base : MixtureBase, TransformedBase or StackedBase
     """
+    near, other = chosen.plain, chosen.transformed
+    shares = [1 - chosen.share, chosen.share]
+    if transformed:
+        near, other, shares = other, near, shares[::-1]
     bases: list[BaseMeasure] = []
-    if chosen.plain is not None:
-        plain, inverse = chosen.plain, np.linalg.inv(matrix)
-        moved = inverse @ plain.covariances @ inverse.T
+    if near is not None:
+        inverse = np.linalg.inv(matrix)
+        moved = inverse @ near.covariances @ inverse.T
         bases.append(
             MixtureBase(
-                plain.weights,
-                (plain.means - shift) @ inverse.T,
+                near.weights,
+                (near.means - shift) @ inverse.T,
                 0.5 * (moved + moved.swapaxes(1, 2)),
-                plain.dof,
+                near.dof,
             )
         )
-    if chosen.transformed is not None and chosen.transform is not None:
-        y = chosen.transformed
-        inner = MixtureBase(y.weights, y.means, y.covariances, y.dof)
-        bases.append(TransformedBase(inner, chosen.transform, shift, matrix))
-    if len(bases) == 1:
-        return bases[0]
-    return StackedBase(bases, np.array([1 - chosen.share, chosen.share]))
+    if other is not None and chosen.transform is not None:
+        columns = JohnsonColumns(chosen.transform)
+        bases.append(
+            TransformedBase(
+                MixtureBase(other.weights, other.means, other.covariances, other.dof),
+                InvertedColumns(columns) if transformed else columns,
+                shift,
+                matrix,
+            )
+        )
+    return bases[0] if len(bases) == 1 else StackedBase(bases, np.array(shares))
 
 
 def euclidean_base(
@@ -157,14 +168,15 @@ def euclidean_base(
     X: np.ndarray,
     weight: np.ndarray | None,
     moments: tuple[np.ndarray, np.ndarray],
-    coordinates: tuple[np.ndarray, np.ndarray],
+    coordinates: Coordinates,
     seed: int,
     *,
+    may_transform: bool = False,
     held_out: np.ndarray | None = None,
     groups: np.ndarray | None = None,
     memory=None,
-) -> BaseMeasure:
-    """Return a base measure in internal coordinates.
+) -> tuple[BaseMeasure, Coordinates]:
+    """Return a base measure in internal coordinates, and these.
 
     Parameters
     ----------
@@ -177,10 +189,13 @@ def euclidean_base(
         Weights.
     moments : tuple of ndarray
         Mean (d,) and covariance (d, d) of the data.
-    coordinates : tuple of ndarray
-        Mean m (d,) and scale S (d, d) of the map x = m + S u.
+    coordinates : Coordinates
+        The affine map x = m + S u.
     seed : int
         Seed of the mixture's starts.
+    may_transform : bool, default=False
+        Whether other coordinates may be returned: whitened transformed columns, where
+        these have more than half of what was chosen.
     held_out : ndarray of int or None, default=None
         The rows held out to choose by, where there are many.
     groups : ndarray of int of shape (n_samples,) or None, default=None
@@ -192,8 +207,11 @@ def euclidean_base(
     -------
     base : BaseMeasure
         The density of u.
+    coordinates : Coordinates
+        The map to u.
     """
-    (mean, covariance), (m, S) = moments, coordinates
+    mean, covariance = moments
+    m, S = coordinates.mean, coordinates.scale
     inverse = np.linalg.inv(S)
     memory = check_memory(memory)
     if isinstance(base, str) and base == "auto":
@@ -205,14 +223,25 @@ def euclidean_base(
             groups=groups,
             seed=seed,
         )
+        if may_transform and fitted.transform is not None and fitted.share > 0.5:
+            transform = fitted.transform.in_units(center, std)
+            columns = list(range(X.shape[1]))
+            own, *_ = fit_coordinates(
+                transform.forward(X), weight, standardize=True, columns=columns
+            )
+            coordinates = own._replace(transform=transform)
+            place = (own.mean, own.scale)
+            return chosen_base(fitted, *place, transformed=True), coordinates
         if not fitted.is_one_normal:
-            return chosen_base(fitted, (m - center) / std, S / std[:, None])
+            place = ((m - center) / std, S / std[:, None])
+            return chosen_base(fitted, *place, transformed=False), coordinates
         base = "gaussian"  # whose covariance has been shrunk with care
     if isinstance(base, str) and base == "gaussian":
         moved = inverse @ covariance @ inverse.T
-        return GaussianBase(inverse @ (mean - m), 0.5 * (moved + moved.T))
+        moved = 0.5 * (moved + moved.T)
+        return GaussianBase(inverse @ (mean - m), moved), coordinates
     if isinstance(base, str) and base == "mixture":
         std = np.sqrt(np.diag(covariance))
         mixture = memory.cache(best_mixture)((X - mean) / std, weight, seed)
-        return from_mixture(mixture, (m - mean) / std, S / std[:, None])
-    return from_mixture(fitted_mixture(base, X, weight, seed), m, S)
+        return from_mixture(mixture, (m - mean) / std, S / std[:, None]), coordinates
+    return from_mixture(fitted_mixture(base, X, weight, seed), m, S), coordinates

@@ -12,10 +12,10 @@ from torch import nn
 
 from sk_wmvl.energies import (
     ENERGIES,
-    AffineEnergy,
     CorrectedEnergy,
     GaussianBase,
     MixtureBase,
+    TransformedEnergy,
     freeze,
     from_mixture,
 )
@@ -191,7 +191,7 @@ def test_affine_energy_keeps_the_normaliser():
     # A quartic in one dimension, in two units: the same integral by scipy's quadrature.
     inner = nn.Module()
     inner.forward = lambda u: (u**4).sum(-1)
-    outer = AffineEnergy(inner, np.array([3.0]), np.array([[0.25]]))
+    outer = TransformedEnergy(inner, np.array([3.0]), np.array([[0.25]]))
 
     def integral(f, lo, hi):
         def value(t):

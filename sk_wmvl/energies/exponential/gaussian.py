@@ -81,7 +81,10 @@ class GaussianFamily(ExponentialFamily):
         """Return mean, covariance and precision in the users' units."""
         del manifold
         linear, precision = _natural(theta)
-        shift, scale = (torch.from_numpy(part).to(theta) for part in coordinates)
+        shift, scale = (
+            torch.from_numpy(part).to(theta)
+            for part in (coordinates.mean, coordinates.scale)
+        )
         covariance = scale @ torch.linalg.inv(precision) @ scale.T
         mean = torch.linalg.solve(precision, linear.unsqueeze(-1)).squeeze(-1)
         return {

@@ -57,6 +57,12 @@ class JohnsonTransform(NamedTuple):
         """Return the log of the volume of y per volume of x, of shape (n,)."""
         return np.log(self.slopes(x)).sum(1)
 
+    def in_units(self, center: np.ndarray, std: np.ndarray) -> "JohnsonTransform":
+        """Return the same map of center + std x, which gives the same y."""
+        return self._replace(
+            location=center + std * self.location, scale=std * self.scale
+        )
+
 
 def fit_johnson(
     x: np.ndarray, weight: np.ndarray, *, least_scale: np.ndarray | float = 0.0
@@ -96,7 +102,7 @@ def fit_johnson(
 
     >>> import numpy as np
     >>> from scipy import stats
-    >>> from sk_wmvl.energies.johnson import fit_johnson
+    >>> from sk_wmvl.energies import fit_johnson
     >>> x = np.exp(np.random.default_rng(0).normal(size=(500, 1)))
     >>> y = fit_johnson(x, np.ones(500)).forward(x)
     >>> bool(abs(stats.skew(x)[0]) > 3), bool(abs(stats.skew(y)[0]) < 0.1)
