@@ -33,8 +33,8 @@ class JohnsonColumns(nn.Module):
     >>> from sk_wmvl.energies import JohnsonColumns, JohnsonTransform
     >>> one = np.ones(1)
     >>> columns = JohnsonColumns(JohnsonTransform(0 * one, one, 0 * one, one))
-    >>> columns.inverse(columns(torch.tensor([[5.0]])))
-    tensor([[5.0000]])
+    >>> columns.inverse(columns(torch.tensor([[5.0]]).double()))
+    tensor([[5.0000]], dtype=torch.float64)
     """
 
     location: Tensor
@@ -78,8 +78,8 @@ class InvertedColumns(nn.Module):
     >>> from sk_wmvl.energies import InvertedColumns, JohnsonColumns, JohnsonTransform
     >>> one = np.ones(1)
     >>> columns = JohnsonColumns(JohnsonTransform(0 * one, one, 0 * one, one))
-    >>> InvertedColumns(columns)(torch.tensor([[1.0]]))  # sinh(1)
-    tensor([[1.1752]])
+    >>> InvertedColumns(columns)(torch.tensor([[1.0]]).double())  # sinh(1)
+    tensor([[1.1752]], dtype=torch.float64)
     """
 
     def __init__(self, columns: JohnsonColumns):

@@ -41,8 +41,13 @@ class TransformedBase(BaseMeasure):
 
     >>> import numpy as np
     >>> import torch
-    >>> from sk_wmvl.energies import GaussianBase, JohnsonColumns, TransformedBase
-    >>>     >>> arcsinh = JohnsonTransform(np.zeros(1), np.ones(1), np.zeros(1), np.ones(1))
+    >>> from sk_wmvl.energies import (
+    ...     GaussianBase,
+    ...     JohnsonColumns,
+    ...     JohnsonTransform,
+    ...     TransformedBase,
+    ... )
+    >>> arcsinh = JohnsonTransform(np.zeros(1), np.ones(1), np.zeros(1), np.ones(1))
     >>> normal = GaussianBase(np.zeros(1), np.eye(1))
     >>> q = TransformedBase(normal, JohnsonColumns(arcsinh), np.zeros(1), np.eye(1))
     >>> q.log_prob(torch.zeros(1, 1).double())  # as that of y: the slope is one
