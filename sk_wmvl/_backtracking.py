@@ -10,6 +10,7 @@ it far enough always ends where the correction does no harm.
 import math
 import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,17 +19,61 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from sk_wmvl._batches import TensorData
-from sk_wmvl.energies import CorrectedEnergy
+from sk_wmvl.energies import BaseMeasure, CorrectedEnergy
 from sk_wmvl.normalizers import LogNormalizer, find_fault, is_dear
-from sk_wmvl.normalizers._base import evaluate_in_chunks
+from sk_wmvl.normalizers._base import evaluate_in_chunks, log_mean_exp
 from sk_wmvl.normalizers.importance import summarize_weights
 
-__all__ = ["backtrack"]
+__all__ = ["FarDraws", "backtrack", "stretch"]
 
 MAX_HALVINGS = 7  # the smallest scale is 1/128, but for the base itself
 LEVEL = 0.975
 EXACT = LogNormalizer(0.0, 0.0, 0, math.inf, "exact")  # of a base alone
 QUICK_ERROR = 0.01  # nats; below, draws of the base are enough to compare by
+STRETCHES = (1.0, 1.5, 2.0, 3.0, 5.0)
+
+
+class FarDraws(NamedTuple):
+    """Points about and beyond the base measure.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n, d)
+        Draws from a density r.
+    log_ratio : Tensor of shape (n,)
+        The log of the base's density over r.
+    """
+
+    x: Tensor
+    log_ratio: Tensor
+
+
+@torch.no_grad()
+def stretch(base: BaseMeasure, draws: Tensor) -> FarDraws:
+    """Return draws of the base, a fifth each stretched 1, 1.5, 2, 3 and 5 times.
+
+    Parameters
+    ----------
+    base : BaseMeasure
+        In Euclidean space.
+    draws : Tensor of shape (n, d)
+        Draws from it, which are stretched about their median.
+
+    Returns
+    -------
+    far : FarDraws
+        With the mixture of the five densities as r.
+    """
+    n, d = draws.shape
+    center = draws.median(0).values
+    parts = torch.tensor_split(draws - center, len(STRETCHES))
+    moves = torch.cat([t * part for t, part in zip(STRETCHES, parts, strict=True)])
+    densities = [
+        base.log_prob(center + moves / t) - d * math.log(t) + math.log(len(part) / n)
+        for t, part in zip(STRETCHES, parts, strict=True)
+    ]
+    x = center + moves
+    return FarDraws(x, base.log_prob(x) - torch.stack(densities).logsumexp(0))
 
 
 def backtrack(
@@ -36,6 +81,7 @@ def backtrack(
     normalize: Callable[[], LogNormalizer],
     rows: TensorData,
     draws: Tensor,
+    far: FarDraws | None = None,
 ) -> LogNormalizer:
     r"""Scale the correction to where it raises the likelihood of some rows most.
 
@@ -62,6 +108,9 @@ def backtrack(
         `normalize` is called where that cannot be trusted, unless the base has so many
         components that this would take minutes: then draws decide alone, and if the last
         word of `normalize` contradicts them, the base is kept.
+    far : FarDraws or None, default=None
+        Where a well of the energy can hold mass that hardly any draw of the base sees. An
+        estimate of :math:`\log Z` that these contradict cannot be trusted.
 
     Returns
     -------
@@ -79,6 +128,7 @@ def backtrack(
     with torch.no_grad():
         values = energy.correction(rows.x.double())
         at_draws = evaluate_in_chunks(energy.correction, draws)
+        at_far = None if far is None else evaluate_in_chunks(energy.correction, far.x)
     mean = float((values * weight).sum())
     spread = _standard_error(values - mean, weight, rows.groups)
     has_dear_base = energy.base is not None and is_dear(energy.base)
@@ -89,17 +139,25 @@ def backtrack(
         trusted = not find_fault(estimate) and estimate.std_error <= QUICK_ERROR
         return estimate if trusted or has_dear_base else normalize()
 
-    best, harmful = _search(energy, quick, mean, spread)
+    def is_bad(estimate: LogNormalizer) -> bool:
+        if far is not None and at_far is not None:
+            seen, error, _ = log_mean_exp(far.log_ratio - energy.scale * at_far)
+            tolerance = 4 * math.hypot(error, estimate.std_error) + QUICK_ERROR
+            if not seen <= estimate.value + tolerance:
+                return True
+        return bool(find_fault(estimate))
+
+    best, harmful = _search(energy, quick, mean, spread, is_bad)
     if best.method != "exact":
         # Draws of the base can miss a well of the energy; the normalizer has the last word.
         final = normalize()
         tolerance = 4 * math.hypot(best.std_error, final.std_error) + QUICK_ERROR
-        if abs(final.value - best.value) <= tolerance and not find_fault(final):
+        if abs(final.value - best.value) <= tolerance and not is_bad(final):
             best = min(best, final, key=lambda estimate: estimate.std_error)
         elif has_dear_base:
             energy.scale, best, harmful = 0.0, EXACT, True
         else:
-            best, harmful = _search(energy, normalize, mean, spread)
+            best, harmful = _search(energy, normalize, mean, spread, is_bad)
     if harmful:
         warnings.warn(
             f"The learned correction was scaled by {energy.scale:g} (correction_scale_): "
@@ -131,6 +189,7 @@ def _search(
     normalize: Callable[[], LogNormalizer],
     mean: float,
     spread: float,
+    is_bad: Callable[[LogNormalizer], bool],
 ) -> tuple[LogNormalizer, bool]:
     """Set the scale with the largest gain; return its log Z and whether more does harm.
 
@@ -145,9 +204,9 @@ def _search(
         estimate = normalize()
         gain = -energy.scale * mean - estimate.value
         error = math.hypot(energy.scale * spread, estimate.std_error)
-        fault = find_fault(estimate)
+        fault = is_bad(estimate)
         if fault or gain <= best_gain:
-            harmful = bool(fault) or gain < -2 * error
+            harmful = fault or gain < -2 * error
             break
         best_gain, best_error, best_scale, best = gain, error, energy.scale, estimate
     if best_gain <= best_error:

@@ -9,13 +9,14 @@ import torch
 from sklearn.base import DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sk_wmvl._backtracking import backtrack
+from sk_wmvl._backtracking import backtrack, stretch
 from sk_wmvl._base import COMPARISON, NORMALIZER, SAMPLE, BaseEnergyEstimator
 from sk_wmvl._component import resolve
 from sk_wmvl._random import draw_seed, make_generator
 from sk_wmvl._validation import HasMethods, StrOptions
 from sk_wmvl.energies import BaseMeasure
 from sk_wmvl.energies.mixtures import euclidean_base
+from sk_wmvl.manifolds import Euclidean
 from sk_wmvl.metrics import hyvarinen_score
 from sk_wmvl.normalizers import (
     NORMALIZERS,
@@ -104,10 +105,14 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         "memory": [None, str, HasMethods(["cache"])],
     }
 
-    def _choose_mixture(self, base, rows, mean, covariance) -> None:
+    def _make_euclidean_base(self, base, rows, mean, covariance) -> None:
         """Set `_proposal` in Euclidean space, and coordinates, if others suit it better."""
         _, held_out = self._split(rows, self.validation_fraction)
-        # The parameters of a family are those of the columns as they are.
+        # The parameters of a family are those of the columns as they are, and a network
+        # alone is unnormalised in these.
+        may_transform = (
+            self.standardize and self._family is None and self._wanted_base is not None
+        )
         self._proposal, self._coordinates = euclidean_base(
             base,
             rows.points,
@@ -115,7 +120,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             (mean, covariance),
             self._coordinates,
             self._seed,
-            may_transform=self.standardize and self._family is None,
+            may_transform=may_transform,
             held_out=held_out,
             groups=rows.groups,
             memory=self.memory,
@@ -156,7 +161,9 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             # Where densities are dear, draws are cheap, and have to do without a grid.
             n_draws = MORE_DRAWS if is_dear(proposal) else N_DRAWS
             draws = proposal.sample(n_draws, generator=generator)
-            estimate = backtrack(energy.energy, normalize, rows, draws)
+            is_flat = isinstance(self.manifold_, Euclidean)
+            far = stretch(proposal, draws) if is_flat else None
+            estimate = backtrack(energy.energy, normalize, rows, draws, far)
         warn_if_unreliable(estimate)
         return {
             "energy_": energy,

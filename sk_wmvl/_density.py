@@ -219,7 +219,7 @@ class MVLDensity(BaseDensity):
     def _make_base(self, rows, mean, covariance) -> BaseMeasure | None:
         # Where there is no base, the fitted Gaussian still proposes draws.
         base = self._wanted_base
-        self._choose_mixture(
+        self._make_euclidean_base(
             "gaussian" if base is None else base, rows, mean, covariance
         )
         return None if base is None else self._proposal

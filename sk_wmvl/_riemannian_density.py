@@ -48,7 +48,7 @@ class RiemannianMVLDensity(BaseDensity):
         ``'mvl-birth-death'`` and ``'parzen'``, are refused but in Euclidean space.
     epsilon : float, default=1e-4
         The step :math:`\epsilon` of the sampler, a squared geodesic length
-        (of whitened coordinates, where the manifold has Euclidean ones). The bias of
+        (of internal coordinates, where the manifold has Euclidean ones). The bias of
         the objective grows like :math:`\epsilon`; it also smooths. For ``'dsm'``
         and ``'deen'`` it is the variance of the noise. Ignored by ``'sm'``, ``'ssm'``,
         ``'ssm-vr'``, ``'nce'``, ``'mle'`` and objects.
@@ -89,7 +89,8 @@ class RiemannianMVLDensity(BaseDensity):
         the Hyvärinen score.
     standardize : bool, default=True
         Whether to train in whitened units (a shrunk covariance; the log-determinant is
-        put back).
+        put back); in Euclidean space those of transformed columns where ``base='auto'`` is
+        mostly a density of such, unless `energy` is an exponential family.
     batch_size : int or 'auto', default='auto'
         Rows per step; ``'auto'`` is a 32nd of the rows, but 32 to 256.
     lr : float, default=2e-3
@@ -140,7 +141,7 @@ class RiemannianMVLDensity(BaseDensity):
     manifold_ : BaseManifold
         The manifold, with its dimension.
     base_ : BaseMeasure or None
-        The base measure, in internal units.
+        The base measure, in internal units: those of ``energy_.to_internal(x)``.
     objective_ : BaseObjective
         The objective.
     log_normalizer_ : float
@@ -327,7 +328,7 @@ class RiemannianMVLDensity(BaseDensity):
             )
         if isinstance(manifold, Euclidean):
             kind = "mixture" if self.base == "mixture" else "auto"
-            self._choose_mixture(kind, rows, mean, covariance)
+            self._make_euclidean_base(kind, rows, mean, covariance)
         elif manifold.is_compact and (
             base in (None, "uniform")
             # Noise blurs the data, not the base: the levels start from the uniform law.

@@ -100,6 +100,12 @@ class SolvedFitMixin(BaseEstimator):
 
     def _solve(self, family: ExponentialFamily, rows: Rows) -> None:
         """Fit, and set all that is known afterwards."""
+        if self._coordinates.transform is not None:
+            raise ValueError(
+                f"energy={self.energy!r} cannot go on from the last fit, in transformed "
+                "columns: its parameters are those of the columns as they are. Fit anew, "
+                "with warm_start=False."
+            )
         weight = np.ones(len(rows.points)) if rows.weight is None else rows.weight
         data = TensorData(
             torch.tensor(rows.points, device=self.device_),

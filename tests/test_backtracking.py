@@ -7,10 +7,10 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from sk_wmvl import MVLDensity
-from sk_wmvl._backtracking import _standard_error, backtrack
+from sk_wmvl._backtracking import _standard_error, backtrack, stretch
 from sk_wmvl._batches import TensorData
 from sk_wmvl.energies import CorrectedEnergy, GaussianBase
-from sk_wmvl.normalizers import QuadratureNormalizer
+from sk_wmvl.normalizers import ImportanceNormalizer, QuadratureNormalizer
 
 
 class Well(nn.Module):
@@ -85,6 +85,59 @@ def test_copies_in_one_group_add_no_certainty():
     assert _standard_error(*copies, groups) == pytest.approx(alone, rel=1e-12)
     assert _standard_error(*copies, None) < 0.6 * alone
     assert _standard_error(values, weight, np.zeros(50, int)) == np.inf
+
+
+def test_stretched_draws_have_their_density(global_random_seed):
+    base = GaussianBase(np.ones(2), np.diag([1.0, 4.0]))
+    generator = torch.Generator().manual_seed(global_random_seed)
+    far = stretch(base, base.sample(50_000, generator=generator))
+    assert far.x.std(0)[0] > 2.5
+    # the integrals of the base, and of a normal density three times as wide
+    wide = GaussianBase(np.ones(2), 9 * np.diag([1.0, 4.0]))
+    for density in (base, wide):
+        weight = (density.log_prob(far.x) - base.log_prob(far.x) + far.log_ratio).exp()
+        assert abs(weight.mean() - 1) < 4 * weight.std() / 50_000**0.5
+
+
+def test_a_well_that_no_draw_sees_is_scaled_out():
+    # five standard deviations away, where one of four million draws comes
+    base = GaussianBase(np.zeros(1), np.eye(1))
+    draws = base.sample(5000, generator=torch.Generator().manual_seed(0))
+    x = torch.tensor(np.random.default_rng(0).normal(size=(500, 1)) / 2**0.5)
+    rows = TensorData(x.float(), torch.ones(500))
+
+    def blind():
+        return ImportanceNormalizer(4096).estimate(
+            energy, base, generator=torch.Generator().manual_seed(1)
+        )
+
+    energy = CorrectedEnergy(Well(60.0, 1.0), base)
+    backtrack(energy, blind, rows, draws)
+    assert energy.scale == 1
+    energy = CorrectedEnergy(Well(60.0, 1.0), base)
+    with pytest.warns(ConvergenceWarning, match="correction was scaled by 0"):
+        backtrack(energy, blind, rows, draws, stretch(base, draws))
+    exact = QuadratureNormalizer().estimate(energy, base).value
+    # 4 errors of what a thousand draws see of a well; unscaled its mass is e^45
+    assert abs(blind().value - exact) < 0.2
+
+
+def test_columns_that_are_powers_of_others():
+    # a thin sheet of transformed columns, beside which the energy has wells
+    rng = np.random.default_rng(2)
+    z = rng.normal(size=(400, 2))
+    X = np.exp(np.c_[z[:, 0], 2 * z[:, 0] + 1e-3 * rng.normal(size=400), z[:, 1]])
+    with pytest.warns(ConvergenceWarning, match="correction was scaled by 0"):
+        density = MVLDensity(random_state=0).fit(X)
+    # of draws so wide that these wells, of masses up to e^100, are among them
+    generator = torch.Generator().manual_seed(0)
+    for width in (1.0, 2.0, 4.0):
+        wide = GaussianBase(np.zeros(3), width**2 * np.eye(3))
+        u = wide.sample(100_000, generator=generator)
+        with torch.no_grad():
+            log_weight = -density.energy_.energy(u) - wide.log_prob(u)
+        mass = (log_weight - density.log_normalizer_).exp().mean()
+        assert mass < 1.2
 
 
 def test_a_dear_base_is_not_put_on_a_grid():

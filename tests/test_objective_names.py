@@ -106,6 +106,7 @@ def test_likelihood_is_monitored_as_it_is(modes):
     train, valid = density._split(
         type("Rows", (), {"points": modes, "groups": None}), density.validation_fraction
     )
+    assert density.energy_.columns is None
     log_det = float(density.energy_.log_det(torch.tensor(modes[:1])))
     held_out = -density.score_samples(modes[valid]).mean() - log_det
     assert min(density.validation_loss_curve_) == pytest.approx(held_out, abs=0.03)

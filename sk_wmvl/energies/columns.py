@@ -58,9 +58,17 @@ class JohnsonColumns(nn.Module):
 
     def inverse(self, y: Tensor) -> Tensor:
         """Return x of shape (n, d); what would overflow ends before."""
+        return self.location + self.scale * torch.sinh(self._arcsinh(y))
+
+    def inverse_log_det(self, y: Tensor) -> Tensor:
+        """Return the log of the volume of x per volume of y, of shape (n,)."""
+        a = self._arcsinh(y).abs()
+        log_cosh = a + torch.log1p(torch.exp(-2 * a)) - math.log(2)
+        return (log_cosh + (self.scale * self.std).log()).sum(-1)
+
+    def _arcsinh(self, y: Tensor) -> Tensor:
         most = FARTHEST * math.log(torch.finfo(y.dtype).max)
-        a = (self.mean + self.std * y).clamp(-most, most)
-        return self.location + self.scale * torch.sinh(a)
+        return (self.mean + self.std * y).clamp(-most, most)
 
 
 class InvertedColumns(nn.Module):
@@ -92,7 +100,7 @@ class InvertedColumns(nn.Module):
 
     def log_det(self, y: Tensor) -> Tensor:
         """Return the log of the volume of x per volume of y, of shape (n,)."""
-        return -self.columns.log_det(self.columns.inverse(y))
+        return self.columns.inverse_log_det(y)
 
     def inverse(self, x: Tensor) -> Tensor:
         """Return y of shape (n, d)."""

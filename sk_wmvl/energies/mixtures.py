@@ -30,6 +30,7 @@ __all__ = [
 MIXTURES = (GaussianMixture, BayesianGaussianMixture)
 MAX_COMPONENTS = 20
 PATIENCE = 2  # components tried beyond the best
+NO_SPREAD = 1e-6
 
 
 def resample(X: np.ndarray, weight: np.ndarray | None, seed: int) -> np.ndarray:
@@ -225,10 +226,11 @@ def euclidean_base(
         )
         if may_transform and fitted.transform is not None and fitted.share > 0.5:
             transform = fitted.transform.in_units(center, std)
+            y = transform.forward(X)
+            # A transformed column varies by about one, or not but for rounding.
+            y = np.where(y.std(0) > NO_SPREAD, y, y.mean(0))
             columns = list(range(X.shape[1]))
-            own, *_ = fit_coordinates(
-                transform.forward(X), weight, standardize=True, columns=columns
-            )
+            own, *_ = fit_coordinates(y, weight, standardize=True, columns=columns)
             coordinates = own._replace(transform=transform)
             place = (own.mean, own.scale)
             return chosen_base(fitted, *place, transformed=True), coordinates

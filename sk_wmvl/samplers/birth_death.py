@@ -48,8 +48,8 @@ class BirthDeath(BaseSampler):
         The rate :math:`\lambda`, in inverse squared units of `x`.
     log_density : callable or None, default=None
         The log density of the particles, up to a constant: maps (n, d) to (n,). It sees
-        the points that the energy sees, which inside an estimator are standardised
-        unless ``standardize=False``. None is `LeaveOneOutDensity`.
+        the points that the energy sees, which inside an estimator are standardised,
+        and may be transformed, unless ``standardize=False``. None is `LeaveOneOutDensity`.
 
     See Also
     --------

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import integrate, optimize, stats
 
-from sk_wmvl import MVLDensity
+from sk_wmvl import MVLDensity, RiemannianMVLDensity
 from sk_wmvl._johnson import JohnsonTransform, _loss, fit_johnson
 from sk_wmvl.energies import (
     CorrectedEnergy,
@@ -415,3 +415,32 @@ def test_a_fit_goes_on_in_the_coordinates_it_had():
         assert torch.equal(old, new)
     copied = pickle.loads(pickle.dumps(density))
     np.testing.assert_array_equal(copied.score_samples(X), density.score_samples(X))
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-15, 1e-13])
+def test_columns_without_a_spread_change_nothing(spread):
+    rng = np.random.default_rng(0)
+    X, _ = lognormal_rows(rng, 300)
+    third = 1 + spread * rng.normal(size=(300, 1))
+    params = {"max_epochs": 3, "random_state": 0}
+    density = MVLDensity(**params).fit(np.hstack([X, third]))
+    assert density.energy_.columns is not None
+    # what is left is the constant density of the third column
+    rest = density.score_samples(np.hstack([X, third])) - MVLDensity(**params).fit(
+        X
+    ).score_samples(X)
+    assert rest.std() < 0.3
+
+
+def test_a_family_does_not_go_on_in_transformed_columns():
+    X, _ = lognormal_rows(np.random.default_rng(0), 200)
+    density = MVLDensity(max_epochs=2, random_state=0, warm_start=True).fit(X)
+    with pytest.raises(ValueError, match="cannot go on.*warm_start=False"):
+        density.set_params(energy="gaussian").fit(X)
+
+
+def test_without_a_base_columns_are_as_they_are():
+    X, _ = lognormal_rows(np.random.default_rng(0), 200)
+    params = {"base": None, "normalizer": None, "max_epochs": 2, "random_state": 0}
+    assert RiemannianMVLDensity("euclidean", **params).fit(X).energy_.columns is None
+    assert MVLDensity(**params).fit(X).energy_.columns is None
