@@ -87,6 +87,7 @@ def test_copies_in_one_group_add_no_certainty():
     assert _standard_error(values, weight, np.zeros(50, int)) == np.inf
 
 
+@pytest.mark.statistical
 def test_stretched_draws_have_their_density(global_random_seed):
     base = GaussianBase(np.ones(2), np.diag([1.0, 4.0]))
     generator = torch.Generator().manual_seed(global_random_seed)
