@@ -101,7 +101,7 @@ def test_stretched_draws_have_their_density(global_random_seed):
 
 
 def test_a_well_that_no_draw_sees_is_scaled_out():
-    # five standard deviations away, where one of four million draws comes
+    # five standard deviations away: the draws and the normalizer hardly come there
     base = GaussianBase(np.zeros(1), np.eye(1))
     draws = base.sample(5000, generator=torch.Generator().manual_seed(0))
     x = torch.tensor(np.random.default_rng(0).normal(size=(500, 1)) / 2**0.5)
