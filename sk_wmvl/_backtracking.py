@@ -30,6 +30,7 @@ MAX_HALVINGS = 7  # the smallest scale is 1/128, but for the base itself
 LEVEL = 0.975
 EXACT = LogNormalizer(0.0, 0.0, 0, math.inf, "exact")  # of a base alone
 QUICK_ERROR = 0.01  # nats; below, draws of the base are enough to compare by
+MIN_GAIN = 1e-4  # nats per row; less is worth no network
 STRETCHES = (1.0, 1.5, 2.0, 3.0, 5.0)
 
 
@@ -88,8 +89,8 @@ def backtrack(
     The mean log-likelihood of the rows exceeds the base measure's by
     :math:`J(\lambda) = -\lambda\,\overline{E_\theta} - \log Z(\lambda)`, a concave
     function. Of :math:`\lambda = \frac1{128}, \dots, \frac12, 1` the one with the largest J
-    is kept, if its :math:`\log Z` can be trusted and J exceeds its own standard error
-    (widened by Student's t where rows are few);
+    is kept, if its :math:`\log Z` can be trusted and J exceeds 0.0001 and its own standard
+    error (widened by Student's t where rows are few);
     otherwise 0, the base measure alone: within an error the simpler model is preferred, the
     one-standard-error rule of [Breiman1984]_.
 
@@ -209,7 +210,7 @@ def _search(
             harmful = fault or gain < -2 * error
             break
         best_gain, best_error, best_scale, best = gain, error, energy.scale, estimate
-    if best_gain <= best_error:
+    if best_gain <= max(best_error, MIN_GAIN):
         best_scale, best = 0.0, EXACT
     energy.scale = best_scale
     return best, harmful

@@ -61,6 +61,14 @@ def test_a_correction_that_never_helps_is_dropped():
     assert gain == pytest.approx(0, abs=1e-4)
 
 
+def test_a_gain_that_nobody_can_see_is_dropped():
+    # a quarter of the curvature is gained, far more than its error
+    assert run(Well(0.0, 1e-5)) == (0, 0)
+    scale, gain = run(Well(0.0, 1e-2))
+    assert scale == 1
+    assert gain == pytest.approx(2.5e-3, rel=0.2)
+
+
 def test_held_out_likelihood_is_never_below_the_base():
     # Four rows per dimension, a large rate and no penalty: the network goes astray.
     rng = np.random.default_rng(0)
