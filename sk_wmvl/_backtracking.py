@@ -9,7 +9,7 @@ it far enough always ends where the correction does no harm.
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,30 +50,38 @@ class FarDraws(NamedTuple):
 
 
 @torch.no_grad()
-def stretch(base: BaseMeasure, draws: Tensor) -> FarDraws:
+def stretch(base: BaseMeasure, draws: Tensor, columns: Sequence[int]) -> FarDraws:
     """Return draws of the base, a fifth each stretched 1, 1.5, 2, 3 and 5 times.
 
     Parameters
     ----------
     base : BaseMeasure
-        In Euclidean space.
+        In Euclidean space, or on a product with it.
     draws : Tensor of shape (n, d)
         Draws from it, which are stretched about their median.
+    columns : sequence of int
+        Those of Euclidean space, the only ones that can be stretched.
 
     Returns
     -------
     far : FarDraws
         With the mixture of the five densities as r.
     """
-    n, d = draws.shape
+    flat = draws.new_zeros(draws.shape[1], dtype=torch.bool)
+    flat[list(columns)] = True
     center = draws.median(0).values
-    parts = torch.tensor_split(draws - center, len(STRETCHES))
-    moves = torch.cat([t * part for t, part in zip(STRETCHES, parts, strict=True)])
+
+    def scale(x: Tensor, t: float) -> Tensor:
+        return torch.where(flat, center + t * (x - center), x)
+
+    parts = torch.tensor_split(draws, len(STRETCHES))
+    x = torch.cat([scale(part, t) for t, part in zip(STRETCHES, parts, strict=True)])
     densities = [
-        base.log_prob(center + moves / t) - d * math.log(t) + math.log(len(part) / n)
+        base.log_prob(scale(x, 1 / t))
+        - len(columns) * math.log(t)
+        + math.log(len(part) / len(draws))
         for t, part in zip(STRETCHES, parts, strict=True)
     ]
-    x = center + moves
     return FarDraws(x, base.log_prob(x) - torch.stack(densities).logsumexp(0))
 
 

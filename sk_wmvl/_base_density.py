@@ -16,7 +16,7 @@ from sk_wmvl._random import draw_seed, make_generator
 from sk_wmvl._validation import HasMethods, StrOptions
 from sk_wmvl.energies import BaseMeasure
 from sk_wmvl.energies.mixtures import euclidean_base
-from sk_wmvl.manifolds import Euclidean
+from sk_wmvl.manifolds.product import flat_columns
 from sk_wmvl.metrics import hyvarinen_score
 from sk_wmvl.normalizers import (
     NORMALIZERS,
@@ -161,8 +161,8 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             # Where densities are dear, draws are cheap, and have to do without a grid.
             n_draws = MORE_DRAWS if is_dear(proposal) else N_DRAWS
             draws = proposal.sample(n_draws, generator=generator)
-            is_flat = isinstance(self.manifold_, Euclidean)
-            far = stretch(proposal, draws) if is_flat else None
+            columns = flat_columns(self.manifold_)
+            far = stretch(proposal, draws, columns) if columns else None
             estimate = backtrack(energy.energy, normalize, rows, draws, far)
         warn_if_unreliable(estimate)
         return {

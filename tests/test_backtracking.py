@@ -1,15 +1,19 @@
 """A correction that hurts is scaled back, and the user is told."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
-from sk_wmvl import MVLDensity
+from sk_wmvl import MVLDensity, RiemannianMVLDensity
 from sk_wmvl._backtracking import _standard_error, backtrack, stretch
 from sk_wmvl._batches import TensorData
 from sk_wmvl.energies import CorrectedEnergy, GaussianBase
+from sk_wmvl.manifolds import Euclidean, Product, Sphere, Torus
+from sk_wmvl.manifolds.product import flat_columns
 from sk_wmvl.normalizers import ImportanceNormalizer, QuadratureNormalizer
 
 
@@ -99,12 +103,48 @@ def test_copies_in_one_group_add_no_certainty():
 def test_stretched_draws_have_their_density(global_random_seed):
     base = GaussianBase(np.ones(2), np.diag([1.0, 4.0]))
     generator = torch.Generator().manual_seed(global_random_seed)
-    far = stretch(base, base.sample(50_000, generator=generator))
+    far = stretch(base, base.sample(50_000, generator=generator), [0, 1])
     assert far.x.std(0)[0] > 2.5
     # the integrals of the base, and of a normal density three times as wide
     wide = GaussianBase(np.ones(2), 9 * np.diag([1.0, 4.0]))
     for density in (base, wide):
         weight = (density.log_prob(far.x) - base.log_prob(far.x) + far.log_ratio).exp()
+        assert abs(weight.mean() - 1) < 4 * weight.std() / 50_000**0.5
+
+
+@pytest.fixture(scope="module")
+def cylinder():
+    """A direction between two coordinates."""
+    rng = np.random.default_rng(0)
+    X = np.c_[rng.normal(size=400), rng.vonmises(1, 2, 400), rng.normal(size=400)]
+    factors = [("x", Euclidean(1)), ("direction", Torus(1)), ("y", Euclidean(1))]
+    density = RiemannianMVLDensity(
+        Product(factors), base="mixture", normalizer="importance", random_state=0
+    )
+    return density.set_params(max_epochs=1).fit(X)
+
+
+def test_euclidean_columns_of_a_product(cylinder):
+    assert flat_columns(cylinder.manifold_) == [0, 2]
+    inside = Product([("a", Product([("s", Sphere(2)), ("x", Euclidean(2))]))])
+    assert flat_columns(inside) == [3, 4]
+    assert flat_columns(Sphere(2)) == []
+
+
+@pytest.mark.statistical
+def test_on_a_product_only_euclidean_columns_are_stretched(
+    cylinder, global_random_seed
+):
+    base = cylinder.base_
+    generator = torch.Generator().manual_seed(global_random_seed)
+    draws = base.sample(50_000, generator=generator)
+    far = stretch(base, draws, [0, 2])
+    torch.testing.assert_close(far.x[:, 1], draws[:, 1], rtol=0, atol=0)
+    assert (far.x[:, [0, 2]].std(0) > 2.5 * draws[:, [0, 2]].std(0)).all()
+    # the integrals of the base, and of a function of known integral, 2 pi 4^2 2 pi
+    wide = -0.5 * (far.x[:, [0, 2]] / 4).square().sum(1) - math.log(64 * math.pi**2)
+    for log_density in (base.log_prob(far.x), wide):
+        weight = (log_density - base.log_prob(far.x) + far.log_ratio).exp()
         assert abs(weight.mean() - 1) < 4 * weight.std() / 50_000**0.5
 
 
@@ -125,7 +165,7 @@ def test_a_well_that_no_draw_sees_is_scaled_out():
     assert energy.scale == 1
     energy = CorrectedEnergy(Well(60.0, 1.0), base)
     with pytest.warns(ConvergenceWarning, match="correction was scaled by 0"):
-        backtrack(energy, blind, rows, draws, stretch(base, draws))
+        backtrack(energy, blind, rows, draws, stretch(base, draws, [0]))
     exact = QuadratureNormalizer().estimate(energy, base).value
     # 4 errors of what a thousand draws see of a well; unscaled its mass is e^45
     assert abs(blind().value - exact) < 0.2

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sk_wmvl.manifolds._base import BaseManifold, LocalChart
 from sk_wmvl.manifolds._sphere import safe_norm
+from sk_wmvl.manifolds.euclidean import Euclidean
 
 __all__ = ["Product"]
 
@@ -20,6 +21,17 @@ def known_width(manifold: BaseManifold) -> int | None:
         return manifold.n_columns
     except ValueError:
         return None
+
+
+def flat_columns(manifold: BaseManifold) -> list[int]:
+    """Return which ambient columns are Euclidean space, alone or as a factor."""
+    if isinstance(manifold, Euclidean):
+        return list(range(manifold.ambient_dim))
+    columns, start = [], 0
+    for member in manifold._members() if isinstance(manifold, Product) else []:
+        columns += [start + j for j in flat_columns(member)]
+        start += member.ambient_dim
+    return columns
 
 
 @contextmanager

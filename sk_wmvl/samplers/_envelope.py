@@ -11,7 +11,7 @@ __all__ = ["CHUNK", "FLOOR", "Cells", "CubeFunction", "has_cube"]
 
 CHUNK = 4096  # points per call of the energy
 N_FIRST = {1: 256, 2: 48, 3: 12}  # cells per axis at first
-MARGIN = 0.25  # of the range within a cell; a parabola exceeds its probes by 1/8 of it
+MARGIN = 0.4  # of the range within a cell; a parabola exceeds its probes by 1/8 of it
 FLOOR = 0.01  # nats
 NEGLIGIBLE = -200.0  # nats below the top: such values are all the same
 
@@ -64,7 +64,7 @@ class Cells:
     r"""Boxes that fill the unit cube, each with a bound of a function in it.
 
     The bound is the largest value among probes, which are the corners, the center, draws
-    of the proposal and proposals found to be above it, plus a quarter of their range.
+    of the proposal and proposals found to be above it, plus 0.4 of their range.
 
     Attributes
     ----------
