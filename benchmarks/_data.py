@@ -1,12 +1,13 @@
-"""Real data from the folder that SK_WMVL_DATA names, with the fixed splits."""
+"""Real data, bundled or in the folder that SK_WMVL_DATA names, with the fixed splits."""
 
 import os
 from pathlib import Path
 
 import numpy as np
 from _common import show_progress
+from sklearn.datasets import load_breast_cancer
 
-__all__ = ["data_folder", "parkinsons", "red_wine"]
+__all__ = ["breast_cancer", "data_folder", "parkinsons", "red_wine"]
 
 MAX_CORRELATION = 0.98  # of near-copies
 
@@ -24,6 +25,12 @@ def split(n, seed):
     """Return the indices of training (80 %), validation and test rows."""
     order = np.random.default_rng(seed).permutation(n)
     return np.split(order, [int(0.8 * n), int(0.9 * n)])
+
+
+def breast_cancer(seed, n_columns=30):
+    """Return breast cancer's three parts, of the first columns, and None."""
+    X = load_breast_cancer().data[:, :n_columns]
+    return [*(X[rows] for rows in split(len(X), seed)), None]
 
 
 def red_wine(folder, seed):
