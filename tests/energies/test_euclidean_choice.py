@@ -187,6 +187,35 @@ def test_heavy_tails_get_a_student_density(global_random_seed):
 
 
 @pytest.mark.statistical
+def test_averaged_mixtures_beat_single_ones(global_random_seed):
+    # 800 rows about a closed curve, which no few components fit: 5000 new rows are likelier
+    # than under one mixture, of any size, stopped where 1000 others are likeliest.
+    rng = np.random.default_rng(global_random_seed)
+
+    def draw(n):
+        t = rng.uniform(0, 2 * np.pi, n)
+        return np.c_[np.cos(t), np.sin(t), np.cos(2 * t)] + 0.07 * rng.normal(
+            size=(n, 3)
+        )
+
+    x, stop, new = draw(800), draw(1000), draw(5000)
+    chosen = choose_mixture(x, **none_held_out(x), seed=global_random_seed)
+    assert len(chosen.plain.weights) >= 4 * 16
+    value = chosen.log_prob(new).mean()
+    for k in (1, 2, 4, 8, 16, 32, 64):
+        single = fit_mixture(
+            x,
+            np.ones(800),
+            k,
+            np.inf,
+            floor=np.zeros(3),
+            seed=global_random_seed,
+            held_out=(stop, np.ones(1000)),
+        )
+        assert value > single.log_prob(new).mean()
+
+
+@pytest.mark.statistical
 @pytest.mark.parametrize("d", [2, 5, 20])
 def test_weights_of_separated_modes(d, global_random_seed):
     rng = np.random.default_rng(global_random_seed)
