@@ -156,9 +156,9 @@ def choose_mixture(
     better still.
 
     Up to 2000 rows, or groups, are cross-validated in five folds; beyond, one part held
-    out is enough. What is chosen is fitted to all rows; of more than eight components, the
-    average of four fits from different starts is taken, whose mean log density is at least
-    the mean of theirs.
+    out is enough. What is chosen is fitted to all rows. Of more than eight components that
+    were cross-validated, the average of four fits from different starts is taken, whose
+    mean log density is at least the mean of theirs.
 
     Parameters
     ----------
@@ -272,8 +272,10 @@ class _Search:
 
             def make() -> tuple[StudentMixture, JohnsonTransform | None]:
                 transform, y, _, floor = final_system()
-                # few components start anew by themselves, and the likeliest start goes on
-                seeds = range(seed, seed + (N_AVERAGED if k > MOST_RESTARTED else 1))
+                # Few components start anew by themselves, and the likeliest start goes on.
+                # Many rows decide better where components go, and training costs more.
+                averaged = k > MOST_RESTARTED and len(folds) > 1
+                seeds = range(seed, seed + (N_AVERAGED if averaged else 1))
                 fits = [
                     fit(y, weight, k, dof, floor=floor, n_iterations=n, seed=start)
                     for start in seeds
