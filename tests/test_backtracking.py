@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
@@ -129,6 +130,23 @@ def test_euclidean_columns_of_a_product(cylinder):
     inside = Product([("a", Product([("s", Sphere(2)), ("x", Euclidean(2))]))])
     assert flat_columns(inside) == [3, 4]
     assert flat_columns(Sphere(2)) == []
+
+
+def test_the_guard_of_a_fit_looks_along_them(cylinder, monkeypatch):
+    seen = []
+
+    def note(base, draws, columns):
+        seen.append(columns)
+        return stretch(base, draws, columns)
+
+    monkeypatch.setattr("sk_wmvl._base_density.stretch", note)
+    rows = cylinder.sample(100, random_state=0)
+    clone(cylinder).fit(rows)
+    assert seen == [[0, 2]]
+    RiemannianMVLDensity("sphere", max_epochs=1).fit(
+        rows / np.linalg.norm(rows, axis=1)[:, None]
+    )
+    assert seen == [[0, 2]]  # nothing is flat there
 
 
 @pytest.mark.statistical

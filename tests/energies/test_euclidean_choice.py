@@ -187,32 +187,23 @@ def test_heavy_tails_get_a_student_density(global_random_seed):
 
 
 @pytest.mark.statistical
-def test_averaged_mixtures_beat_single_ones(global_random_seed):
-    # 800 rows about a closed curve, which no few components fit: 5000 new rows are likelier
-    # than under one mixture, of any size, stopped where 1000 others are likeliest.
+def test_averaged_mixtures_beat_single_ones(global_random_seed, monkeypatch):
+    # 400 rows about a closed curve in six columns, which no few components fit: 5000 new
+    # rows are likelier than under the same choice from one start, by four standard errors.
+    # In three columns, where one start suffices, there is hardly a difference.
     rng = np.random.default_rng(global_random_seed)
 
     def draw(n):
-        t = rng.uniform(0, 2 * np.pi, n)
-        return np.c_[np.cos(t), np.sin(t), np.cos(2 * t)] + 0.07 * rng.normal(
-            size=(n, 3)
-        )
+        t = rng.uniform(0, 2 * np.pi, (n, 1)) * [1, 1, 2, 2, 2, 4]
+        curve = np.cos(t - np.pi / 2 * np.array([0, 1, 0, 0, 1, 0]))
+        return curve + 0.15 * rng.normal(size=(n, 6))
 
-    x, stop, new = draw(800), draw(1000), draw(5000)
-    chosen = choose_mixture(x, **none_held_out(x), seed=global_random_seed)
-    assert len(chosen.plain.weights) >= 4 * 16
-    value = chosen.log_prob(new).mean()
-    for k in (1, 2, 4, 8, 16, 32, 64):
-        single = fit_mixture(
-            x,
-            np.ones(800),
-            k,
-            np.inf,
-            floor=np.zeros(3),
-            seed=global_random_seed,
-            held_out=(stop, np.ones(1000)),
-        )
-        assert value > single.log_prob(new).mean()
+    x, new = draw(400), draw(5000)
+    averaged = choose_mixture(x, **none_held_out(x), seed=global_random_seed)
+    monkeypatch.setattr("sk_wmvl.energies.euclidean_choice.N_AVERAGED", 1)
+    single = choose_mixture(x, **none_held_out(x), seed=global_random_seed)
+    gain = averaged.log_prob(new) - single.log_prob(new)
+    assert gain.mean() > 4 * gain.std() / 5000**0.5
 
 
 @pytest.mark.statistical
