@@ -19,8 +19,8 @@ import torch
 from _common import Sheet, options
 
 from sk_wmvl import RiemannianMVLDensity
+from sk_wmvl.base_measures import UniformBase
 from sk_wmvl.datasets import VonMisesFisherMixture, VonMisesMixture
-from sk_wmvl.energies import UniformBase
 from sk_wmvl.manifolds import Sphere, Torus
 from sk_wmvl.normalizers import AnnealedNormalizer
 

@@ -25,7 +25,7 @@ from _common import Sheet, options
 
 from sk_wmvl import MVLDensity, RiemannianMVLDensity
 from sk_wmvl.datasets import DISTRIBUTIONS
-from sk_wmvl.energies.exponential import KernelFamily, PolynomialFamily
+from sk_wmvl.exponential import KernelFamily, PolynomialFamily
 
 KNOWN = ("banana", "cosine", "ring", "funnel", "eight-gaussians")
 REAL = ("turtles", "ants", "wind", "arrivals", "venus", "comets")

@@ -20,10 +20,10 @@ import torch
 from _common import Sheet, options, show_progress, time_interleaved
 
 from sk_wmvl import MVLDensity
-from sk_wmvl._averaging import WeightAverage
 from sk_wmvl._random import make_generator
+from sk_wmvl.base_measures import GaussianBase
 from sk_wmvl.datasets import DISTRIBUTIONS
-from sk_wmvl.energies import ENERGIES, CorrectedEnergy, GaussianBase
+from sk_wmvl.energies import ENERGIES, CorrectedEnergy
 from sk_wmvl.objectives import (
     OBJECTIVES,
     ContrastiveDivergence,
@@ -35,6 +35,7 @@ from sk_wmvl.objectives import (
     SlicedScoreMatching,
 )
 from sk_wmvl.samplers import Langevin
+from sk_wmvl.training.averaging import WeightAverage
 
 STEP = 1e-3
 MAX_EXACT = 32  # features up to which exact score matching takes part

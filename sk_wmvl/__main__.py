@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from tqdm.auto import tqdm
 
-from sk_wmvl._report import DataSet, compare, format_table, save_figure
+from sk_wmvl._comparison import DataSet, compare, format_table, save_figure
 
 __all__ = ["main"]
 

@@ -1,4 +1,7 @@
-"""Auto-encoders: encoders, likelihoods, divergences and their training."""
+"""Auto-encoders: encoders, likelihoods, divergences and their training.
+
+Imports every room below estimators but score methods.
+"""
 
 from sk_wmvl.autoencoders._base import (
     BaseDivergence,

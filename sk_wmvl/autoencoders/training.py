@@ -15,10 +15,10 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
-from sk_wmvl._averaging import WeightAverage
-from sk_wmvl._batches import BatchIterator, TensorData
 from sk_wmvl.autoencoders._base import BaseDivergence, BaseEncoder
 from sk_wmvl.autoencoders.decoder import Decoder
+from sk_wmvl.training.averaging import WeightAverage
+from sk_wmvl.training.batches import BatchIterator, TensorData
 
 __all__ = ["OPTIMIZERS", "ORDERS", "AlternatingTrainer", "TrainingOptions"]
 

@@ -11,7 +11,7 @@ from sk_wmvl.autoencoders._base import BasePosterior
 from sk_wmvl.autoencoders._bessel import bessel_ratio, log_bessel
 from sk_wmvl.autoencoders._quadrature import angle_slope
 from sk_wmvl.autoencoders.latent import away_from_zero
-from sk_wmvl.energies.components._concentration import sample_cosine
+from sk_wmvl.base_measures.components._concentration import sample_cosine
 from sk_wmvl.manifolds import BaseManifold, Sphere
 from sk_wmvl.manifolds._sphere import unit
 

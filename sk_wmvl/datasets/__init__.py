@@ -1,4 +1,7 @@
-"""Data to try estimators on."""
+"""Data sets: distributions with a known density, and real data.
+
+Imports any room; nothing imports it but the main job.
+"""
 
 from sk_wmvl.datasets.directional import (
     MANIFOLD_DISTRIBUTIONS,

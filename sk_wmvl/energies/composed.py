@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from sk_wmvl._johnson import JohnsonTransform
+from sk_wmvl.base_measures._base import BaseMeasure
+from sk_wmvl.coordinates.johnson import JohnsonColumns, JohnsonTransform
 from sk_wmvl.energies._base import BaseEnergy
-from sk_wmvl.energies.base_measures import BaseMeasure
-from sk_wmvl.energies.columns import JohnsonColumns
 from sk_wmvl.manifolds import BaseManifold
 
 __all__ = ["CorrectedEnergy", "FeatureEnergy", "TransformedEnergy", "freeze"]
@@ -38,7 +37,8 @@ class CorrectedEnergy(BaseEnergy):
 
     >>> import numpy as np
     >>> import torch
-    >>> from sk_wmvl.energies import CorrectedEnergy, GaussianBase, MLPEnergy
+    >>> from sk_wmvl.base_measures import GaussianBase
+    >>> from sk_wmvl.energies import CorrectedEnergy, MLPEnergy
     >>> base = GaussianBase(np.zeros(2), np.eye(2)).float()
     >>> CorrectedEnergy(MLPEnergy(2), base)(torch.zeros(1, 2)).detach()  # log(2 pi)
     tensor([1.8379])
@@ -131,12 +131,8 @@ class TransformedEnergy(BaseEnergy):
 
     >>> import numpy as np
     >>> import torch
-    >>> from sk_wmvl.energies import (
-    ...     CorrectedEnergy,
-    ...     GaussianBase,
-    ...     MLPEnergy,
-    ...     TransformedEnergy,
-    ... )
+    >>> from sk_wmvl.base_measures import GaussianBase
+    >>> from sk_wmvl.energies import CorrectedEnergy, MLPEnergy, TransformedEnergy
     >>> base = GaussianBase(np.zeros(1), np.eye(1))
     >>> inner = CorrectedEnergy(MLPEnergy(1).double(), base)
     >>> outer = TransformedEnergy(inner, np.zeros(1), 10 * np.eye(1))

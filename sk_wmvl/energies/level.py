@@ -6,9 +6,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from sk_wmvl.base_measures._base import BaseMeasure
 from sk_wmvl.energies._base import BaseEnergy
 from sk_wmvl.energies._network import soft_clip
-from sk_wmvl.energies.base_measures import BaseMeasure
 from sk_wmvl.manifolds import BaseManifold
 
 __all__ = ["AnnealedEnergy", "LevelEnergy"]
@@ -122,7 +122,8 @@ class AnnealedEnergy(BaseEnergy):
 
     >>> import numpy as np
     >>> import torch
-    >>> from sk_wmvl.energies import AnnealedEnergy, GaussianBase, LevelEnergy, MLPEnergy
+    >>> from sk_wmvl.base_measures import GaussianBase
+    >>> from sk_wmvl.energies import AnnealedEnergy, LevelEnergy, MLPEnergy
     >>> from sk_wmvl.manifolds import Euclidean
     >>> line = Euclidean(1)
     >>> network = LevelEnergy(MLPEnergy(LevelEnergy.n_inputs(line)), line, (0.05, 3.0))

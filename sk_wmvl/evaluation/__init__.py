@@ -1,4 +1,7 @@
-"""How good a generative model is: its likelihood, and how its samples look."""
+"""Evaluation: the likelihood of a generative model, and how its samples look.
+
+Imports what is below it: tools to energies, samplers and normalizers.
+"""
 
 from sk_wmvl.evaluation.annealed import (
     AnnealingPlan,

@@ -337,7 +337,7 @@ def annealed_log_likelihood(
     >>> import math
     >>> import numpy as np
     >>> import torch
-    >>> from sk_wmvl.energies import GaussianBase
+    >>> from sk_wmvl.base_measures import GaussianBase
     >>> from sk_wmvl.evaluation import annealed_log_likelihood
     >>> from sk_wmvl.manifolds import Euclidean
     >>> def log_likelihood(x, z):

@@ -61,7 +61,7 @@ def importance_weighted_bound(
     >>> import math
     >>> import numpy as np
     >>> import torch
-    >>> from sk_wmvl.energies import GaussianBase
+    >>> from sk_wmvl.base_measures import GaussianBase
     >>> from sk_wmvl.evaluation import importance_weighted_bound
     >>> g = torch.Generator().manual_seed(0)
     >>> def normal(x, mean, variance):

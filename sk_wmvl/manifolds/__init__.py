@@ -1,4 +1,7 @@
-"""Spaces that data live on."""
+"""Manifolds: the spaces that data live on.
+
+Imports the tools alone.
+"""
 
 from sk_wmvl.manifolds._base import BaseManifold, LocalChart
 from sk_wmvl.manifolds.adapters import from_geoopt

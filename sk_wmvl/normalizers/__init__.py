@@ -1,4 +1,7 @@
-"""Normalising constants: each estimate comes with its standard error."""
+"""Normalizers: log Z, each estimate with its standard error.
+
+Imports what is below them: tools to energies, and samplers.
+"""
 
 from sk_wmvl.normalizers._base import (
     BaseNormalizer,

@@ -182,7 +182,7 @@ class AnnealedNormalizer(BaseNormalizer):
     >>> import math
     >>> import numpy as np
     >>> import torch
-    >>> from sk_wmvl.energies import GaussianBase
+    >>> from sk_wmvl.base_measures import GaussianBase
     >>> from sk_wmvl.normalizers import AnnealedNormalizer
     >>> energy = lambda x: 50 * ((x - 1) ** 2).sum(-1)  # standard deviation 0.1
     >>> proposal = GaussianBase(np.zeros(5), np.eye(5))

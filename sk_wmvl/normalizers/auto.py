@@ -50,7 +50,7 @@ class AutoNormalizer(BaseNormalizer):
     --------
     >>> import numpy as np
     >>> import torch
-    >>> from sk_wmvl.energies import GaussianBase
+    >>> from sk_wmvl.base_measures import GaussianBase
     >>> from sk_wmvl.normalizers import AutoNormalizer
     >>> energy = lambda x: 0.5 * (x**2).sum(-1)
     >>> g = torch.Generator().manual_seed(0)

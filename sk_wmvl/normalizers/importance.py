@@ -170,7 +170,7 @@ class ImportanceNormalizer(BaseNormalizer):
     >>> import math
     >>> import numpy as np
     >>> import torch
-    >>> from sk_wmvl.energies import GaussianBase
+    >>> from sk_wmvl.base_measures import GaussianBase
     >>> from sk_wmvl.normalizers import ImportanceNormalizer
     >>> energy = lambda x: 0.5 * (x**2).sum(-1)
     >>> proposal = GaussianBase(np.zeros(2), 1.5 * np.eye(2))

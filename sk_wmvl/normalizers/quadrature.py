@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from sk_wmvl._component import check_positive
-from sk_wmvl._grid import Grid, initial_grid
 from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.normalizers._base import (
     CHUNK,
@@ -16,6 +15,7 @@ from sk_wmvl.normalizers._base import (
     evaluate_in_chunks,
     is_flat,
 )
+from sk_wmvl.samplers._product_grid import Grid, initial_grid
 
 __all__ = ["QuadratureNormalizer"]
 
@@ -157,7 +157,7 @@ class QuadratureNormalizer(BaseNormalizer):
     --------
     >>> import numpy as np
     >>> import torch
-    >>> from sk_wmvl.energies import GaussianBase
+    >>> from sk_wmvl.base_measures import GaussianBase
     >>> from sk_wmvl.normalizers import QuadratureNormalizer
     >>> energy = lambda x: (x**4).sum(-1)  # the integral is 2 Gamma(5/4) on each axis
     >>> proposal = GaussianBase(np.zeros(2), np.eye(2))

@@ -1,7 +1,10 @@
-"""Training objectives: per-sample losses, on the scale of score matching or in nats."""
+"""Objectives: what is minimised, one value per row.
+
+Imports what is below them: tools to energies, samplers, and the entropy.
+"""
 
 from sk_wmvl.objectives._base import BaseObjective
-from sk_wmvl.objectives._global import BaseGlobalObjective
+from sk_wmvl.objectives._proposal_based import BaseGlobalObjective
 from sk_wmvl.objectives.annealed import AnnealedScoreMatching
 from sk_wmvl.objectives.contrastive_divergence import ContrastiveDivergence
 from sk_wmvl.objectives.denoising import DenoisingScoreMatching

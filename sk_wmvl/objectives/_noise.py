@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_wmvl._autodiff import energy_and_grad
-from sk_wmvl.energies.components._concentration import (
+from sk_wmvl.base_measures.components._concentration import (
     mean_resultant_length,
     sample_cosine,
 )

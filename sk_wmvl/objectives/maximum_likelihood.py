@@ -7,17 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from sk_wmvl._component import check_count
-from sk_wmvl._grid import initial_grid
 from sk_wmvl._random import make_generator
-from sk_wmvl.energies import BaseMeasure
+from sk_wmvl.base_measures import BaseMeasure
 from sk_wmvl.manifolds import BaseManifold, Euclidean
-from sk_wmvl.objectives._global import (
+from sk_wmvl.objectives._proposal_based import (
     BaseGlobalObjective,
     draw_proposal,
     find_proposal,
     log_prob,
     log_ratios,
 )
+from sk_wmvl.samplers._product_grid import initial_grid
 
 __all__ = ["LogPartition", "MaximumLikelihood"]
 
@@ -102,7 +102,7 @@ class MaximumLikelihood(BaseGlobalObjective):
 
     >>> import numpy as np
     >>> import torch
-    >>> from sk_wmvl.energies import GaussianBase
+    >>> from sk_wmvl.base_measures import GaussianBase
     >>> from sk_wmvl.objectives import MaximumLikelihood
     >>> energy = lambda x: 0.5 * (x**2).sum(-1)
     >>> proposal = GaussianBase(np.zeros(2), 2 * np.eye(2))

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from sk_wmvl._component import check_count
-from sk_wmvl.energies import BaseMeasure
+from sk_wmvl.base_measures import BaseMeasure
 from sk_wmvl.manifolds import BaseManifold
-from sk_wmvl.objectives._global import (
+from sk_wmvl.objectives._proposal_based import (
     BaseGlobalObjective,
     draw_proposal,
     find_proposal,
@@ -66,7 +66,7 @@ class NoiseContrastive(BaseGlobalObjective):
 
     >>> import numpy as np
     >>> import torch
-    >>> from sk_wmvl.energies import GaussianBase
+    >>> from sk_wmvl.base_measures import GaussianBase
     >>> from sk_wmvl.objectives import NoiseContrastive
     >>> noise = GaussianBase(np.zeros(1), np.eye(1))
     >>> x = torch.zeros(3, 1, dtype=torch.float64)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from sk_wmvl.energies import LiftedEnergy, tangent_basis
 from sk_wmvl.manifolds import BaseManifold, Euclidean
 from sk_wmvl.objectives._base import BaseObjective
-from sk_wmvl.objectives._global import BaseGlobalObjective
+from sk_wmvl.objectives._proposal_based import BaseGlobalObjective
 from sk_wmvl.objectives.denoising import DenoisingScoreMatching
 from sk_wmvl.objectives.score_matching import ScoreMatching
 from sk_wmvl.samplers import Langevin

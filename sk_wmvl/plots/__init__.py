@@ -1,4 +1,7 @@
-"""Pictures of fitted densities, in scikit-learn's Display convention."""
+"""Plots: pictures of what was fitted, in scikit-learn's Display convention.
+
+Imports any room; nothing imports it but the main job.
+"""
 
 from sk_wmvl.plots.circle import CircleDisplay
 from sk_wmvl.plots.density import DensityDisplay

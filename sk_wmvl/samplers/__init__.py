@@ -1,4 +1,7 @@
-"""Markov transitions. The first step of a sampler from the data is an objective."""
+"""Samplers: Markov transitions, of which the first step is an objective.
+
+Imports tools, manifolds, base measures and energies.
+"""
 
 from sk_wmvl.samplers._base import BaseSampler, Chain, State, Transition, evaluate
 from sk_wmvl.samplers._draw import draw

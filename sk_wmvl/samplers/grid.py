@@ -153,7 +153,7 @@ def draw_on_grid(
     Examples
     --------
     >>> import torch
-    >>> from sk_wmvl.energies import UniformBase
+    >>> from sk_wmvl.base_measures import UniformBase
     >>> from sk_wmvl.manifolds import Sphere
     >>> from sk_wmvl.samplers import draw_on_grid
     >>> north = lambda x: -5.0 * x[:, 2]

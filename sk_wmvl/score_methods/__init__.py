@@ -1,4 +1,7 @@
-"""Kernel estimators of scores: regularised inverses of one operator."""
+"""Score methods: kernel estimators of the score, by regularised linear systems.
+
+Imports the tools alone.
+"""
 
 from sk_wmvl.score_methods._base import BaseScoreMethod, System
 from sk_wmvl.score_methods._matrix_kernel import BaseMatrixKernel

@@ -10,15 +10,8 @@ from scipy import integrate, stats
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from torch import nn
 
-from sk_wmvl.energies import (
-    ENERGIES,
-    CorrectedEnergy,
-    GaussianBase,
-    MixtureBase,
-    TransformedEnergy,
-    freeze,
-    from_mixture,
-)
+from sk_wmvl.base_measures import GaussianBase, MixtureBase, from_mixture
+from sk_wmvl.energies import ENERGIES, CorrectedEnergy, TransformedEnergy, freeze
 from sk_wmvl.energies._network import ACTIVATIONS, soft_clip
 
 

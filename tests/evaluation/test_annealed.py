@@ -8,7 +8,7 @@ import torch
 from scipy import special, stats
 
 from sk_wmvl._random import make_generator
-from sk_wmvl.energies import GaussianBase
+from sk_wmvl.base_measures import GaussianBase
 from sk_wmvl.evaluation import (
     annealed_bounds,
     annealed_log_likelihood,

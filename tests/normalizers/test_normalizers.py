@@ -8,7 +8,8 @@ from scipy import integrate
 from sklearn.base import clone
 from torch import nn
 
-from sk_wmvl.energies import CorrectedEnergy, GaussianBase
+from sk_wmvl.base_measures import GaussianBase
+from sk_wmvl.energies import CorrectedEnergy
 from sk_wmvl.normalizers import (
     NORMALIZERS,
     AnnealedNormalizer,

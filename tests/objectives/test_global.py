@@ -8,7 +8,8 @@ import torch
 from scipy import optimize, stats
 from torch import nn
 
-from sk_wmvl.energies import CorrectedEnergy, GaussianBase, MLPEnergy, UniformBase
+from sk_wmvl.base_measures import GaussianBase, UniformBase
+from sk_wmvl.energies import CorrectedEnergy, MLPEnergy
 from sk_wmvl.manifolds import Euclidean, Hyperbolic, Sphere, Torus
 from sk_wmvl.objectives import (
     OBJECTIVES,

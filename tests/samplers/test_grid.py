@@ -9,13 +9,9 @@ import torch
 from scipy import integrate, special, stats
 
 from sk_wmvl._random import make_generator
-from sk_wmvl.energies import (
-    CorrectedEnergy,
-    ManifoldMixture,
-    MixtureBase,
-    UniformBase,
-)
-from sk_wmvl.energies.components import VonMises, VonMisesFisher
+from sk_wmvl.base_measures import ManifoldMixture, MixtureBase, UniformBase
+from sk_wmvl.base_measures.components import VonMises, VonMisesFisher
+from sk_wmvl.energies import CorrectedEnergy
 from sk_wmvl.manifolds import (
     AxialSphere,
     Chart,

@@ -1,0 +1,37 @@
+"""Base measures: normalised densities that an energy corrects, and that give it tails."""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["LOG_2PI", "BaseMeasure"]
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+class BaseMeasure(nn.Module, ABC):
+    """A normalised density that can be evaluated and sampled; never trained.
+
+    Built in float64; a copy in float32 serves training.
+    """
+
+    @property
+    def n_components(self) -> int:
+        """To how many components a density at a point takes time in proportion."""
+        return 1
+
+    @abstractmethod
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log densities of shape (n,), in nats, at points of shape (n, d)."""
+
+    @abstractmethod
+    def sample(
+        self, n_samples: int, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return independent draws of shape (n_samples, d)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `log_prob`."""
+        return self.log_prob(x)

@@ -1,0 +1,117 @@
+"""Normal densities of tangent spaces, where exp is a bijection."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from sk_wmvl.base_measures.components._base import (
+    Components,
+    chunk_size,
+    component_family,
+    per_component,
+)
+from sk_wmvl.manifolds import SPD, BaseManifold, Hyperbolic
+
+__all__ = ["WrappedNormal"]
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+class WrappedNormal(Components):
+    r"""Isotropic normals of the tangent space at a centre, carried over by exp.
+
+    .. math:: f(x) = N(\log_\mu x;\,0, \sigma^2 I) / |\det d\exp_\mu(\log_\mu x)|
+
+    where exp is a bijection, as on hyperbolic space and positive definite matrices.
+
+    Parameters
+    ----------
+    manifold : BaseManifold
+        With `log` and `log_det_exp`.
+    centers : Tensor of shape (K, d)
+        The centres μ.
+    variance : float or Tensor
+        The variance to start from.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_wmvl.base_measures.components import WrappedNormal
+    >>> from sk_wmvl.manifolds import Euclidean
+    >>> zero = torch.zeros(1, 2, dtype=torch.float64)
+    >>> WrappedNormal(Euclidean(2), zero, 1.0).log_prob(zero)  # -log(2 pi)
+    tensor([[-1.8379]], dtype=torch.float64)
+    """
+
+    mu: Tensor
+    variance: Tensor
+
+    def __init__(
+        self, manifold: BaseManifold, centers: Tensor, variance: float | Tensor
+    ):
+        super().__init__(manifold, centers, variance)
+        self.register_buffer("mu", centers)
+        self.register_buffer("variance", per_component(centers, variance)[:, 0])
+
+    def _pairs(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return centres and points, of shape (n K, d) each."""
+        k = len(self.mu)
+        return self.mu.repeat(len(x), 1), x.repeat_interleave(k, 0)
+
+    @property
+    def centers(self) -> Tensor:
+        """Where the components are, of shape (K, d)."""
+        return self.mu
+
+    @property
+    def variances(self) -> Tensor:
+        """Their variances per dimension, of shape (K, n_units)."""
+        return self.variance[:, None]
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log densities of shape (n, K)."""
+        return torch.cat(
+            [self._log_prob(rows) for rows in x.split(chunk_size(self.mu.numel()))]
+        )
+
+    def _log_prob(self, x: Tensor) -> Tensor:
+        mu, points = self._pairs(x)
+        u = self.manifold.log(mu, points)
+        square = self.manifold.inner(mu, u, u).view(len(x), -1)
+        jacobian = self.manifold.log_det_exp(mu, u).view(len(x), -1)
+        scale = self.manifold.dim * (self.variance.log() + LOG_2PI)
+        return -0.5 * (square / self.variance + scale) - jacobian
+
+    def sample(
+        self, which: Tensor, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return draws of shape (n, d)."""
+        which = which.to(self.mu.device)
+        sigma = self.variance[which].sqrt()
+        return self.manifold.diffuse(self.mu[which], sigma, generator=generator)
+
+    def update(self, x: Tensor, share: Tensor, prior: Tensor) -> None:
+        """Fit centres, by a step to the Fréchet means, and variances."""
+        n, size = share.sum(0), chunk_size(self.mu.numel())
+        parts = list(zip(x.split(size), share.split(size), strict=True))
+        step = torch.zeros_like(self.mu)
+        for rows, part in parts:
+            mu, points = self._pairs(rows)
+            u = self.manifold.log(mu, points).view(*part.shape, -1)
+            step += torch.einsum("nk,nkd->kd", part, u)
+        step = step / n[:, None].clamp(min=1e-300)
+        self.mu = self.manifold.projection(self.manifold.exp(self.mu, step))
+        total = torch.zeros_like(n)
+        for rows, part in parts:
+            square = self.manifold.dist(*self._pairs(rows)).square().view(part.shape)
+            total += (part * square).sum(0)
+        total = total / (self.manifold.dim or 1)
+        self.variance = (total + prior) / (n + 1)
+
+
+@component_family.register(Hyperbolic)
+@component_family.register(SPD)
+def _(manifold: BaseManifold) -> type[Components]:
+    del manifold
+    return WrappedNormal

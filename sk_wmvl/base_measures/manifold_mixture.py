@@ -1,0 +1,193 @@
+"""Mixtures on manifolds, with a uniform background where these are compact."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from sklearn.cluster import kmeans_plusplus
+from torch import Tensor
+
+from sk_wmvl.base_measures._base import BaseMeasure
+from sk_wmvl.base_measures.components import Components, chunk_size, component_family
+from sk_wmvl.manifolds import BaseManifold
+
+__all__ = ["ManifoldMixture", "Trial", "start_mixture", "try_mixture"]
+
+N_ITERATIONS = 200
+CHECK_EVERY, N_WORSE = 10, 2  # stop when two checks in a row have brought
+ENOUGH = 5e-4  # no more than this, in nats per row
+
+
+class ManifoldMixture(BaseMeasure):
+    """A mixture of components, with a uniform background where the manifold is compact.
+
+    Parameters
+    ----------
+    manifold : BaseManifold
+        With its dimension known.
+    components : Components
+        K components.
+    weights : Tensor of shape (K,)
+        Positive.
+    background : float
+        Weight of the uniform density; with `weights` it sums to one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_wmvl.base_measures import ManifoldMixture
+    >>> from sk_wmvl.base_measures.components import VonMises
+    >>> from sk_wmvl.manifolds import Torus
+    >>> zero = torch.zeros(1, 1, dtype=torch.float64)
+    >>> half = torch.tensor([0.5], dtype=torch.float64)
+    >>> q = ManifoldMixture(Torus(1), VonMises(Torus(1), zero, 1.0), half, 0.5)
+    >>> q.log_prob(zero)
+    tensor([-1.3846], dtype=torch.float64)
+    """
+
+    log_weights: Tensor
+
+    def __init__(
+        self,
+        manifold: BaseManifold,
+        components: Components,
+        weights: Tensor,
+        background: float,
+    ):
+        super().__init__()
+        self.manifold = manifold
+        self.components = components
+        self.background = background
+        self.register_buffer("log_weights", weights.log())
+
+    @property
+    def n_components(self) -> int:
+        """The number of components."""
+        return len(self.log_weights)
+
+    def joint(self, x: Tensor) -> Tensor:
+        """Return log of weight times density, (n, K + 1); the background is last."""
+        value = self.log_weights + self.components.log_prob(x)
+        if self.background == 0:
+            return value
+        uniform = math.log(self.background) - self.manifold.log_volume()
+        return torch.cat([value, torch.full_like(value[:, :1], uniform)], -1)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log densities of shape (n,)."""
+        size = chunk_size(self.n_components)
+        parts = [self.joint(rows).logsumexp(-1) for rows in x.split(size)]
+        return torch.cat(parts) if parts else x.new_zeros(0)
+
+    def sample(
+        self, n_samples: int, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return independent draws of shape (n_samples, d)."""
+        weights = self.log_weights.exp().cpu()
+        weights = torch.cat([weights, weights.new_tensor([self.background])])
+        which = torch.multinomial(
+            weights, n_samples, replacement=True, generator=generator
+        )
+        inside = which < len(self.log_weights)
+        x = self.components.sample(torch.where(inside, which, 0), generator=generator)
+        if self.background > 0:
+            uniform = self.manifold.random_point(
+                n_samples, generator=generator, dtype=x.dtype
+            ).to(x.device)
+            x = torch.where(inside.to(x.device)[:, None], x, uniform)
+        return x
+
+    def step(self, x: Tensor, weight: Tensor, prior: Tensor) -> None:
+        """Make one step of expectation maximisation, in place."""
+        joint = self.joint(x)
+        share = (joint - joint.logsumexp(-1, keepdim=True)).exp() * weight[:, None]
+        n = share.sum(0)
+        k = len(self.log_weights)
+        self.components.update(x, share[:, :k], prior)
+        total = n[:k].clamp(min=1e-9)
+        # at least one row's worth: no place is impossible
+        background = float(n[-1].clamp(min=1.0)) if self.background > 0 else 0.0
+        self.background = background / (float(total.sum()) + background)
+        self.log_weights = (total / (total.sum() + background)).log()
+
+
+def start_mixture(
+    manifold: BaseManifold,
+    x: Tensor,
+    weight: Tensor,
+    k: int,
+    variance: Tensor,
+    seed: int,
+) -> ManifoldMixture:
+    """Return k components at rows far apart, of equal weight."""
+    features = manifold.features(x).cpu().numpy()
+    _, rows = kmeans_plusplus(
+        features, k, sample_weight=weight.cpu().numpy(), random_state=seed
+    )
+    family = component_family(manifold)
+    centers = x[torch.tensor(rows, device=x.device)]
+    centers = family.starting_points(manifold, centers).clone()
+    background = 1 / (len(x) + 1) if manifold.is_compact else 0.0
+    weights = torch.full((k,), (1 - background) / k, dtype=x.dtype, device=x.device)
+    components = family(manifold, centers, variance)
+    # One step with the rows shared out whole: in many dimensions a component at a single
+    # row is far from all others, and the background would take them.
+    nearest = torch.cat(
+        [components.log_prob(rows).argmax(1) for rows in x.split(chunk_size(k))]
+    )
+    share = torch.nn.functional.one_hot(nearest, k).to(x) * weight[:, None]
+    components.update(x, share, variance)
+    return ManifoldMixture(manifold, components, weights, background)
+
+
+class Trial(NamedTuple):
+    """A number of components, tried on rows held out.
+
+    Attributes
+    ----------
+    values : Tensor of shape (n,)
+        Held-out log densities.
+    n_iterations : int
+        Steps after which their mean was best.
+    """
+
+    values: Tensor
+    n_iterations: int
+
+
+def try_mixture(
+    manifold: BaseManifold,
+    rows: tuple,
+    k: int,
+    prior: Tensor,
+    seed: int,
+) -> Trial:
+    """Fit k components, and stop where held-out rows are likeliest.
+
+    Parameters
+    ----------
+    manifold : BaseManifold
+    rows : tuple
+        Points and weights to fit to, points and weights held out, and what else there is.
+    k : int
+    prior : float
+        See `Components.update`.
+    seed : int
+    """
+    x, weight, x_valid, weight_valid, *_ = rows
+    mixture = start_mixture(manifold, x, weight, min(k, len(x)), prior, seed)
+    share = weight_valid / weight_valid.sum()
+    best, best_mean, n_worse = None, -math.inf, 0
+    for step in range(1, N_ITERATIONS + 1):
+        mixture.step(x, weight, prior)
+        if step % CHECK_EVERY:
+            continue
+        values = mixture.log_prob(x_valid)
+        mean = float((share * values).sum())
+        n_worse = 0 if mean > best_mean + ENOUGH else n_worse + 1
+        if best is None or mean > best_mean:
+            best, best_mean = Trial(values, step), mean
+        if n_worse == N_WORSE:
+            break
+    assert best is not None
+    return best

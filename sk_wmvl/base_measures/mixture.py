@@ -1,0 +1,156 @@
+"""Mixtures of multivariate normal and Student densities."""
+
+import math
+
+import numpy as np
+import torch
+from scipy import special
+from torch import Tensor, nn
+
+from sk_wmvl.base_measures._base import LOG_2PI, BaseMeasure
+
+__all__ = ["MixtureBase", "from_mixture", "log_student_constant"]
+
+
+class MixtureBase(BaseMeasure):
+    r"""A mixture of multivariate normal or Student densities.
+
+    With :math:`\delta = (x - \mu)^\top \Sigma^{-1} (x - \mu)` a component with
+    :math:`\nu` degrees of freedom is proportional to
+    :math:`(1 + \delta/\nu)^{-(\nu + d)/2}`, and to :math:`e^{-\delta/2}` where they are
+    infinite.
+
+    Parameters
+    ----------
+    weights : array of shape (k,)
+        Positive, summing to one.
+    means : array of shape (k, d)
+    covariances : array of shape (k, d, d)
+        Positive definite; of a Student density the scale matrix, which is its covariance
+        times :math:`(\nu - 2)/\nu`.
+    dof : array of shape (k,) or None, default=None
+        Degrees of freedom, positive or infinite; None stands for normal densities.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from sk_wmvl.base_measures import MixtureBase
+    >>> q = MixtureBase(np.array([1.0]), np.zeros((1, 2)), np.eye(2)[None])
+    >>> q.log_prob(torch.zeros(1, 2).double())
+    tensor([-1.8379], dtype=torch.float64)
+    """
+
+    weights: Tensor
+    means: Tensor
+    chol: Tensor
+    whiten: Tensor
+    bias: Tensor
+    log_constant: Tensor
+    dof: Tensor
+
+    def __init__(
+        self,
+        weights: np.ndarray,
+        means: np.ndarray,
+        covariances: np.ndarray,
+        dof: np.ndarray | None = None,
+    ):
+        super().__init__()
+        chol = np.linalg.cholesky(covariances)
+        precision_chol = np.linalg.inv(chol)
+        k, d = means.shape
+        log_det = np.log(np.diagonal(chol, axis1=1, axis2=2)).sum(-1)
+        to = torch.float64
+        # One matrix product whitens a point for all components at once.
+        bias = -np.einsum("kij,kj->ki", precision_chol, means)
+        self.register_buffer(
+            "whiten", torch.tensor(precision_chol.reshape(k * d, d), dtype=to)
+        )
+        self.register_buffer("bias", torch.tensor(bias.reshape(k * d), dtype=to))
+        nu = np.full(k, np.inf) if dof is None else np.asarray(dof, dtype=np.float64)
+        log_constant = np.log(weights) - log_det + log_student_constant(nu, d)
+        self.register_buffer("log_constant", torch.tensor(log_constant, dtype=to))
+        self.register_buffer("dof", torch.tensor(nu, dtype=to))
+        self.is_normal = bool(np.isinf(nu).all())
+        self.register_buffer("weights", torch.tensor(weights, dtype=to))
+        self.register_buffer("means", torch.tensor(means, dtype=to))
+        self.register_buffer("chol", torch.tensor(chol, dtype=to))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log densities of shape (n,)."""
+        r = nn.functional.linear(x, self.whiten, self.bias)
+        squares = (r * r).view(len(x), len(self.weights), -1).sum(-1)
+        exponent = -0.5 * squares
+        if not self.is_normal:
+            heavy = torch.isfinite(self.dof)
+            nu = torch.where(heavy, self.dof, 1.0)
+            student = -0.5 * (nu + x.shape[1]) * torch.log1p(squares / nu)
+            exponent = torch.where(heavy, student, exponent)
+        return torch.logsumexp(self.log_constant + exponent, dim=1)
+
+    def sample(
+        self, n_samples: int, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return independent draws of shape (n_samples, d)."""
+        k = torch.multinomial(
+            self.weights.cpu(), n_samples, replacement=True, generator=generator
+        ).to(self.means.device)
+        z = torch.randn(
+            n_samples, self.means.shape[1], generator=generator, dtype=self.means.dtype
+        ).to(self.means.device)
+        if not self.is_normal:
+            # a normal vector over an independent root mean square: a Student vector
+            nu = torch.where(torch.isfinite(self.dof), self.dof, 1.0)[k].cpu()
+            mean_square = 2 * torch._standard_gamma(nu / 2, generator=generator) / nu
+            heavy = torch.isfinite(self.dof)[k]
+            scale = mean_square.clamp(min=1e-300).rsqrt().to(z.device)
+            z = torch.where(heavy, scale, 1.0)[:, None] * z
+        return self.means[k] + torch.einsum("nij,nj->ni", self.chol[k], z)
+
+
+def log_student_constant(nu: np.ndarray, d: int) -> np.ndarray:
+    """Return the log density at its mean of a Student vector of unit scale."""
+    normal = np.isinf(nu)
+    finite = np.where(normal, 1.0, nu)
+    value = (
+        special.gammaln((finite + d) / 2)
+        - special.gammaln(finite / 2)
+        - 0.5 * d * np.log(finite * math.pi)
+    )
+    return np.where(normal, -0.5 * d * LOG_2PI, value)
+
+
+def from_mixture(mixture, mean: np.ndarray, scale: np.ndarray) -> MixtureBase:
+    r"""Convert a fitted scikit-learn mixture, in coordinates u with x = mean + scale u.
+
+    Parameters
+    ----------
+    mixture : GaussianMixture or BayesianGaussianMixture
+        Fitted; of any covariance type.
+    mean : array of shape (d,)
+    scale : array of shape (d, d)
+        The affine map from the network's coordinates to the mixture's.
+
+    Returns
+    -------
+    base : MixtureBase
+        The density of u.
+    """
+    means = np.asarray(mixture.means_, dtype=np.float64)
+    k, d = means.shape
+    covariances = {
+        "full": lambda c: c,
+        "tied": lambda c: np.broadcast_to(c, (k, d, d)),
+        "diag": lambda c: c[:, :, None] * np.eye(d),
+        "spherical": lambda c: c[:, None, None] * np.eye(d),
+    }[mixture.covariance_type](np.asarray(mixture.covariances_, dtype=np.float64))
+    inverse = np.linalg.inv(scale)
+    moved = inverse @ covariances @ inverse.T
+    weights = np.asarray(mixture.weights_, dtype=np.float64)
+    kept = weights > 0  # a Bayesian mixture may have emptied components
+    return MixtureBase(
+        weights[kept] / weights[kept].sum(),
+        ((means - mean) @ inverse.T)[kept],
+        0.5 * (moved + moved.swapaxes(1, 2))[kept],
+    )

@@ -1,0 +1,17 @@
+"""Selection: which base measure suits the rows, by rows that are held out.
+
+Imports tools, manifolds, coordinates and the base measures beside it.
+"""
+
+from sk_wmvl.base_measures.selection.bandwidths import fit_kernel_base
+from sk_wmvl.base_measures.selection.euclidean import ChosenMixture, choose_mixture
+from sk_wmvl.base_measures.selection.gaussian_mixture import euclidean_base
+from sk_wmvl.base_measures.selection.manifold import choose_base
+
+__all__ = [
+    "ChosenMixture",
+    "choose_base",
+    "choose_mixture",
+    "euclidean_base",
+    "fit_kernel_base",
+]

@@ -1,0 +1,386 @@
+"""The choice of bandwidths for kernel estimates on a manifold: by rows held out."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sk_wmvl.base_measures.components import Components, chunk_size, component_family
+from sk_wmvl.base_measures.kernel import KernelBase
+from sk_wmvl.base_measures.manifold_mixture import ManifoldMixture
+from sk_wmvl.base_measures.selection.stacking import stratified_weights
+from sk_wmvl.manifolds import BaseManifold, Product
+
+__all__ = [
+    "Stack",
+    "choose_stack",
+    "fit_kernel_base",
+    "left_out_mean",
+    "put_kernels",
+    "unit_squares",
+]
+
+BANDWIDTHS = np.logspace(-4, 0, 9)  # common ones, parts of the variance
+# The distance to the k-th neighbor sets a row's own bandwidth, times a factor,
+NEIGHBORS = (2, 4, 8, 16, 32, 64)
+FACTORS = (0.25, 0.5, 1.0, 2.0)
+# and the mean square to so many neighbors one for each unit, where there are several.
+LOCAL_NEIGHBORS = (16, 32, 64, 128)
+LOCAL_FACTORS = (0.125, 0.25, 0.5, 1.0)
+SCALE_NEIGHBOR = 16  # the distance to it is the local scale, by which weights vary
+N_STRATA, ROWS_PER_STRATUM = 5, 500
+MAX_ROWS_TO_FOLD, N_FOLDS = 10_000, 5
+MAX_HELD_OUT = 1500  # rows to compare bandwidths by, where one part is enough
+MOST_STACKED, LEAST_SHARE = 8, 0.01  # in a stratum
+LEAST_BACKGROUND = 1e-4
+
+
+class Stack(NamedTuple):
+    """Which kernel estimates are stacked, and how much each weighs.
+
+    Attributes
+    ----------
+    kept : ndarray of int
+        Of the candidates.
+    weights : ndarray of shape (len(kept), n_strata)
+        Each stratum's sum to one.
+    background : float
+        Weight of the uniform density.
+    """
+
+    kept: np.ndarray
+    weights: np.ndarray
+    background: float
+
+
+class Neighborhood(NamedTuple):
+    """How far neighbors of rows are, in squares over the variance.
+
+    Attributes
+    ----------
+    squares : Tensor of shape (n, n_neighbors)
+        To the nearest rows, the nearest first; means over units.
+    local : Tensor of shape (n, len(LOCAL_NEIGHBORS), n_units) or None
+        Means over neighbors, where there are several units.
+    """
+
+    squares: Tensor
+    local: Tensor | None
+
+
+class Candidates:
+    """The bandwidths tried, and the strata, each with weights of its own for them.
+
+    Parameters
+    ----------
+    variance : Tensor of shape (n_units,)
+        See `fit_kernel_base`.
+    near : Neighborhood
+        Of the rows.
+    """
+
+    def __init__(self, variance: Tensor, near: Neighborhood):
+        self.variance, self.near = variance, near
+        most = near.squares.shape[1]
+        self.adaptive = [(k, f) for k in NEIGHBORS if k <= most for f in FACTORS]
+        several = range(len(LOCAL_NEIGHBORS)) if near.local is not None else ()
+        self.local = [(i, f) for i in several for f in LOCAL_FACTORS]
+
+    def __len__(self) -> int:
+        return len(BANDWIDTHS) + len(self.local) + len(self.adaptive)
+
+    def variances(self, i: int) -> Tensor:
+        """Return the variances of n kernels, (n, n_units), of candidate i."""
+        n = len(self.near.squares)
+        if i < len(BANDWIDTHS):
+            return BANDWIDTHS[i] * self.variance.expand(n, -1)
+        i -= len(BANDWIDTHS)
+        if i < len(self.local):
+            which, factor = self.local[i]
+            assert self.near.local is not None  # or there were none to try
+            return (factor * self.near.local[:, which]).clamp(min=1e-10) * self.variance
+        k, factor = self.adaptive[i - len(self.local)]
+        square = (factor * self.near.squares[:, k - 1]).clamp(min=1e-10)
+        return square[:, None] * self.variance
+
+    def strata(self, n_strata: int) -> Tensor:
+        """Return how much of each row is in each stratum, of shape (n, n_strata).
+
+        Strata have their middles at quantiles of the log local scale, the first at the
+        smallest and the last at the largest; a row between two is in both, in part.
+        Strata with the same middle have the same rows.
+        """
+        k = min(SCALE_NEIGHBOR, self.near.squares.shape[1])
+        scale = self.near.squares[:, k - 1].log().cpu().numpy()
+        # of rows there are, so that none is empty
+        middles = np.quantile(scale, np.linspace(0, 1, n_strata), method="lower")
+        middles, which, n = np.unique(middles, return_inverse=True, return_counts=True)
+        place = np.interp(scale, middles, np.arange(len(middles)))
+        parts = (1 - np.abs(place[:, None] - np.arange(len(middles)))).clip(min=0)
+        return torch.from_numpy((parts / n)[:, which]).to(self.near.squares)
+
+
+def unit_squares(manifold: BaseManifold, x: Tensor, y: Tensor) -> Tensor:
+    """Return squared distances per dimension in each unit, of shape (n, n_units)."""
+    if isinstance(manifold, Product):
+        members = [factor for _, factor in manifold.factors]
+        widths = [factor.ambient_dim for factor in members]
+        parts = zip(members, x.split(widths, -1), y.split(widths, -1), strict=True)
+        return torch.cat([unit_squares(m, a, b) for m, a, b in parts], -1)
+    if component_family(manifold).n_units(manifold) > 1:
+        return manifold.log(x, y).square()
+    return (manifold.dist(x, y).square() / (manifold.dim or 1))[:, None]
+
+
+def _components(
+    manifold: BaseManifold, centers: Tensor, variance: Tensor
+) -> Components:
+    return component_family(manifold)(manifold, centers, variance)
+
+
+def _neighborhoods(
+    manifold: BaseManifold, x: Tensor, variance: Tensor, kept: list[Tensor]
+) -> list[Neighborhood]:
+    """Return neighborhoods within some of the rows at a time: `kept` are masks."""
+    found: list[list[tuple]] = [[] for _ in kept]
+    size = chunk_size(len(x) * len(variance))
+    several = len(variance) > 1
+    reach = max(NEIGHBORS + LOCAL_NEIGHBORS * several)
+    places = torch.arange(len(x), device=x.device)
+    for rows in places.split(size):
+        left, right = x[rows].repeat_interleave(len(x), 0), x.repeat(len(rows), 1)
+        units = unit_squares(manifold, left, right) / variance
+        square = units.mean(-1).view(len(rows), len(x))
+        units = units.view(len(rows), len(x), -1)
+        square = torch.where(square <= 1e-20, torch.inf, square)  # copies of the row
+        for some, inside in zip(found, kept, strict=True):
+            mine, columns = inside[rows], places[inside]
+            among = square[mine][:, columns]
+            nearest = among.topk(min(reach, len(columns) - 1), largest=False)
+            local = None
+            if several:
+                at = columns[nearest.indices][..., None].expand(-1, -1, len(variance))
+                each = units[mine].gather(1, at)
+                # Copies have no part in the mean, nor have ties in a unit, or kernels at
+                # rounded values would be spikes. All tied: the mean over units will do.
+                there = nearest.values.isfinite()[..., None] & (each > 1e-20)
+                numbers = there.cumsum(1)
+                sums = torch.where(there, each, 0.0).cumsum(1)
+                means = sums / numbers.clamp(min=1)
+                means = torch.where(numbers > 0, means, means.mean(-1, keepdim=True))
+                last = means.shape[1] - 1
+                local = means[:, [min(k - 1, last) for k in LOCAL_NEIGHBORS]]
+            some.append((nearest.values[:, : max(NEIGHBORS)], local))
+    near = []
+    for parts in found:
+        squares = torch.cat([part for part, _ in parts])
+        most = torch.where(squares.isinf(), 0.0, squares).amax().clamp(min=1e-12)
+        squares = torch.where(squares.isinf(), most, squares)
+        local = torch.cat([part for _, part in parts]) if several else None
+        near.append(Neighborhood(squares, local))
+    return near
+
+
+def _distinct(
+    x: Tensor, weight: Tensor, groups: np.ndarray | None
+) -> tuple[Tensor, Tensor, np.ndarray | None]:
+    """Return distinct rows with the weights of their copies summed, and their labels.
+
+    Rows without weight are left out: they would be neighbors of others.
+    """
+    positive = weight > 0
+    if not bool(positive.all()):
+        groups = None if groups is None else groups[positive.cpu().numpy()]
+        x, weight = x[positive], weight[positive]
+    keys = x.cpu().numpy()
+    if groups is not None:
+        keys = np.column_stack([keys, groups])
+    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    total = np.bincount(inverse.reshape(-1), weight.cpu().numpy())
+    rows = x[torch.from_numpy(first).to(x.device)]
+    labels = None if groups is None else groups[first]
+    return rows, torch.from_numpy(total).to(weight), labels
+
+
+def _held_out_parts(
+    manifold: BaseManifold, x: Tensor, seed: int, groups: np.ndarray | None
+) -> list[np.ndarray]:
+    """Return masks of rows held out; groups, or copies of a row, stay together."""
+    if groups is not None and len(np.unique(groups)) == 1:
+        groups = None  # one group cannot be held out of itself
+    labels = manifold.features(x).cpu().numpy() if groups is None else groups
+    _, label = np.unique(labels, axis=0, return_inverse=True)
+    label = label.reshape(-1)
+    n = int(label.max()) + 1
+    order = np.random.default_rng(seed).permutation(n)
+    if n > MAX_ROWS_TO_FOLD:
+        return [np.isin(label, order[:MAX_HELD_OUT])]
+    fold = np.arange(n) % min(N_FOLDS, n)
+    parts = [np.isin(label, order[fold == k]) for k in range(fold.max() + 1)]
+    # one row has no neighbor: a group of nearly all rows is not held out
+    large = [part for part in parts if (~part).sum() > 1]
+    if large or groups is None:
+        return large or parts
+    return _held_out_parts(manifold, x, seed, None)
+
+
+@torch.no_grad()
+def choose_stack(
+    manifold: BaseManifold,
+    x: Tensor,
+    weight: Tensor,
+    variance: Tensor,
+    *,
+    seed: int,
+    groups: np.ndarray | None = None,
+) -> Stack:
+    """Return the stack of kernel estimates under which rows held out are likeliest.
+
+    See `fit_kernel_base`, which has the same parameters.
+    """
+    x, weight, groups = _distinct(x, weight, groups)
+    n_strata = min(N_STRATA, 1 + len(x) // ROWS_PER_STRATUM)
+    parts = _held_out_parts(manifold, x, seed, groups)
+    outsides = [torch.from_numpy(part).to(x.device) for part in parts]
+    nears = _neighborhoods(manifold, x, variance, [~part for part in outsides])
+    # small parts lack distant neighbors, the last candidates
+    n_candidates = min(len(Candidates(variance, near)) for near in nears)
+    tables, shares = [], []
+    for outside, near in zip(outsides, nears, strict=True):
+        centers, rows = x[~outside], x[outside]
+        candidates = Candidates(variance, near)
+        mass = (weight[~outside] / weight[~outside].sum())[:, None]
+        mass = mass * candidates.strata(n_strata)
+        columns = []
+        for i in range(n_candidates):
+            kernels = _components(manifold, centers, candidates.variances(i))
+            columns.append(_strata_log_prob(kernels, mass, rows))
+        tables.append(torch.stack(columns, 1))
+        shares.append(weight[outside])
+    values = torch.cat(tables).cpu().numpy()
+    share = torch.cat(shares).cpu().numpy()
+    share = share / share.sum()
+    uniform = -manifold.log_volume() if manifold.is_compact else None
+    weights, _ = stratified_weights(values, share, uniform=uniform)
+    # few are kept in each stratum, the heaviest
+    floor = np.sort(weights, 0)[-min(MOST_STACKED, len(weights))]
+    kept = weights >= np.minimum(np.maximum(floor, LEAST_SHARE), weights.max(0))
+    some = np.flatnonzero(kept.any(1))
+    weights, background = stratified_weights(
+        values[:, some], share, kept=kept[some], uniform=uniform
+    )
+    if manifold.is_compact:
+        background = float(np.clip(background, LEAST_BACKGROUND, 0.999))
+    return Stack(some, weights, background)
+
+
+def _strata_log_prob(kernels: Components, mass: Tensor, x: Tensor) -> Tensor:
+    """Return logs of kernels summed over each stratum, at rows: (len(x), n_strata)."""
+    values = []
+    for rows in x.split(chunk_size(len(mass))):
+        logs = kernels.log_prob(rows)
+        most = logs.amax(1, keepdim=True)
+        values.append(((logs - most).exp() @ mass).clamp(min=1e-300).log() + most)
+    return torch.cat(values)
+
+
+def left_out_mean(
+    manifold: BaseManifold,
+    x: Tensor,
+    weight: Tensor,
+    variance: Tensor,
+    groups: np.ndarray | None = None,
+) -> float:
+    """Return the mean log density at rows left out, of the best common bandwidth."""
+    x, weight, groups = _distinct(x, weight, groups)
+    own = torch.eye(len(x), dtype=torch.bool, device=x.device)
+    if groups is not None and len(np.unique(groups)) > 1:
+        own = torch.from_numpy(groups[:, None] == groups).to(x.device)
+    left = (weight * ~own).sum(1)
+    means = []
+    for h in BANDWIDTHS:
+        parts = _components(manifold, x, (h * variance).expand(len(x), -1))
+        values = (parts.log_prob(x) + weight.log()).masked_fill(own, -torch.inf)
+        means.append(float(weight @ (values.logsumexp(1) - left.log()) / weight.sum()))
+    return max(means)
+
+
+@torch.no_grad()
+def put_kernels(
+    manifold: BaseManifold,
+    x: Tensor,
+    weight: Tensor,
+    variance: Tensor,
+    stack: Stack,
+    groups: np.ndarray | None = None,
+) -> KernelBase:
+    """Return the kernel estimates of a stack, put at rows; see `fit_kernel_base`."""
+    x, weight, _ = _distinct(x, weight, groups)
+    everything = torch.ones(len(x), dtype=torch.bool, device=x.device)
+    near = _neighborhoods(manifold, x, variance, [everything])[0]
+    candidates = Candidates(variance, near)
+    weights = torch.from_numpy(stack.weights).to(weight)
+    share = candidates.strata(weights.shape[1]) @ weights.T  # (n, kept)
+    share = torch.where(share < LEAST_SHARE, 0.0, share)
+    share = share / share.sum(1, keepdim=True) * (weight / weight.sum())[:, None]
+    share = share * (1 - stack.background)
+    used = [share[:, j] > 0 for j in range(len(stack.kept))]
+    spread = [candidates.variances(i)[u] for i, u in zip(stack.kept, used, strict=True)]
+    centers = torch.cat([x[u] for u in used])
+    parts = _components(manifold, centers, torch.cat(spread))
+    each = torch.cat([share[u, j] for j, u in enumerate(used)])
+    mixture = ManifoldMixture(manifold, parts, each, stack.background)
+    return KernelBase(mixture, centers)
+
+
+def fit_kernel_base(
+    manifold: BaseManifold,
+    x: Tensor,
+    weight: Tensor,
+    variance: Tensor,
+    *,
+    seed: int,
+    groups: np.ndarray | None = None,
+) -> KernelBase:
+    r"""Return the stack of kernel estimates under which rows held out are likeliest.
+
+    Candidates have a common variance on a grid below `variance`, or variances in
+    proportion to the squared distance of each row to its k-th neighbor [Breiman1977]_; or,
+    where there are several units, to the mean squares to its k nearest in each. The
+    weights of the candidates, and of a uniform background where the manifold is compact,
+    are those that make held-out rows likeliest [Smyth1999]_: data have several scales
+    at once. They vary with the local scale, a row's distance to its 16th neighbor: up to
+    five strata of it, one more for every 500 distinct rows, have their own weights, and a
+    row between two has those in between. Few estimates are kept in a stratum, those with
+    the largest weights.
+    Up to 10 000 distinct rows all are held out, in five folds; beyond, 1500 of them.
+    Neither a row's own component nor the bandwidths of its neighbors know it then. Copies
+    of a row are one row of a larger weight.
+
+    Parameters
+    ----------
+    manifold : BaseManifold
+        With its dimension known.
+    x : Tensor of shape (n, d)
+        Points, in float64; at least three that differ.
+    weight : Tensor of shape (n,)
+        Weights of the rows.
+    variance : Tensor of shape (n_units,)
+        The variance per dimension of the rows, in each unit of the components: the widest
+        bandwidth tried.
+    seed : int
+        Chooses the rows that are held out.
+    groups : ndarray of int of shape (n,) or None, default=None
+        Labels; a group is held out whole. Without, copies of a row are.
+
+    Returns
+    -------
+    base : KernelBase
+
+    References
+    ----------
+    [Breiman1977]_, [Smyth1999]_
+    """
+    stack = choose_stack(manifold, x, weight, variance, seed=seed, groups=groups)
+    return put_kernels(manifold, x, weight, variance, stack, groups)

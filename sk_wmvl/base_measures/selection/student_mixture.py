@@ -1,0 +1,224 @@
+"""Mixtures of normal and Student densities, fitted by expectation maximisation."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.cluster import kmeans_plusplus
+
+from sk_wmvl.base_measures.mixture import log_student_constant
+from sk_wmvl.base_measures.selection.separating_axes import separating_axes
+
+__all__ = ["StudentMixture", "fit_mixture"]
+
+N_ITERATIONS = 150
+CHECK_EVERY, N_WORSE = 5, 2  # stop when two checks in a row have brought
+ENOUGH = 1e-3  # no more than this, in nats per row
+# Few components are easily started wrong, and cheaply started again.
+MOST_RESTARTED, N_STARTS, N_STEPS = 8, 4, 10
+N_TIED = 15  # steps of a start with one covariance for all components
+# The covariance that a component starts from, and keeps where it has few rows: what all
+# have in common, with smaller correlations.
+SHRINKAGE = 0.1
+MOST_ENTRIES = 2**16  # of deviations at a time, so that they stay in the cache
+# Over the floor of a column's own; of a standard deviation's square.
+FLOOR = 1e-6
+
+
+class StudentMixture(NamedTuple):
+    """Parameters of a mixture; see `MixtureBase`.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (k,)
+    means : ndarray of shape (k, d)
+    covariances : ndarray of shape (k, d, d)
+    dof : ndarray of shape (k,)
+    n_iterations : int
+        Steps of the fit.
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+    dof: np.ndarray
+    n_iterations: int
+
+    def joint(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return logs of weight times density, and squared Mahalanobis distances.
+
+        Both are of shape (k, n).
+        """
+        d = self.means.shape[1]
+        chol = np.linalg.cholesky(self.covariances)
+        inverse = np.linalg.inv(chol)
+        squares = np.empty((len(self.means), len(x)))
+        for some, deviation in _deviations(x, self.means):
+            white = inverse[some] @ deviation
+            np.einsum("kdn,kdn->kn", white, white, out=squares[some])
+        log_det = 2 * np.log(np.diagonal(chol, axis1=1, axis2=2)).sum(1)
+        constant = log_student_constant(self.dof, d) - 0.5 * log_det
+        joint = -0.5 * squares
+        heavy = np.isfinite(self.dof)
+        if heavy.any():
+            nu = self.dof[heavy, None]
+            joint[heavy] = -0.5 * (nu + d) * np.log1p(squares[heavy] / nu)
+        joint += (np.log(self.weights) + constant)[:, None]
+        return joint, squares
+
+    def log_prob(self, x: np.ndarray) -> np.ndarray:
+        """Return log densities of shape (n,)."""
+        joint, _ = self.joint(x)
+        largest = joint.max(0)
+        return largest + np.log(np.exp(joint - largest).sum(0))
+
+
+def _deviations(x: np.ndarray, means: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield some components at a time, with rows minus their means, (k, d, n)."""
+    columns = np.ascontiguousarray(x.T)  # a component's values lie together: fast sums
+    size = max(1, MOST_ENTRIES // x.size)
+    for first in range(0, len(means), size):
+        some = slice(first, first + size)
+        yield some, columns - means[some, :, None]
+
+
+def fit_mixture(
+    x: np.ndarray,
+    weight: np.ndarray,
+    k: int,
+    dof: float,
+    *,
+    floor: np.ndarray,
+    seed: int,
+    axes: np.ndarray | None = None,
+    held_out: tuple[np.ndarray, np.ndarray] | None = None,
+    n_iterations: int = N_ITERATIONS,
+) -> StudentMixture:
+    r"""Fit k components, all with the same degrees of freedom.
+
+    Covariances are the posterior modes under an inverse Wishart law with d/2 rows' worth of
+    weight, whose mode is the pooled covariance within components, its correlations a
+    tenth smaller: where there are few rows, components have one shape
+    [Friedman1989]_. Student densities are mixtures of normal ones, and expectation
+    maximisation weighs a row by :math:`(\nu + d)/(\nu + \delta)` [Peel2000]_.
+
+    Components start at rows far apart along `separating_axes`, and share one covariance for
+    some steps: free ones, fitted to wrong clusters, are slow to leave them. Up to eight
+    components are started four times, and the likeliest start goes on.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, d)
+        Rows, in columns of unit variance.
+    weight : ndarray of shape (n,)
+        Not negative.
+    k : int
+        Number of components; no more than rows.
+    dof : float
+        Degrees of freedom; infinite for normal densities.
+    floor : ndarray of shape (d,)
+        Added to the variances of the columns.
+    seed : int
+        Chooses the rows where components start.
+    axes : ndarray of shape (d, d) or None, default=None
+        Starts are far apart in x times this; `separating_axes` by default.
+    held_out : tuple of ndarray or None, default=None
+        Rows and their weights. The fit stops where they are likeliest.
+    n_iterations : int, default=150
+        The most steps.
+
+    Returns
+    -------
+    mixture : StudentMixture
+
+    References
+    ----------
+    [Friedman1989]_, [Peel2000]_
+    """
+    if axes is None and k > 1:
+        axes = separating_axes(x, seed, floor=floor)
+    floor = floor + FLOOR
+    mixture, best_mean = None, -math.inf
+    for start in range(N_STARTS if 1 < k <= MOST_RESTARTED else 1):
+        tried = _start(x, weight, k, dof, floor, axes, seed + start)
+        if not 1 < k <= MOST_RESTARTED:
+            mixture = tried
+            break
+        for _ in range(N_STEPS):
+            tried, mean = _step(tried, x, weight, floor)
+        if mixture is None or mean > best_mean:
+            mixture, best_mean = tried, mean
+    assert mixture is not None
+    if k == 1 and math.isinf(dof):
+        return mixture  # nothing depends on the last step
+    best, best_mean, n_worse = None, -math.inf, 0
+    for step in range(1, n_iterations + 1):
+        mixture, _ = _step(mixture, x, weight, floor)
+        mixture = mixture._replace(n_iterations=step)
+        if held_out is None or (step % CHECK_EVERY and step < n_iterations):
+            continue
+        mean = float(np.average(mixture.log_prob(held_out[0]), weights=held_out[1]))
+        n_worse = 0 if mean > best_mean + ENOUGH else n_worse + 1
+        if best is None or mean > best_mean:
+            best, best_mean = mixture, mean
+        if n_worse == N_WORSE:
+            break
+    return mixture if best is None else best
+
+
+def _start(x, weight, k: int, dof: float, floor, axes, seed) -> StudentMixture:
+    """Return components at rows far apart, after steps with one covariance."""
+    dofs = np.full(k, dof)
+    if k == 1:
+        share = weight[None]
+        return _maximize(x, share, share, x[:1], dofs, floor)
+    y = x @ axes
+    _, rows = kmeans_plusplus(y, k, sample_weight=weight, random_state=seed)
+    nearest = np.stack([np.square(y - c).sum(1) for c in y[rows]], 1).argmin(1)
+    share = (np.arange(k)[:, None] == nearest) * weight
+    mixture = _maximize(x, share, share, x[rows], dofs, floor)
+    for _ in range(N_TIED):
+        pooled = np.average(mixture.covariances, axis=0, weights=mixture.weights)
+        mixture, _ = _step(
+            mixture._replace(
+                weights=np.full(k, 1 / k), covariances=np.repeat(pooled[None], k, 0)
+            ),
+            x,
+            weight,
+            floor,
+        )
+    return mixture
+
+
+def _step(mixture: StudentMixture, x, weight, floor) -> tuple[StudentMixture, float]:
+    """Return the next mixture, and the mean log-likelihood of this one."""
+    joint, squares = mixture.joint(x)
+    largest = joint.max(0)
+    density = np.exp(joint - largest)
+    total = density.sum(0)
+    share = density * (weight / total)
+    d, dof = x.shape[1], mixture.dof
+    pulled = share
+    if np.isfinite(dof[0]):
+        pulled = share * ((dof[:, None] + d) / (dof[:, None] + squares))
+    mean = float(weight @ (largest + np.log(total)) / weight.sum())
+    return _maximize(x, share, pulled, mixture.means, dof, floor), mean
+
+
+def _maximize(x, share, pulled, last, dof, floor) -> StudentMixture:
+    """Return the mixture for rows shared out so, (k, n); see `fit_mixture`."""
+    d, total, mass = x.shape[1], share.sum(1), pulled.sum(1)
+    means = (pulled @ x) / mass.clip(1e-300)[:, None]
+    means = np.where((mass < 1e-9)[:, None], last, means)
+    scatter = np.empty((len(means), d, d))
+    for some, deviation in _deviations(x, means):
+        each = deviation * pulled[some, None]
+        np.matmul(each, deviation.swapaxes(1, 2), out=scatter[some])
+    pooled = scatter.sum(0) / total.sum()
+    ridge = np.diag(floor)
+    common = (1 - SHRINKAGE) * pooled + SHRINKAGE * np.diag(np.diag(pooled))
+    rows = 0.5 * d
+    covariances = (scatter + rows * common) / (total + rows)[:, None, None] + ridge
+    weights = (total / total.sum()).clip(1e-12)
+    return StudentMixture(weights / weights.sum(), means, covariances, dof, 0)

@@ -1,0 +1,34 @@
+"""Coordinates: the units in which training is easy, and what repeats in the data.
+
+Imports the tools alone: whitened columns, nearly normal columns, ties.
+"""
+
+from sk_wmvl.coordinates.johnson import (
+    InvertedColumns,
+    JohnsonColumns,
+    JohnsonTransform,
+    fit_johnson,
+)
+from sk_wmvl.coordinates.ties import Ties, find_ties, rounding_steps
+from sk_wmvl.coordinates.whitening import (
+    Coordinates,
+    central_rows,
+    central_units,
+    fit_coordinates,
+    weighted_moments,
+)
+
+__all__ = [
+    "Coordinates",
+    "InvertedColumns",
+    "JohnsonColumns",
+    "JohnsonTransform",
+    "Ties",
+    "central_rows",
+    "central_units",
+    "find_ties",
+    "fit_coordinates",
+    "fit_johnson",
+    "rounding_steps",
+    "weighted_moments",
+]

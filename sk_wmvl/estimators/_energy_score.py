@@ -1,0 +1,197 @@
+"""The neural half of the score estimator: an energy trained in internal units.
+
+A context is held by three small pieces: it travels as further columns of a product of
+manifolds, the energy carries no derivative in them, and the objective does not move them.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from sk_wmvl._random import make_generator
+from sk_wmvl._validation import check_widths
+from sk_wmvl.base_measures.selection.gaussian_mixture import euclidean_base
+from sk_wmvl.energies import BaseEnergy, ConditionalEnergy, GivenContext
+from sk_wmvl.estimators._base import WEIGHTS, BaseEnergyEstimator
+from sk_wmvl.manifolds import BaseManifold, Euclidean
+from sk_wmvl.objectives import BaseObjective
+
+__all__ = ["EnergyScore", "HeldContextObjective", "JointEnergy"]
+
+
+class JointEnergy(BaseEnergy):
+    """A conditional energy of the columns (z, context), constant in the context.
+
+    Parameters
+    ----------
+    energy : ConditionalEnergy
+        Of the manifold's features and the context.
+    manifold : BaseManifold
+        Where z lives.
+    """
+
+    def __init__(self, energy: ConditionalEnergy, manifold: BaseManifold):
+        super().__init__()
+        self.energy = energy
+        self.manifold = manifold
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the energies, of shape (n,)."""
+        d = self.manifold.ambient_dim
+        # Detached: gradients and Laplacians then are those in z.
+        return self.energy(self.manifold.features(x[:, :d]), x[:, d:].detach())
+
+
+class HeldContextObjective(BaseObjective):
+    """An objective of z, where the points carry their context in further columns.
+
+    Parameters
+    ----------
+    objective : BaseObjective
+        Of energies of z.
+    n_moving : int
+        The first columns, which are z or coordinates of its tangent space.
+    """
+
+    def __init__(self, objective: BaseObjective, n_moving: int):
+        self.objective = objective
+        self.n_moving = n_moving
+
+    # computed here, a plain attribute in the base class
+    @property
+    def is_monitorable(self) -> bool:  # type: ignore[override]  # an attribute in the base
+        """Whether the value of the objective inside is a loss."""
+        return self.objective.is_monitorable
+
+    def __call__(
+        self,
+        energy: nn.Module,
+        x: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return the objective at each sample; see `BaseObjective.__call__`."""
+        z, context = x[:, : self.n_moving], x[:, self.n_moving :]
+
+        def joined(z: Tensor, context: Tensor) -> Tensor:
+            return energy(torch.cat([z, context], 1))
+
+        # a function does where a module is only called
+        held = GivenContext(joined, context)  # type: ignore[arg-type]  # see above
+        return self.objective(held, z, generator=generator)
+
+
+class EnergyScore(BaseEnergyEstimator):
+    """An energy of internal coordinates, over a standard normal or over nothing.
+
+    Parameters
+    ----------
+    objective : str
+        A key of `OBJECTIVES`.
+    manifold : BaseManifold
+        Of the columns of X, with its dimension known; with a context the product of that
+        of z and a Euclidean space.
+    space : BaseManifold
+        That of z.
+    n_context : int
+        The last columns of X, which are context.
+
+    The others are those of `MVLDensity`.
+    """
+
+    def __init__(
+        self,
+        objective,
+        manifold,
+        space,
+        n_context,
+        *,
+        epsilon,
+        alpha,
+        energy,
+        hidden_layer_sizes,
+        activation,
+        spectral_norm,
+        base,
+        batch_size,
+        lr,
+        lr_schedule,
+        max_epochs,
+        early_stopping,
+        validation_fraction,
+        n_iter_no_change,
+        tol,
+        optimizer,
+        callbacks,
+        net_params,
+        warm_start,
+        device,
+        random_state,
+        verbose,
+        standardize=False,
+    ):
+        self.objective = objective
+        self.manifold = manifold
+        self.space = space
+        self.n_context = n_context
+        self.epsilon = epsilon
+        self.alpha = alpha
+        self.energy = energy
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.spectral_norm = spectral_norm
+        self.base = base
+        self.batch_size = batch_size
+        self.lr = lr
+        self.lr_schedule = lr_schedule
+        self.max_epochs = max_epochs
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.optimizer = optimizer
+        self.callbacks = callbacks
+        self.net_params = net_params
+        self.warm_start = warm_start
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.standardize = standardize
+
+    def _make_manifold(self, X) -> BaseManifold:
+        return self.manifold
+
+    def _make_base(self, rows, mean, covariance):
+        is_flat = isinstance(self.manifold_, Euclidean)
+        if self.base is None or self.n_context or not is_flat:
+            return None
+        moments = (mean, covariance)
+        base, _ = euclidean_base(
+            "gaussian", rows.points, rows.weight, moments, self._coordinates, self._seed
+        )
+        return base
+
+    def _make_radius(self, points):
+        return None  # a score needs no normalisable model, and may have to follow
+
+    def _make_objective(self) -> BaseObjective:
+        objective = super()._make_objective()
+        if not self.n_context:
+            return objective
+        return HeldContextObjective(objective, self.space.frame_dim)
+
+    def _make_correction(self) -> nn.Module:
+        if not self.n_context:
+            return super()._make_correction()
+        network = ConditionalEnergy(
+            self.space.n_features,
+            self.n_context,
+            check_widths(self.hidden_layer_sizes),
+            activation=self.activation,
+            spectral_norm=self.spectral_norm,
+            generator=make_generator(self._seed, WEIGHTS),
+        )
+        return JointEnergy(network, self.space)
+
+    def _freeze(self, correction, rows) -> dict:
+        del rows
+        return {"energy_": self._freeze_energy(correction)}

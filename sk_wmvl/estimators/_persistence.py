@@ -1,0 +1,35 @@
+"""Pickles without devices, stamped with the version that wrote them."""
+
+import copy
+import warnings
+
+import torch
+from sklearn.base import BaseEstimator
+from torch import nn
+
+from sk_wmvl._version import __version__
+
+__all__ = ["PersistenceMixin"]
+
+
+class PersistenceMixin(BaseEstimator):
+    """Makes a fitted estimator's state one that loads on any machine."""
+
+    def __getstate__(self) -> dict:
+        state = {**super().__getstate__(), "_sk_wmvl_version": __version__}
+        for name, value in state.items():
+            if isinstance(value, nn.Module):
+                state[name] = copy.deepcopy(value).cpu()
+        if "device_" in state:
+            state["device_"] = torch.device("cpu")
+        return state
+
+    def __setstate__(self, state: dict) -> None:
+        version = state.pop("_sk_wmvl_version", __version__)
+        if version != __version__:
+            warnings.warn(
+                f"This {type(self).__name__} was saved by sk_wmvl {version} and is loaded "
+                f"by {__version__}; results may differ.",
+                stacklevel=2,
+            )
+        super().__setstate__(state)

@@ -1,0 +1,225 @@
+r"""A guard after training: the correction must help on rows it was not trained on.
+
+Score matching says nothing about a model where there are no data. In many dimensions the
+energy can sink there, far below the data's, and take all the mass. The path from the base
+measure to the model, :math:`q_\lambda \propto q_0 e^{-\lambda E_\theta}`, is an exponential
+family in :math:`\lambda`, on which the held-out log-likelihood is concave: going back along
+it far enough always ends where the correction does no harm.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import stats
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from sk_wmvl.base_measures import BaseMeasure
+from sk_wmvl.energies import CorrectedEnergy
+from sk_wmvl.normalizers import LogNormalizer, find_fault, is_dear
+from sk_wmvl.normalizers._base import evaluate_in_chunks, log_mean_exp
+from sk_wmvl.normalizers.importance import summarize_weights
+from sk_wmvl.training.batches import TensorData
+
+__all__ = ["FarDraws", "backtrack", "stretch"]
+
+MAX_HALVINGS = 7  # the smallest scale is 1/128, but for the base itself
+LEVEL = 0.975
+EXACT = LogNormalizer(0.0, 0.0, 0, math.inf, "exact")  # of a base alone
+QUICK_ERROR = 0.01  # nats; below, draws of the base are enough to compare by
+MIN_GAIN = 1e-4  # nats per row; less is worth no network
+STRETCHES = (1.0, 1.5, 2.0, 3.0, 5.0)
+
+
+class FarDraws(NamedTuple):
+    """Points about and beyond the base measure.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n, d)
+        Draws from a density r.
+    log_ratio : Tensor of shape (n,)
+        The log of the base's density over r.
+    """
+
+    x: Tensor
+    log_ratio: Tensor
+
+
+@torch.no_grad()
+def stretch(base: BaseMeasure, draws: Tensor, columns: Sequence[int]) -> FarDraws:
+    """Return draws of the base, a fifth each stretched 1, 1.5, 2, 3 and 5 times.
+
+    Parameters
+    ----------
+    base : BaseMeasure
+        In Euclidean space, or on a product with it.
+    draws : Tensor of shape (n, d)
+        Draws from it, which are stretched about their median.
+    columns : sequence of int
+        Those of Euclidean space, the only ones that can be stretched.
+
+    Returns
+    -------
+    far : FarDraws
+        With the mixture of the five densities as r.
+    """
+    flat = draws.new_zeros(draws.shape[1], dtype=torch.bool)
+    flat[list(columns)] = True
+    center = draws.median(0).values
+
+    def scale(x: Tensor, t: float) -> Tensor:
+        return torch.where(flat, center + t * (x - center), x)
+
+    parts = torch.tensor_split(draws, len(STRETCHES))
+    x = torch.cat([scale(part, t) for t, part in zip(STRETCHES, parts, strict=True)])
+    densities = [
+        base.log_prob(scale(x, 1 / t))
+        - len(columns) * math.log(t)
+        + math.log(len(part) / len(draws))
+        for t, part in zip(STRETCHES, parts, strict=True)
+    ]
+    return FarDraws(x, base.log_prob(x) - torch.stack(densities).logsumexp(0))
+
+
+def backtrack(
+    energy: CorrectedEnergy,
+    normalize: Callable[[], LogNormalizer],
+    rows: TensorData,
+    draws: Tensor,
+    far: FarDraws | None = None,
+) -> LogNormalizer:
+    r"""Scale the correction to where it raises the likelihood of some rows most.
+
+    The mean log-likelihood of the rows exceeds the base measure's by
+    :math:`J(\lambda) = -\lambda\,\overline{E_\theta} - \log Z(\lambda)`, a concave
+    function. Of :math:`\lambda = \frac1{128}, \dots, \frac12, 1` the one with the largest J
+    is kept, if its :math:`\log Z` can be trusted and J exceeds 0.0001 and its own standard
+    error (widened by Student's t where rows are few);
+    otherwise 0, the base measure alone: within an error the simpler model is preferred, the
+    one-standard-error rule of [Breiman1984]_.
+
+    Parameters
+    ----------
+    energy : CorrectedEnergy
+        Frozen; its `scale` is set.
+    normalize : callable
+        Returns the estimate for the energy as it stands.
+    rows : TensorData
+        Rows in internal units, held out from training where there are such. If they are
+        in groups, the standard error is that of a sum over groups.
+    draws : Tensor of shape (n, d)
+        Draws from the base measure, in float64. For all :math:`\lambda` at once
+        :math:`Z(\lambda)` is the mean of :math:`e^{-\lambda E_\theta}` over them;
+        `normalize` is called where that cannot be trusted, unless the base has so many
+        components that this would take minutes: then draws decide alone, and if the last
+        word of `normalize` contradicts them, the base is kept.
+    far : FarDraws or None, default=None
+        Where a well of the energy can hold mass that hardly any draw of the base sees. An
+        estimate of :math:`\log Z` that these contradict cannot be trusted.
+
+    Returns
+    -------
+    estimate : LogNormalizer
+        For the scale kept; exact if that is 0, as the base measure is normalised.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If at the next larger scale :math:`\log Z` cannot be trusted, or J is below
+        zero by more than twice its standard error. A correction that is merely useless
+        is scaled back without a warning, as early stopping would.
+    """
+    weight = rows.weight.double() / rows.weight.double().sum()
+    with torch.no_grad():
+        values = energy.correction(rows.x.double())
+        at_draws = evaluate_in_chunks(energy.correction, draws)
+        at_far = None if far is None else evaluate_in_chunks(energy.correction, far.x)
+    mean = float((values * weight).sum())
+    spread = _standard_error(values - mean, weight, rows.groups)
+    has_dear_base = energy.base is not None and is_dear(energy.base)
+
+    def quick() -> LogNormalizer:
+        n = len(draws)
+        estimate = summarize_weights(-energy.scale * at_draws, n, "importance")
+        trusted = not find_fault(estimate) and estimate.std_error <= QUICK_ERROR
+        return estimate if trusted or has_dear_base else normalize()
+
+    def is_bad(estimate: LogNormalizer) -> bool:
+        if far is not None and at_far is not None:
+            seen, error, _ = log_mean_exp(far.log_ratio - energy.scale * at_far)
+            tolerance = 4 * math.hypot(error, estimate.std_error) + QUICK_ERROR
+            if not seen <= estimate.value + tolerance:
+                return True
+        return bool(find_fault(estimate))
+
+    best, harmful = _search(energy, quick, mean, spread, is_bad)
+    if best.method != "exact":
+        # Draws of the base can miss a well of the energy; the normalizer has the last word.
+        final = normalize()
+        tolerance = 4 * math.hypot(best.std_error, final.std_error) + QUICK_ERROR
+        if abs(final.value - best.value) <= tolerance and not is_bad(final):
+            best = min(best, final, key=lambda estimate: estimate.std_error)
+        elif has_dear_base:
+            energy.scale, best, harmful = 0.0, EXACT, True
+        else:
+            best, harmful = _search(energy, normalize, mean, spread, is_bad)
+    if harmful:
+        warnings.warn(
+            f"The learned correction was scaled by {energy.scale:g} (correction_scale_): "
+            "stronger, it lowers the likelihood of held-out rows, or puts mass where "
+            "there are no data. Try another base, a larger alpha, or more rows.",
+            ConvergenceWarning,
+            stacklevel=6,
+        )
+    return best
+
+
+def _standard_error(residuals: Tensor, weight: Tensor, groups) -> float:
+    """Return the standard error of a weighted mean, of whole groups if there are any."""
+    terms = residuals * weight
+    if groups is not None:
+        labels = torch.as_tensor(np.unique(groups, return_inverse=True)[1])
+        empty = torch.zeros(int(labels.max()) + 1, dtype=weight.dtype)
+        terms, weight = (empty.index_add(0, labels, t.cpu()) for t in (terms, weight))
+    if len(terms) < 2:
+        return math.inf
+    # From few rows the error itself is uncertain: as Student's t is wider than the normal.
+    n_effective = 1 / float(weight.square().sum())
+    wider = stats.t.ppf(LEVEL, max(n_effective - 1, 1)) / stats.norm.ppf(LEVEL)
+    return float(terms.square().sum().sqrt() * wider)
+
+
+def _search(
+    energy: CorrectedEnergy,
+    normalize: Callable[[], LogNormalizer],
+    mean: float,
+    spread: float,
+    is_bad: Callable[[LogNormalizer], bool],
+) -> tuple[LogNormalizer, bool]:
+    """Set the scale with the largest gain; return its log Z and whether more does harm.
+
+    From small scales, where log Z is cheap, upwards until the gain falls: it is concave
+    and zero at zero, so it falls from there on.
+    """
+    harmful = False
+    best_gain, best_error, best_scale = 0.0, 0.0, 0.0
+    best = EXACT
+    for k in range(MAX_HALVINGS, -1, -1):
+        energy.scale = 0.5**k
+        estimate = normalize()
+        gain = -energy.scale * mean - estimate.value
+        error = math.hypot(energy.scale * spread, estimate.std_error)
+        fault = is_bad(estimate)
+        if fault or gain <= best_gain:
+            harmful = fault or gain < -2 * error
+            break
+        best_gain, best_error, best_scale, best = gain, error, energy.scale, estimate
+    if best_gain <= max(best_error, MIN_GAIN):
+        best_scale, best = 0.0, EXACT
+    energy.scale = best_scale
+    return best, harmful

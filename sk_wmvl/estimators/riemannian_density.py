@@ -1,0 +1,382 @@
+"""Normalised densities on manifolds: RiemannianMVLDensity."""
+
+import warnings
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_memory
+
+from sk_wmvl._component import resolve
+from sk_wmvl._validation import StrOptions
+from sk_wmvl.base_measures import BaseMeasure, UniformBase
+from sk_wmvl.base_measures.selection import choose_base
+from sk_wmvl.base_measures.selection.manifold import has_components
+from sk_wmvl.estimators._density import BaseDensity
+from sk_wmvl.manifolds import MANIFOLDS, BaseManifold, Euclidean, Sphere
+
+__all__ = ["RiemannianMVLDensity"]
+
+UNIT_TOLERANCE = 1e-6
+KINDS = ("mixture", "kernel")
+
+
+class RiemannianMVLDensity(BaseDensity):
+    r"""Density estimation on a manifold by minimum velocity.
+
+    Learns an energy :math:`E` on a sphere, torus, rotation group, simplex, hyperbolic
+    space, a product of such or a space of the user's, with :math:`q(x) = e^{-E(x)}/Z` with
+    respect to the Riemannian volume, by minimising the speed with which Riemannian
+    Langevin dynamics aimed at q, started at the data, leaves it [Wang2020]_. The energy
+    corrects a base measure, :math:`E = E_\theta - \log q_0`, by a network of smooth
+    functions of the point that have the manifold's symmetries: the period of angles, the
+    sign of axes and quaternions.
+
+    Parameters
+    ----------
+    manifold : str or BaseManifold, default='auto'
+        ``'circle'``, ``'sphere'``, ``'torus'``, ``'rotation'``, ``'axial'``,
+        ``'simplex'``, ``'hyperbolic'``, ``'spd'``, ``'euclidean'``, or an object such as
+        ``Sphere(project=True)`` or a `Product`. A row that is no point of it is an
+        error. ``'auto'`` is the unit sphere if every row is a unit vector (to 1e-6) of at
+        least two columns, and Euclidean space otherwise; `manifold_` says which. One-hot
+        rows, which are unit vectors too, draw a warning.
+    objective : str or BaseObjective, default='mvl'
+        What is minimised, as in `MVLDensity`, in its Riemannian form
+        (`RiemannianObjective`): ``'mvl'``, ``'mvl-graph'``, ``'sm'``, ``'ssm'``,
+        ``'ssm-vr'``, ``'fd-ssm'``, ``'dsm'``, ``'deen'``, ``'mpf'``, ``'cd1'`` or an
+        object; or ``'nce'``, ``'mle'`` and ``'annealed'``, which need no such form. Those
+        whose rows act on one another in one space, ``'mvl-svgd'``, ``'mvl-spos'``,
+        ``'mvl-birth-death'`` and ``'parzen'``, are refused but in Euclidean space.
+    epsilon : float, default=1e-4
+        The step :math:`\epsilon` of the sampler, a squared geodesic length
+        (of internal coordinates, where the manifold has Euclidean ones). The bias of
+        the objective grows like :math:`\epsilon`; it also smooths. For ``'dsm'``
+        and ``'deen'`` it is the variance of the noise. Ignored by ``'sm'``, ``'ssm'``,
+        ``'ssm-vr'``, ``'nce'``, ``'mle'`` and objects.
+    alpha : float, default=1e-4
+        Weight of the mean square of the correction :math:`E_\theta` in the loss: the
+        regularisation towards the base measure. Of an exponential family, see there.
+    energy : str, Module, callable or ExponentialFamily, default='inner_product'
+        The correction :math:`E_\theta`: ``'inner_product'``, :math:`u^\top\psi(u)`;
+        ``'mlp'``, a network with one output; a module from (n, d) to (n,), which is
+        copied, or a callable that makes one from the number of features. It sees the
+        manifold's features of a point, such as cosines and sines of angles
+        (`manifold_.n_features` of them).
+        Or an exponential family, which is fitted in closed form: ``'kernel'``,
+        ``'polynomial'`` (with the penalty `alpha`), ``'von_mises_fisher'``, ``'bingham'``,
+        ``'fisher_bingham'`` or an object; see
+        `ExponentialFamily`. Then `objective` must be ``'mvl'`` or ``'sm'``, all rows train,
+        and what concerns steps and networks is not used: `epsilon`, `lr`, `batch_size`,
+        `early_stopping`, `hidden_layer_sizes`, `callbacks` and the like.
+    hidden_layer_sizes : array-like of int, default=(128, 128)
+        Widths of the hidden layers of a built-in energy.
+    activation : {'silu', 'softplus', 'tanh', 'gelu', 'elu'}, default='silu'
+        Activation of a built-in energy.
+    spectral_norm : bool, default=False
+        Whether hidden weights of a built-in energy are divided by their spectral norm.
+    base : {'auto', 'mixture', 'kernel', 'uniform'} or None, default='auto'
+        The base measure :math:`q_0`. ``'mixture'``: von Mises-Fisher components on
+        spheres and their quotients, products of von Mises densities on tori, wrapped
+        normals elsewhere; ``'kernel'``: such a component at each row, with a common
+        bandwidth or one in proportion to the distance of a neighbor. Both over a uniform
+        background where the manifold is compact. ``'auto'``: of the uniform density,
+        mixtures, the kernel estimate and a stack of them, the simplest that rows held
+        out do not contradict (`choose_base`). ``'uniform'``: the uniform density of a
+        compact manifold. None: no base measure. In Euclidean space ``'mixture'`` is the
+        Gaussian mixture with the lowest BIC, and the others are `choose_mixture`.
+    normalizer : str, BaseNormalizer or None, default='auto'
+        How Z is computed: ``'auto'``, ``'quadrature'``, ``'importance'`` or
+        ``'annealed'``. With None `score_samples` are unnormalised and `score` is minus
+        the Hyvärinen score.
+    standardize : bool, default=True
+        Whether to train in whitened units (a shrunk covariance; the log-determinant is
+        put back); in Euclidean space those of transformed columns where ``base='auto'`` is
+        mostly a density of such, unless `energy` is an exponential family.
+    batch_size : int or 'auto', default='auto'
+        Rows per step; ``'auto'`` is a 32nd of the rows, but 32 to 256.
+    lr : float, default=2e-3
+        The (largest) learning rate.
+    lr_schedule : {'one-cycle', 'constant'}, default='one-cycle'
+        Whether the rate rises and falls once over `max_epochs`.
+    max_epochs : int, default=100
+        Passes over the data.
+    early_stopping : bool, default=True
+        Whether to hold out rows, to keep the weights with the best Hyvärinen score on
+        them (with ``'nce'``, ``'mle'`` and ``'annealed'`` the best objective, on fixed
+        draws), and to stop when it no longer improves. Fewer than two held-out rows are
+        not used.
+    validation_fraction : float, default=0.1
+        Share of rows held out.
+    n_iter_no_change : int, default=20
+        Epochs without an improvement by `tol` before training stops.
+    tol : float, default=0.0
+        Smallest improvement that counts, in units of what is monitored.
+    optimizer : {'adamw', 'adam', 'rmsprop', 'sgd', 'lbfgs'} or class, default='adamw'
+        The torch optimiser. ``'adamw'`` comes without weight decay; set it by
+        ``net_params={"optimizer__weight_decay": ...}``.
+    callbacks : list of skorch callbacks or None, default=None
+        Copied and called during training.
+    net_params : dict or None, default=None
+        Further parameters of the skorch net, which win over the others. An entry is also
+        a parameter ``net__key`` of the estimator.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the last fit; coordinates and base measure are kept.
+    memory : str, object with the interface of joblib.Memory, or None, default=None
+        Where chosen base measures are kept, on disk: a search over `epsilon`, `alpha` and
+        the like, with `random_state` an integer, chooses one for each part of the data
+        then, not for each setting. A string is a folder. Empty it after an upgrade, and
+        when a class of yours that decides about the base has changed.
+    device : str or torch.device, default='auto'
+        Where to train and evaluate; ``'auto'`` is CUDA when there is one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, splits, noise and draws. None takes fresh entropy and leaves
+        numpy's global stream alone.
+    verbose : int, default=0
+        0 is silent, 1 shows a progress bar, 2 a table of epochs.
+
+    Attributes
+    ----------
+    energy_ : Module
+        The energy in float64, frozen; maps points in the ambient coordinates of
+        `manifold_`, such as unit quaternions for rotation matrices, to (n,).
+    manifold_ : BaseManifold
+        The manifold, with its dimension.
+    base_ : BaseMeasure or None
+        The base measure, in internal units: those of ``energy_.to_internal(x)``.
+    objective_ : BaseObjective
+        The objective.
+    log_normalizer_ : float
+        :math:`\log Z`. None without `normalizer`, as its error and result.
+    log_normalizer_std_ : float
+        Its standard error, in nats: a common error of all `score_samples`.
+    correction_scale_ : float
+        What the correction was multiplied by: 1, or less if that makes held-out rows
+        more likely; 0 if it gains no more than a standard error over the base measure.
+        With a warning if more of it would make them less likely than the base measure
+        does, by more than sampling error.
+    ties_ : Ties
+        What repeats in X, of the last `fit` or the first `partial_fit`: `copies`, the
+        share of the rows that are copies of others, and `rounding`, the steps to which
+        columns are rounded (0 where they are not).
+    normalizer_result_ : LogNormalizer
+        The estimate with its effective sample size and method.
+    n_iter_ : int
+        Epochs trained.
+    loss_curve_ : list of float
+        Training objective per epoch.
+    validation_loss_curve_ : list of float
+        What is monitored on held-out rows, per epoch, in internal units; lower is better:
+        the Hyvärinen score, or the objective itself (see `early_stopping`).
+    history_ : list of dict
+        skorch's history.
+    device_ : torch.device
+        Where it was trained.
+    parameters_, standard_errors_ : dict of str to ndarray
+        Of an exponential family only: its parameters in the units of X, and their standard
+        errors, which hold whatever the distribution of the rows.
+    natural_parameters_, natural_covariance_ : ndarray of shape (k,) and (k, k)
+        Of an exponential family only: the coefficients of its statistics in internal
+        units, and the sandwich estimate of their covariance.
+    alpha_ : float
+        Of an exponential family only: the weight of the penalty.
+    regularization_path_ : RegularizationPath
+        Of an exponential family only: leave-one-out scores by weight of the penalty.
+    robust_weights_ : ndarray of shape (n_samples,)
+        Of a family with ``robustness`` only: the weights of the rows, the largest 1; those
+        whose `sample_weight` is zero are not among them.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Their names, if X had any.
+
+    See Also
+    --------
+    MVLDensity : The same in Euclidean space.
+
+    Notes
+    -----
+    Score matching cannot see the relative weight of well-separated modes; the base measure
+    supplies it. Training sees the base through its gradient at the data only, a kernel
+    estimate's with the row itself left out; so that a large one costs nothing there, but to
+    score a row is to evaluate all its components. Where the correction earns nothing over
+    the base on rows held out, `correction_scale_` is 0 and the base is the model.
+
+    References
+    ----------
+    [Wang2020]_, [Mardia2000]_
+
+    Examples
+    --------
+    Uniform directions have density 1 / (4 pi).
+
+    >>> import numpy as np
+    >>> from sk_wmvl import RiemannianMVLDensity
+    >>> X = np.random.default_rng(0).normal(size=(500, 3))
+    >>> X /= np.linalg.norm(X, axis=1, keepdims=True)
+    >>> density = RiemannianMVLDensity(max_epochs=5, random_state=0).fit(X)
+    >>> density.manifold_
+    Sphere(dim=2)
+    >>> bool(abs(density.score(X) + np.log(4 * np.pi)) < 0.1)
+    True
+    """
+
+    def __init__(
+        self,
+        manifold="auto",
+        objective="mvl",
+        *,
+        epsilon=1e-4,
+        alpha=1e-4,
+        energy="inner_product",
+        hidden_layer_sizes=(128, 128),
+        activation="silu",
+        spectral_norm=False,
+        base="auto",
+        normalizer="auto",
+        standardize=True,
+        batch_size="auto",
+        lr=2e-3,
+        lr_schedule="one-cycle",
+        max_epochs=100,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=20,
+        tol=0.0,
+        optimizer="adamw",
+        callbacks=None,
+        net_params=None,
+        warm_start=False,
+        memory=None,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        super().__init__(
+            objective,
+            epsilon=epsilon,
+            alpha=alpha,
+            energy=energy,
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            spectral_norm=spectral_norm,
+            base=base,
+            normalizer=normalizer,
+            standardize=standardize,
+            batch_size=batch_size,
+            lr=lr,
+            lr_schedule=lr_schedule,
+            max_epochs=max_epochs,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            optimizer=optimizer,
+            callbacks=callbacks,
+            net_params=net_params,
+            warm_start=warm_start,
+            memory=memory,
+            device=device,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.manifold = manifold
+
+    _parameter_constraints: dict = {
+        **BaseDensity._parameter_constraints,
+        "manifold": [StrOptions({"auto", *MANIFOLDS}), BaseManifold],
+        "base": [None, StrOptions({"auto", "mixture", "kernel", "uniform"})],
+    }
+
+    def _make_manifold(self, X) -> BaseManifold:
+        if not (isinstance(self.manifold, str) and self.manifold == "auto"):
+            manifold = self._given_manifold(X)
+            manifold.warn_of_units(torch.tensor(X))
+            return manifold
+        n_columns = X.shape[1]
+        norms = np.linalg.norm(X, axis=1)
+        if n_columns == 1 or not (abs(norms - 1) <= UNIT_TOLERANCE).all():
+            return Euclidean(n_columns)
+        if ((X != 0).sum(1) == 1).all():
+            warnings.warn(
+                "manifold='auto' took rows with a single 1 for directions along the axes. "
+                "If they code categories, they have no density: drop them, or give the "
+                "manifold.",
+                UserWarning,
+                stacklevel=5,
+            )
+        return Sphere(n_columns - 1)
+
+    def _given_manifold(self, X) -> BaseManifold:
+        manifold = resolve(self.manifold, MANIFOLDS, BaseManifold, name="manifold")
+        return manifold.with_columns(X.shape[1])
+
+    def _check_resumed(self, X) -> None:
+        if isinstance(self.manifold, str) and self.manifold == "auto":
+            return
+        manifold = self._given_manifold(X)
+        if repr(manifold) != repr(self.manifold_):
+            raise ValueError(
+                f"Training cannot go on from the last fit, on {self.manifold_!r}: manifold "
+                f"is now {manifold!r}. Fit anew, with warm_start=False."
+            )
+
+    def _make_base(self, rows, mean, covariance) -> BaseMeasure | None:
+        manifold, base = self.manifold_, self._wanted_base
+        if base == "uniform" and not manifold.is_compact:
+            raise ValueError(
+                f"base='uniform' needs a compact manifold, and {manifold!r} is not. Use "
+                "base='auto' or None."
+            )
+        if isinstance(manifold, Euclidean):
+            kind = "mixture" if self.base == "mixture" else "auto"
+            self._make_euclidean_base(kind, rows, mean, covariance)
+        elif manifold.is_compact and (
+            base in (None, "uniform")
+            # Noise blurs the data, not the base: the levels start from the uniform law.
+            or (base == "auto" and self.objective_.sigmas)
+        ):
+            self._proposal = UniformBase(manifold)
+        else:
+            self._proposal = self._choose_base(rows)
+        return None if base is None else self._proposal
+
+    def _choose_base(self, rows) -> BaseMeasure:
+        """Choose by the rows held out, or by cross-validation; fit to all rows."""
+        x = self._coordinates.to_internal(rows.points)
+        w = np.ones(len(x)) if rows.weight is None else rows.weight
+        # A chart, which has nothing to choose from, may hold functions without a name.
+        memory = check_memory(self.memory if has_components(self.manifold_) else None)
+        return memory.cache(_chosen_base)(
+            self.manifold_,
+            x,
+            w / w.mean(),
+            self._split(rows, self.validation_fraction),
+            kinds=(self.base,) if self.base in ("mixture", "kernel") else KINDS,
+            seed=self._seed,
+            groups=rows.groups,
+        )
+
+
+def _chosen_base(
+    manifold: BaseManifold,
+    x: np.ndarray,
+    weight: np.ndarray,
+    split: tuple[np.ndarray, np.ndarray],
+    *,
+    kinds: tuple[str, ...],
+    seed: int,
+    groups: np.ndarray | None,
+) -> BaseMeasure:
+    """Return what `choose_base` chooses; of arrays, which a memory knows again."""
+    train, valid = split
+    points, w = torch.from_numpy(x), torch.from_numpy(weight).double()
+    return choose_base(
+        manifold,
+        points[train],
+        w[train],
+        points[valid],
+        w[valid],
+        kinds=kinds,
+        seed=seed,
+        groups=None if groups is None else groups[np.r_[train, valid]],
+    )

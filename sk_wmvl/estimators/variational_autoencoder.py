@@ -1,0 +1,345 @@
+"""Variational auto-encoders with codes on a manifold: ImplicitVAE."""
+
+import warnings
+
+import numpy as np
+import torch
+from sklearn.base import TransformerMixin
+
+from sk_wmvl._random import make_generator
+from sk_wmvl._validation import Integral, Interval, StrOptions
+from sk_wmvl.autoencoders import (
+    POSTERIORS,
+    BaseDivergence,
+    BaseEncoder,
+    BaseLikelihood,
+    ExplicitEncoder,
+    GaussianLikelihood,
+    ImplicitEncoder,
+    KullbackLeibler,
+    RowLikelihood,
+    importance_log_likelihood,
+)
+from sk_wmvl.estimators._autoencoder import BaseAutoencoder
+from sk_wmvl.estimators._coding import CHUNK, EVALUATION
+from sk_wmvl.evaluation import LogLikelihood, annealed_log_likelihood
+
+__all__ = ["ImplicitVAE"]
+
+# A standard error, in nats, and the share of rows that may exceed it without a warning.
+UNSURE, MANY = 0.5, 0.1
+
+
+class ImplicitVAE(TransformerMixin, BaseAutoencoder):
+    r"""Variational auto-encoder with an implicit encoder and codes on a manifold.
+
+    Maximises the evidence lower bound
+    :math:`E_{q(z|x)}[\log p(x|z) + \log p(z)] + H[q(z|x)]` in encoder and decoder. The
+    encoder is a network of the row and of noise, so that q is of any shape but has no
+    known density. The gradient of its entropy needs the score :math:`\nabla_z\log q(z|x)`
+    only, eq. (19) of [Wang2020]_, and minus that is the gradient of an energy of codes
+    given rows, learned beside by (Riemannian) minimum velocity.
+
+    Parameters
+    ----------
+    n_components : int, default=2
+        The intrinsic dimension of the latent manifold.
+    latent : str or BaseManifold, default='sphere'
+        Where codes live: ``'sphere'``, ``'euclidean'``, ``'torus'``, ``'hyperbolic'``, or a
+        manifold. The prior is uniform if it is compact, standard normal in Euclidean space
+        and wrapped standard normal in hyperbolic space.
+    encoder : {'implicit', 'gaussian', 'vmf', 'power_spherical'}, default='implicit'
+        The law of codes given rows. The others are explicit, with their divergence from the
+        prior in closed form: ``'gaussian'`` in Euclidean space, the von Mises-Fisher and
+        the power spherical law on the sphere.
+    noise_dim : int or None, default=None
+        Dimension of the noise of an implicit encoder; None is `n_components`.
+    likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
+        The law of rows given codes: independent binary columns, or normal ones with a
+        common, learned standard deviation in units of the columns' own. ``'auto'`` is
+        Bernoulli if all of X lies in [0, 1], else Gaussian; `likelihood_` says which.
+    binarize : bool, default=True
+        Whether, for Bernoulli, values between 0 and 1 are probabilities of which fresh
+        binary rows are drawn at each step of training. Binary X is left as it is.
+    standardize : bool, default=True
+        Whether, for Gaussian, columns are shifted and scaled to unit variance inside.
+    hidden_layer_sizes : array-like of int, default=(256, 256)
+        Widths of encoder and decoder; channels of their convolutions if ``'conv'``.
+    critic_layer_sizes : array-like of int, default=(256, 256)
+        Widths of the energy's network.
+    activation : {'tanh', 'relu', 'silu', 'softplus', 'gelu', 'elu'}, default='tanh'
+        Activation of all; the energy, which must be smooth, has tanh instead of relu.
+    encoder_network, decoder_network : {'mlp', 'conv'}, Module or callable, default='mlp'
+        Feed-forward or convolutional (5x5, stride 2); or a module, which is copied; or a
+        callable that makes one from the numbers of inputs and outputs. The encoder's inputs
+        are the columns of X and the noise, the decoder's the features of a code.
+    image_shape : tuple of int or None, default=None
+        Of rows for ``'conv'``: (height, width) or (channels, height, width).
+    rescale : bool, default=True
+        Whether networks see codes on the m-sphere times :math:`\sqrt{m+1}`.
+    epsilon : float, default=1e-3
+        The step of minimum velocity.
+    alpha : float, default=0.1
+        Weight of the mean square of the energy in its loss, which is on the scale of
+        :math:`\frac12\|\nabla E\|^2-\Delta E`. The authors have 1e-4 on a thousandth of it.
+    n_critic_updates : int, default=1
+        Updates of the energy per update of the auto-encoder.
+    order : {'autoencoder-first', 'critic-first'}, default='autoencoder-first'
+        Which comes first in a step. Then the energy learns from the codes that the
+        auto-encoder has just used, which saves encoding anew.
+    optimizer : {'rmsprop', 'adam'} or class, default='rmsprop'
+        The optimizer; ``'rmsprop'`` is Adam without momentum, so that the decaying mean
+        (0.9) of squares is corrected at the start, and fused.
+    lr : float, default=1e-3
+        Learning rate.
+    critic_lr : float or None, default=None
+        Learning rate of the energy; None is `lr`.
+    averaging : float, default=0.999
+        Memory of the average of weights that is kept; 0 keeps the last ones.
+    batch_size : int, default=128
+        Rows per step.
+    max_epochs : int, default=100
+        Passes over the data.
+    log_likelihood : {'importance', 'annealed'}, default='importance'
+        How `score_samples` integrates codes out: importance sampling about each row's best
+        code, and with more than eight dimensions annealing from there where that is unsure;
+        or annealed importance sampling from the prior, as in the paper.
+    n_draws : int, default=100
+        Codes per row in importance sampling.
+    n_temperatures : int, default=1000
+        Temperatures in annealed importance sampling.
+    n_chains : int, default=16
+        Chains per row of either kind of annealing; with one, importance sampling is not
+        followed by any.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the last fit.
+    device : str or torch.device, default='auto'
+        Where to train and evaluate; ``'auto'`` is CUDA when there is one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, batches, noise and draws. None takes fresh entropy and leaves
+        numpy's global stream alone.
+    verbose : int, default=0
+        0 is silent, 1 shows a progress bar.
+
+    Attributes
+    ----------
+    encoder_ : BaseEncoder
+        The encoder, in float64, frozen, with averaged weights.
+    decoder_ : Decoder
+        The decoder, likewise: ``mean(z)``, ``log_prob(x, z)`` in standardised units.
+    critic_ : Module or None
+        The energy of codes given rows.
+    latent_ : LatentSpace
+        Prior and manifold.
+    manifold_ : BaseManifold
+        The latent manifold.
+    likelihood_ : str
+        The likelihood.
+    loss_curve_ : list of float
+        Loss per epoch. With an implicit encoder no bound: the energy's constant is free.
+    history_ : list of dict
+        Reconstruction, divergence and the energy's loss per epoch.
+    n_iter_ : int
+        Epochs.
+    n_steps_ : int
+        Updates of the auto-encoder.
+    device_ : torch.device
+        Where it was trained.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Their names, if X had any.
+
+    See Also
+    --------
+    WassersteinAutoencoder : Matches the law of all codes, not of each row's, to the prior.
+
+    Notes
+    -----
+    ``sk_wmvl.autoencoders.PRESETS`` holds the settings of the paper and of the authors'
+    code. A critic that diverges ends the training with a ConvergenceWarning, and the last
+    good weights are restored.
+
+    References
+    ----------
+    [Wang2020]_, [Kingma2014]_, [Davidson2018]_
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sk_wmvl import ImplicitVAE
+    >>> X = load_digits().data / 16
+    >>> vae = ImplicitVAE(2, max_epochs=1, random_state=0).fit(X)
+    >>> vae.transform(X).shape  # unit vectors
+    (1797, 3)
+    """
+
+    _parameter_constraints: dict = {
+        **BaseAutoencoder._parameter_constraints,
+        "encoder": [StrOptions({"implicit", *POSTERIORS})],
+        "noise_dim": [None, Interval(Integral, 1, None, closed="left")],
+        "likelihood": [StrOptions({"auto", "bernoulli", "gaussian"})],
+        "log_likelihood": [StrOptions({"importance", "annealed"})],
+        "n_draws": [Interval(Integral, 2, None, closed="left")],
+        "n_temperatures": [Interval(Integral, 2, None, closed="left")],
+        "n_chains": [Interval(Integral, 1, None, closed="left")],
+    }
+    _regularization = 1.0
+    _draws_rows = True
+
+    def __init__(
+        self,
+        n_components=2,
+        *,
+        latent="sphere",
+        encoder="implicit",
+        noise_dim=None,
+        likelihood="auto",
+        binarize=True,
+        standardize=True,
+        hidden_layer_sizes=(256, 256),
+        critic_layer_sizes=(256, 256),
+        activation="tanh",
+        encoder_network="mlp",
+        decoder_network="mlp",
+        image_shape=None,
+        rescale=True,
+        epsilon=1e-3,
+        alpha=0.1,
+        n_critic_updates=1,
+        order="autoencoder-first",
+        optimizer="rmsprop",
+        lr=1e-3,
+        critic_lr=None,
+        averaging=0.999,
+        batch_size=128,
+        max_epochs=100,
+        log_likelihood="importance",
+        n_draws=100,
+        n_temperatures=1000,
+        n_chains=16,
+        warm_start=False,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.latent = latent
+        self.encoder = encoder
+        self.noise_dim = noise_dim
+        self.likelihood = likelihood
+        self.binarize = binarize
+        self.standardize = standardize
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.critic_layer_sizes = critic_layer_sizes
+        self.activation = activation
+        self.encoder_network = encoder_network
+        self.decoder_network = decoder_network
+        self.image_shape = image_shape
+        self.rescale = rescale
+        self.epsilon = epsilon
+        self.alpha = alpha
+        self.n_critic_updates = n_critic_updates
+        self.order = order
+        self.optimizer = optimizer
+        self.lr = lr
+        self.critic_lr = critic_lr
+        self.averaging = averaging
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.log_likelihood = log_likelihood
+        self.n_draws = n_draws
+        self.n_temperatures = n_temperatures
+        self.n_chains = n_chains
+        self.warm_start = warm_start
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _choose_likelihood(self, X: np.ndarray) -> str:
+        return self._choose(self.likelihood, X, "bernoulli", "gaussian")
+
+    def _make_likelihood(self) -> BaseLikelihood:
+        if self._is_binary:
+            return self._bernoulli()
+        return GaussianLikelihood(torch.tensor(self._columns, dtype=torch.float32))
+
+    def _make_encoder(self, n_features: int) -> BaseEncoder:
+        latent = self.latent_
+        if self.encoder == "implicit":
+            noise_dim = self.n_components if self.noise_dim is None else self.noise_dim
+            network = self._encoder_network(n_features, noise_dim, latent.n_raw)
+            return ImplicitEncoder(network, latent, noise_dim)
+        law = POSTERIORS[self.encoder]
+        if type(self.manifold_) is not law.manifold_class:
+            raise ValueError(
+                f"encoder={self.encoder!r} makes codes on {law.manifold_class.__name__}, "
+                f"not on {self.manifold_!r}. Use encoder='implicit', or another latent."
+            )
+        n_raw = law.n_raw(self.manifold_.ambient_dim)
+        return ExplicitEncoder(self._encoder_network(n_features, 0, n_raw), law)
+
+    def _make_divergence(self) -> tuple[BaseDivergence | None, int]:
+        if self.encoder != "implicit":
+            return None, 0
+        return KullbackLeibler(self.epsilon, self.alpha), self.n_features_in_
+
+    def score_samples(self, X, *, return_std=False):
+        """Return estimates of the log likelihood of rows, codes integrated out, in nats.
+
+        With respect to Lebesgue measure in the units of X for a Gaussian likelihood
+        (constant columns left out), counting measure for Bernoulli; grey values enter its
+        cross-entropy as they are. By importance sampling a row's value does not depend on
+        the others.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        return_std : bool, default=False
+            Whether to return standard errors too.
+
+        Returns
+        -------
+        log_likelihood : ndarray of shape (n_samples,)
+            Estimates. The likelihood itself is estimated without bias, so its log is
+            too low on average.
+        std_error : ndarray of shape (n_samples,)
+            Only if `return_std`.
+        """
+        x = self._check_tensor(X)
+        result: RowLikelihood | LogLikelihood
+        if self.log_likelihood == "annealed":
+            result = annealed_log_likelihood(
+                self.decoder_.log_prob,
+                x,
+                self.manifold_,
+                self.latent_,
+                generator=make_generator(self._seed, EVALUATION),
+                n_temperatures=int(self.n_temperatures),
+                n_chains=int(self.n_chains),
+            )
+        else:
+            with torch.no_grad():
+                z = torch.cat([self.encoder_.code(rows) for rows in x.split(CHUNK)])
+            result = importance_log_likelihood(
+                self.decoder_,
+                x,
+                z,
+                n_draws=int(self.n_draws),
+                n_chains=int(self.n_chains),
+                seed=self._seed,
+            )
+            few = float((result.std_error > UNSURE).double().mean())
+            if few > MANY:
+                warnings.warn(
+                    f"For {few:.0%} of the rows importance sampling has a standard error "
+                    f"above {UNSURE:g} nats: a few codes bear all the weight, and the "
+                    "likelihood is likely to be too low. Use log_likelihood='annealed', or "
+                    f"more than n_draws={self.n_draws} and n_chains={self.n_chains}.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+        varying = self._columns > 0
+        value = result.value.cpu().numpy() - np.log(self._scale[varying]).sum()
+        return (value, result.std_error.cpu().numpy()) if return_std else value

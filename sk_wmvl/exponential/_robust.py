@@ -1,0 +1,191 @@
+r"""Robust fits of exponential families, by Windham's weights.
+
+With a density :math:`f_\theta \propto e^{\theta^\top T}` the distribution with density
+proportional to :math:`f_\theta^c f_\theta` is again one of the family, with parameters
+:math:`(1 + c)\theta`. So rows are weighted by :math:`f_\theta^c`, the family is fitted to
+the weighted rows, and the parameters are divided by 1 + c, until they no longer change
+[Windham1995]_. The score-matching estimate, minimum of a quadratic, solves
+
+.. math:: \sum_i w_i\,f_\theta(x_i)^c\,r_i(\theta) = 0,
+          \qquad r_i(\theta) = (1 + c)\,D_i^\top D_i\,\theta + l_i.
+"""
+
+import warnings
+from typing import NamedTuple
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from sk_wmvl.coordinates.whitening import central_rows
+from sk_wmvl.exponential import Candidate, LinearEnergy
+from sk_wmvl.exponential._quadratic import DistinctRows, QuadraticObjective
+from sk_wmvl.manifolds import BaseManifold
+
+__all__ = ["RobustFit", "fit_robust"]
+
+MAX_ITERATIONS, ENOUGH = 500, 1e-9  # of the largest parameter
+# A row is left out of the fit if its weight is less than this part of the mean weight.
+UNSEEN, LEAST_SHARE = 1e-3, 0.5
+
+
+class RobustFit(NamedTuple):
+    """A fit with Windham's weights.
+
+    Attributes
+    ----------
+    energy : LinearEnergy
+        The energy of the family, its coefficients not yet set.
+    theta : Tensor of shape (k,)
+        The natural parameters.
+    covariance : Tensor of shape (k, k)
+        The sandwich estimate of their covariance.
+    loss : float
+        The Hyvärinen score of the rows, without the robust weights.
+    score, std_error : float
+        The same with each row (or group) left out in turn, to first order in its share of
+        the fit.
+    """
+
+    energy: LinearEnergy
+    theta: Tensor
+    covariance: Tensor
+    loss: float
+    score: float
+    std_error: float
+
+
+def fit_robust(
+    candidate: Candidate, manifold: BaseManifold, data: DistinctRows, c: float
+) -> RobustFit:
+    r"""Return the fixed point that is reached from the estimate of the central rows.
+
+    These are all rows but those of which a Euclidean column is more than ten robust
+    standard deviations from its median (`central_rows`).
+
+    The covariance is that of the root of the estimating equations above,
+    :math:`J^{-1}BJ^{-\top}` with B the sum of squares of the terms of rows (groups) and
+    J their derivative, which the weights enter too. A row left out changes the root by
+    :math:`J^{-1}` times its term.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        Statistics, without a penalty.
+    manifold : BaseManifold
+        With its dimension known.
+    data : DistinctRows
+        Without a base measure.
+    c : float
+        Above zero; the larger, the less a row counts where the density is low.
+
+    Returns
+    -------
+    fit : RobustFit
+
+    Raises
+    ------
+    ValueError
+        If the weights leave too few rows.
+
+    References
+    ----------
+    [Windham1995]_, [Scealy2024]_
+    """
+    central = central_rows(data.x.cpu().numpy(), manifold.flat_columns)
+    first = data.weight * torch.from_numpy(central).to(data.x.device)
+    first /= first.sum()
+    T = candidate.energy.statistics(data.x)
+    T = T - first @ T  # a constant cancels, its rounding error does not
+    system = QuadraticObjective(candidate, manifold, data._replace(weight=first))
+    theta = system.solution(0.0)[0]
+    for _ in range(MAX_ITERATIONS):
+        weight = robust_weights(T, theta, c) * data.weight
+        weight /= weight.sum()
+        try:
+            system = system.reweighted(weight)
+        except ValueError as error:
+            raise ValueError(
+                f"{_left(weight, data.weight, c)} These do not determine the "
+                f"{len(theta)} parameters. Use a smaller robustness."
+            ) from error
+        # half way: whole steps may oscillate
+        last, theta = theta, 0.5 * (theta + system.solution(0.0)[0] / (1 + c))
+        if (theta - last).abs().max() <= ENOUGH * theta.abs().max():
+            break
+    else:
+        warnings.warn(
+            f"The robust fit had not settled after {MAX_ITERATIONS} rounds of weights with "
+            f"robustness={c:g}: parameters still changed by "
+            f"{float((theta - last).abs().max() / theta.abs().max()):.1g}. Use a smaller "
+            "one.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    if _share(weight, data.weight) < LEAST_SHARE:
+        warnings.warn(
+            f"{_left(weight, data.weight, c)} The fit describes these alone, which need "
+            "not be those that were meant. Use a smaller robustness.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return RobustFit(system.energy, theta, *_errors(system, T, theta, data, c))
+
+
+def _share(weight: Tensor, own: Tensor) -> float:
+    """Return the share of the rows, by their own weights, that robust ones leave."""
+    return float(own[weight > UNSEEN * own].sum())
+
+
+def _left(weight: Tensor, own: Tensor, c: float) -> str:
+    return (
+        f"With robustness={c:g} the weights leave {_share(weight, own):.0%} of the "
+        f"{len(own)} distinct rows, that is {int((weight > UNSEEN * own).sum())}: the "
+        f"density at the others is so low that they count less than {UNSEEN:g} of the mean."
+    )
+
+
+def _errors(
+    system: QuadraticObjective, T: Tensor, theta: Tensor, data: DistinctRows, c: float
+) -> tuple[Tensor, float, float, float]:
+    """Return the covariance of theta, and scores with all rows and with rows left out."""
+    scale = robust_weights(T, theta, c)
+    slope, terms = T.new_zeros(len(theta), len(theta)), []
+    for i, D, linear in system.parts():
+        residual = linear + (1 + c) * (D.mT @ (D @ theta).unsqueeze(-1)).squeeze(-1)
+        w = data.weight[i] * scale[i]
+        weighted = (D * w[:, None, None]).flatten(0, 1)
+        slope += (1 + c) * weighted.T @ D.flatten(0, 1)
+        slope += c * (residual * w[:, None]).T @ T[i]
+        terms.append(residual * scale[i, None])
+    term = torch.cat(terms)
+    label = data.label
+    if label is None:
+        label = torch.arange(len(T), device=T.device)
+    k = int(label.max()) + 1
+    pull = data.weight[:, None] * term
+    pull = pull.new_zeros(k, len(theta)).index_add(0, label, pull)
+    moved = theta + torch.linalg.solve(slope, pull.T).T
+    # copies of a row are rows of their own
+    spread = data.square.sqrt()[:, None] * term if data.label is None else pull
+    root = torch.linalg.solve(slope, spread.T)
+    scores: list[Tensor] = []
+    left_out: list[Tensor] = []
+    for i, D, linear in system.parts():
+        for values, own in (
+            (scores, theta.expand(len(D), -1)),
+            (left_out, moved[label[i]]),
+        ):
+            velocity = (D @ own.unsqueeze(-1)).squeeze(-1)
+            values.append(0.5 * velocity.square().sum(-1) + (linear * own).sum(-1))
+    loss = float(data.weight @ torch.cat(scores))
+    out = torch.cat(left_out)
+    mean = data.weight @ out
+    sums = out.new_zeros(k).index_add(0, label, data.weight * (out - mean))
+    return root @ root.T, loss, float(mean), float(sums.square().sum().sqrt())
+
+
+def robust_weights(T: Tensor, theta: Tensor, c: float) -> Tensor:
+    """Return densities to the power c over their largest, of shape (n,)."""
+    power = c * (T @ theta)
+    return (power - power.max()).exp()
