@@ -24,13 +24,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from _common import Sheet, options, show_progress
 from _images import binarize, load_images
+from _lib.lenet import train_lenet
 from _pictures import save_pictures
 from _training_runs import add_options, default_folder, load, save, train
 
 from sk_wmvl import WassersteinAutoencoder
 from sk_wmvl._random import make_generator
 from sk_wmvl.autoencoders import PRESETS
-from sk_wmvl.evaluation import frechet_distance, train_lenet
+from sk_wmvl.evaluation import frechet_distance
 
 # name: latent, preset, the paper's distance and its spread over runs
 CELLS = {

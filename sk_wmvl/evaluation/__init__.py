@@ -12,12 +12,10 @@ from sk_wmvl.evaluation.annealed import (
 from sk_wmvl.evaluation.bidirectional import Bounds, annealed_bounds
 from sk_wmvl.evaluation.frechet import frechet_distance, frechet_from_moments
 from sk_wmvl.evaluation.importance import importance_weighted_bound
-from sk_wmvl.evaluation.lenet import LeNet, train_lenet
 
 __all__ = [
     "AnnealingPlan",
     "Bounds",
-    "LeNet",
     "LogLikelihood",
     "annealed_bounds",
     "annealed_log_likelihood",
@@ -25,5 +23,4 @@ __all__ = [
     "frechet_from_moments",
     "importance_weighted_bound",
     "plan_annealing",
-    "train_lenet",
 ]

@@ -68,8 +68,8 @@ def frechet_distance(
     X, Y : ndarray of shape (n, n_columns) and (m, n_columns)
         Samples, such as images drawn and images held out.
     features : callable, default=None
-        Maps samples to features of shape (n, d): `LeNet.features`, or the last hidden layer
-        of any network; None compares the columns themselves.
+        Maps samples to features of shape (n, d), such as the last hidden layer of a
+        classifier; None compares the columns themselves.
 
     Returns
     -------

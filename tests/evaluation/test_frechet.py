@@ -1,19 +1,12 @@
-"""The Fréchet distance against closed forms, and the built-in features."""
+"""The Fréchet distance against closed forms."""
 
 import math
 
 import numpy as np
 import pytest
-import torch
 from scipy import linalg
-from sklearn.datasets import load_digits
 
-from sk_wmvl._random import make_generator
-from sk_wmvl.evaluation import (
-    frechet_distance,
-    frechet_from_moments,
-    train_lenet,
-)
+from sk_wmvl.evaluation import frechet_distance, frechet_from_moments
 
 
 def test_covariances_that_commute():
@@ -67,29 +60,3 @@ def test_errors_say_what_is_wrong():
         frechet_distance(X, X * np.nan)
     with pytest.raises(ValueError, match="2 features and Y has 1"):
         frechet_distance(X, X[:, :1])
-    g = make_generator(0)
-    with pytest.raises(ValueError, match="square"):
-        train_lenet(np.zeros((4, 10)), np.zeros(4), generator=g)
-    with pytest.raises(ValueError, match=r"\[0, 1\]"):
-        train_lenet(np.full((4, 16), 2.0), np.zeros(4), generator=g)
-
-
-@pytest.mark.slow
-def test_lenet_learns_digits_and_orders_samples():
-    X, y = load_digits(return_X_y=True)
-    X = X / 16
-    before = torch.get_rng_state()
-    lenet = train_lenet(
-        X[:1300], y[:1300], generator=make_generator(0), n_epochs=8, lr=0.05
-    )
-    assert torch.equal(before, torch.get_rng_state())
-    assert (lenet.predict(X[1300:]) == y[1300:]).mean() > 0.9
-    assert lenet.features(X[:7]).shape == (7, 512)
-    half, rest = X[:800], X[800:1600]
-    rng = np.random.default_rng(0)
-    noisy = (rest + rng.normal(scale=0.3, size=rest.shape)).clip(0, 1)
-    near, far = (
-        frechet_distance(half, other, features=lenet.features)
-        for other in (rest, noisy)
-    )
-    assert near < far / 2
