@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from sk_wmvl._autodiff import energy_grad_laplacian, energy_grad_quadratic
 from sk_wmvl._random import make_generator, rademacher
-from sk_wmvl.energies import LiftedEnergy, tangent_basis
+from sk_wmvl.energies import TangentSpaceEnergy, tangent_basis
 from sk_wmvl.manifolds import BaseManifold, Euclidean
 
 __all__ = [
@@ -90,7 +90,7 @@ def hyvarinen_values(
         if manifold is not None:
             basis = tangent_basis(manifold, rows) if exact else None
             grads = None if base_grad is None else base_grad[start : start + CHUNK]
-            seen = LiftedEnergy(energy, manifold, rows, basis=basis, base_grad=grads)
+            seen = TangentSpaceEnergy(energy, manifold, rows, basis=basis, base_grad=grads)
             at = seen.origin()
         if exact:
             _, grad, laplacian = energy_grad_laplacian(seen, at, create_graph=False)
@@ -127,7 +127,7 @@ def hyvarinen_score(estimator, X, sample_weight=None) -> float:
     ----------
     [Hyvarinen2005]_
     """
-    x = estimator._check_tensor(X)
+    x = estimator._check_points(X)
     manifold = getattr(estimator, "manifold_", None)
     values = hyvarinen_values(estimator.energy_, x, manifold=manifold).cpu().numpy()
     return float(np.average(values, weights=sample_weight))

@@ -10,7 +10,7 @@ _SHARED = {
     "epsilon": 1e-3,
     "n_critic_updates": 1,
     "order": "autoencoder-first",
-    "optimizer": "rmsprop",
+    "optimizer": "rmsprop-debiased",
     "lr": 1e-3,
     "batch_size": 128,
     "binarize": True,

@@ -21,7 +21,7 @@ from sk_wmvl.energies.inner_product import InnerProductEnergy
 from sk_wmvl.energies.level import AnnealedEnergy, LevelEnergy
 from sk_wmvl.energies.mlp import MLPEnergy
 from sk_wmvl.energies.tangent_space import (
-    LiftedEnergy,
+    TangentSpaceEnergy,
     tangent_basis,
     tangent_derivatives,
 )
@@ -41,8 +41,8 @@ __all__ = [
     "GivenContext",
     "InnerProductEnergy",
     "LevelEnergy",
-    "LiftedEnergy",
     "MLPEnergy",
+    "TangentSpaceEnergy",
     "TransformedEnergy",
     "check_energy",
     "freeze",

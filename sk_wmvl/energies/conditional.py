@@ -31,8 +31,8 @@ def repeat_rows(context: Tensor, n_points: int) -> Tensor:
 class GivenContext(BaseEnergy):
     r"""A conditional energy :math:`E(z\mid x)` with x held: an energy of z alone.
 
-    What objectives, samplers and `LiftedEnergy` take. They may evaluate several moves of
-    each point in one call; row i belongs to context i modulo the rows of the context.
+    Objectives, samplers and `TangentSpaceEnergy` take it. They may evaluate several moves
+    of each point in one call; row i belongs to context i modulo the rows of the context.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from sk_wmvl.energies._base import BaseEnergy
 from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.manifolds._sphere import UnitVectors
 
-__all__ = ["LiftedEnergy", "tangent_basis", "tangent_derivatives", "tangent_jets"]
+__all__ = ["TangentSpaceEnergy", "tangent_basis", "tangent_derivatives", "tangent_jets"]
 
 
 def tangent_basis(manifold: BaseManifold, x: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def tangent_basis(manifold: BaseManifold, x: Tensor) -> Tensor:
         return torch.linalg.svd(frame, full_matrices=False).Vh[:, :m].mT
 
 
-class LiftedEnergy(BaseEnergy):
+class TangentSpaceEnergy(BaseEnergy):
     r"""The energy of the point that a tangent vector leads to.
 
     .. math:: \tilde E_x(v) = E\bigl(\mathrm{retract}(x, A(x)\,v)\bigr),
@@ -101,10 +101,10 @@ class LiftedEnergy(BaseEnergy):
 
     >>> import torch
     >>> from sk_wmvl._autodiff import energy_grad_laplacian
-    >>> from sk_wmvl.energies import LiftedEnergy
+    >>> from sk_wmvl.energies import TangentSpaceEnergy
     >>> from sk_wmvl.manifolds import Sphere
     >>> x = torch.tensor([[0.6, 0.0, 0.8]])
-    >>> lifted = LiftedEnergy(lambda x: x[:, 2], Sphere(2), x)
+    >>> lifted = TangentSpaceEnergy(lambda x: x[:, 2], Sphere(2), x)
     >>> energy_grad_laplacian(lifted, torch.zeros(1, 3), create_graph=False)[2]
     tensor([-1.6000])
     """
@@ -139,8 +139,8 @@ class LiftedEnergy(BaseEnergy):
         repeats, rest = divmod(len(v), len(self.x)) if len(self.x) else (1, len(v))
         if rest:
             raise ValueError(
-                f"LiftedEnergy has tangent spaces at {len(self.x)} point(s); coordinates "
-                f"of {len(v)} rows are no whole number of moves of each."
+                f"TangentSpaceEnergy has tangent spaces at {len(self.x)} point(s); "
+                f"coordinates of {len(v)} rows are no whole number of moves of each."
             )
         if self.basis is not None:
             moves = v.view(repeats, len(self.x), -1, 1)
@@ -173,7 +173,7 @@ def tangent_jets(
     first, second : Tensor of shape (n, m, k)
         Along the orthonormal directions of `tangent_basis`, without graph.
     """
-    lifted = LiftedEnergy(f, manifold, x, basis=tangent_basis(manifold, x))
+    lifted = TangentSpaceEnergy(f, manifold, x, basis=tangent_basis(manifold, x))
     origin = lifted.origin()
     jets = [
         derivatives_along(lifted, origin, direction.expand_as(origin))

@@ -1,13 +1,14 @@
-"""The shared body of auto-encoders: validate, build, train, freeze."""
+"""The template of auto-encoders: they train on rows, then encode and decode."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, clone
+from sklearn.utils.validation import check_array, check_is_fitted
 from torch import nn
-from tqdm.auto import tqdm
 
 from sk_wmvl._random import draw_seed, make_generator
 from sk_wmvl._validation import (
@@ -36,25 +37,107 @@ from sk_wmvl.autoencoders.networks import (
     check_image_shape,
     make_mlp,
 )
-from sk_wmvl.autoencoders.training import (
-    OPTIMIZERS,
-    ORDERS,
-    AlternatingTrainer,
-    TrainingOptions,
-)
+from sk_wmvl.autoencoders.training import ORDERS, STEPS_PER_COPY, AlternatingTask
 from sk_wmvl.energies import freeze
-from sk_wmvl.estimators._coding import CodingMixin
 from sk_wmvl.estimators._persistence import PersistenceMixin
 from sk_wmvl.manifolds import MANIFOLDS, BaseManifold
-from sk_wmvl.training.net import limit_threads
+from sk_wmvl.objectives import Batch
+from sk_wmvl.training import (
+    OPTIMIZERS,
+    BatchIterator,
+    FitProgress,
+    TensorData,
+    TrainingNet,
+    limit_threads,
+)
 
-__all__ = ["BaseAutoencoder"]
+__all__ = ["CHUNK", "EVALUATION", "BaseAutoencoder", "RowUnits"]
 
 # Streams of the one seed that a fit draws from `random_state`.
-ENCODER, DECODER, CRITIC, SHUFFLE, NOISE = range(5)
+ENCODER, DECODER, CRITIC, SHUFFLE, NOISE, SAMPLE, EVALUATION = range(7)
+CHUNK = 4096  # rows at a time in evaluation
+BINARY = ("bernoulli", "cross_entropy")  # likelihoods of values between 0 and 1
 
 
-class BaseAutoencoder(PersistenceMixin, CodingMixin, ABC):
+@dataclass(frozen=True)
+class RowUnits:
+    """What the first fit fixes: the likelihood of a row, and its units.
+
+    Attributes
+    ----------
+    likelihood : str
+        Its name.
+    shift, scale : ndarray of shape (n_features,)
+        A row is shift + scale u.
+    varies : ndarray of shape (n_features,)
+        1 for columns that vary, 0 for constant ones.
+    """
+
+    likelihood: str
+    shift: np.ndarray
+    scale: np.ndarray
+    varies: np.ndarray
+
+    @classmethod
+    def fit(cls, X: np.ndarray, likelihood: str, *, standardize: bool) -> "RowUnits":
+        """Return the units of rows."""
+        d = X.shape[1]
+        shift, scale, varies = np.zeros(d), np.ones(d), np.ones(d)
+        if likelihood not in BINARY:
+            std, largest = X.std(0), np.abs(X).max(0)
+            # as StandardScaler: within rounding of zero is constant
+            constant = std <= 10 * np.finfo(float).eps * largest
+            varies = (~constant).astype(float)
+            if standardize:
+                shift, scale = X.mean(0), np.where(constant, 1.0, std)
+        return cls(likelihood, shift, scale, varies)
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether rows hold values between 0 and 1."""
+        return self.likelihood in BINARY
+
+    def to_internal(self, X: np.ndarray) -> np.ndarray:
+        """Return rows in the units of the networks.
+
+        Raises
+        ------
+        ValueError
+            If the likelihood cannot explain a value.
+        """
+        if self.is_binary:
+            check_unit_interval(X, self.likelihood)
+        return (X - self.shift) / self.scale
+
+    def to_user(self, u: torch.Tensor) -> np.ndarray:
+        """Return rows in the user's units."""
+        return u.cpu().numpy() * self.scale + self.shift
+
+
+def check_unit_interval(X: np.ndarray, what: str) -> None:
+    """Raise ValueError, naming the first, if values lie outside [0, 1]."""
+    bad = (X < 0) | (X > 1)
+    if bad.any():
+        i, j = np.argwhere(bad)[0]
+        raise ValueError(
+            f"X holds values outside [0, 1], which {what!r} cannot explain: "
+            f"{X[i, j]:.6g} in row {i}, column {j}, and {bad.sum() - 1} more. Scale X, "
+            "or choose the other likelihood (cost)."
+        )
+
+
+def choose_likelihood(choice: str, X: np.ndarray, binary: str, real: str) -> str:
+    """Return which of two likelihoods serves, and check that it can."""
+    if choice == "auto":
+        return binary if X.min() >= 0 and X.max() <= 1 else real
+    if choice == binary:
+        check_unit_interval(X, binary)
+    return choice
+
+
+class BaseAutoencoder(
+    PersistenceMixin, ClassNamePrefixFeaturesOutMixin, BaseEstimator, ABC
+):
     """Template of an auto-encoder with codes on a manifold.
 
     A subclass supplies the encoder, the likelihood and the divergence.
@@ -76,7 +159,8 @@ class BaseAutoencoder(PersistenceMixin, CodingMixin, ABC):
         "alpha": [Interval(Real, 0, None, closed="left")],
         "n_critic_updates": [Interval(Integral, 1, None, closed="left")],
         "order": [StrOptions(set(ORDERS))],
-        "optimizer": [StrOptions(set(OPTIMIZERS)), type],
+        # a critic is not updated by a closure, which L-BFGS asks for
+        "optimizer": [StrOptions(set(OPTIMIZERS) - {"lbfgs"}), type],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "critic_lr": [None, Interval(Real, 0, None, closed="neither")],
         "averaging": [Interval(Real, 0, 1, closed="left")],
@@ -88,6 +172,13 @@ class BaseAutoencoder(PersistenceMixin, CodingMixin, ABC):
         "verbose": ["verbose"],
     }
 
+    encoder_: BaseEncoder
+    decoder_: Decoder
+    latent_: LatentSpace
+    manifold_: BaseManifold
+    device_: torch.device
+    _units: RowUnits
+    _seed: int
     _training_state: dict[str, Any]
 
     # --- fitting ----------------------------------------------------------------------
@@ -110,7 +201,7 @@ class BaseAutoencoder(PersistenceMixin, CodingMixin, ABC):
         """
         resume = self.warm_start and self.__sklearn_is_fitted__()
         X = check_rows(self, X, reset=not resume, min_samples=2)
-        return self._fit(X, resume=resume, n_epochs=self.max_epochs)
+        return self._run(X, resume=resume, n_epochs=self.max_epochs)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
@@ -134,52 +225,131 @@ class BaseAutoencoder(PersistenceMixin, CodingMixin, ABC):
         """
         resume = self.__sklearn_is_fitted__()
         X = check_rows(self, X, reset=not resume, min_samples=1 if resume else 2)
-        return self._fit(X, resume=resume, n_epochs=1)
+        return self._run(X, resume=resume, n_epochs=1)
 
-    def _fit(self, X: np.ndarray, *, resume: bool, n_epochs: int):
-        self.device_ = resolve_device(self.device)
-        if not resume:
-            self._seed = draw_seed(self.random_state)
-            self.manifold_ = self._make_manifold()
-            self.latent_ = LatentSpace(self.manifold_, rescale=self.rescale)
-            self.likelihood_ = self._choose_likelihood(X)
-            self._set_units(X)
-        u = torch.tensor(self._to_internal(X), dtype=torch.float32, device=self.device_)
-        trainer = self._make_trainer(X.shape[1])
+    def _run(self, X: np.ndarray, *, resume: bool, n_epochs: int):
+        """Prepare, train and publish."""
+        device = resolve_device(self.device)
+        if resume:
+            seed, units, latent = self._seed, self._units, self.latent_
+        else:
+            seed = draw_seed(self.random_state)
+            latent = LatentSpace(self._make_manifold(), rescale=self.rescale)
+            likelihood = self._choose_likelihood(X)
+            units = RowUnits.fit(X, likelihood, standardize=self.standardize)
+        u = torch.tensor(units.to_internal(X), dtype=torch.float32, device=device)
+        net, task = self._make_net(units, latent, seed, device)
         if resume:
             try:
-                trainer.load(self._training_state)
+                net.set_training_state(self._training_state)
             except (RuntimeError, ValueError, KeyError) as error:
                 raise ValueError(
                     "Training cannot go on from the last fit: a network or the optimizer "
                     "has changed. Fit anew, with warm_start=False."
                 ) from error
+        rows = TensorData(Batch(u, torch.ones(len(u), device=device)))
         width = max([X.shape[1], *check_widths(self.hidden_layer_sizes)])
-        with (
-            limit_threads(self.batch_size, width, self.device_),
-            tqdm(
-                total=n_epochs,
-                desc=type(self).__name__,
-                unit="epoch",
-                disable=not self.verbose,
-            ) as bar,
-        ):
-
-            def show(row: dict) -> None:
-                bar.set_postfix(loss=f"{row['loss']:.4g}", refresh=False)
-                bar.update()
-
-            trainer.run(u, n_epochs, show)
-        self._training_state = trainer.state()
-        encoder, decoder = freeze(trainer.average.module).children()
-        self.encoder_ = cast(BaseEncoder, encoder)
-        self.decoder_ = cast(Decoder, decoder)
-        self.critic_ = None if trainer.critic is None else freeze(trainer.critic)
-        self.history_ = trainer.history
-        self.loss_curve_ = [row["loss"] for row in self.history_]
-        self.n_iter_ = len(self.history_)
-        self.n_steps_ = trainer.n_steps
+        with limit_threads(self.batch_size, width, device):
+            net.partial_fit(rows, epochs=n_epochs)
+        self._publish(net, task, units, latent, seed, device)
         return self
+
+    def _make_net(
+        self, units: RowUnits, latent: LatentSpace, seed: int, device: torch.device
+    ) -> tuple[TrainingNet, AlternatingTask]:
+        """Return the networks in a skorch net, and what a step of it does."""
+        n_features = len(units.shift)
+        divergence, n_context = self._make_divergence(n_features)
+        critic = None
+        if divergence is not None:
+            critic = divergence.make_critic(
+                latent,
+                n_context,
+                hidden_layer_sizes=check_widths(self.critic_layer_sizes),
+                activation=self.activation,
+                generator=make_generator(seed, CRITIC),
+            )
+            critic = None if critic is None else critic.to(device, torch.float32)
+        task = AlternatingTask(
+            critic,
+            divergence,
+            conditional=n_context > 0,
+            regularization=self._divergence_weight,
+            optimizer=self.optimizer,
+            critic_lr=self.lr if self.critic_lr is None else self.critic_lr,
+            n_critic_updates=self.n_critic_updates,
+            order=self.order,
+            generator=make_generator(seed, NOISE),
+        )
+        encoder = self._make_encoder(n_features, latent, seed)
+        decoder = Decoder(
+            self._decoder_network(n_features, latent, seed),
+            self._make_likelihood(units),
+            latent,
+        )
+        both = nn.ModuleList([encoder, decoder]).to(device, torch.float32)
+        if isinstance(self.optimizer, str):
+            optimizer, options = OPTIMIZERS[self.optimizer]
+        else:
+            optimizer, options = self.optimizer, {}
+        label = type(self).__name__
+        net = TrainingNet(
+            both,
+            task=task,
+            one_cycle=False,
+            averaging=self.averaging,
+            steps_per_copy=STEPS_PER_COPY,
+            optimizer=optimizer,
+            lr=self.lr,
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            iterator_train=BatchIterator,
+            iterator_train__shuffle=True,
+            iterator_train__generator=make_generator(seed, SHUFFLE),
+            train_split=None,
+            callbacks=[FitProgress(label)] if self.verbose else [],
+            device=device,
+            verbose=0,
+            **{f"optimizer__{k}": v for k, v in options.items()},
+        )
+        return net.initialize(), task
+
+    def _publish(
+        self,
+        net: TrainingNet,
+        task: AlternatingTask,
+        units: RowUnits,
+        latent: LatentSpace,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        """Set the fitted attributes, all at once."""
+        state = net.get_training_state()
+        encoder, decoder = freeze(net.average_.module).children()
+        names = ("reconstruction", "divergence", "critic_loss")
+        history = [
+            {"epoch": row["epoch"], "loss": row["train_loss"]}
+            | {name: row[name] for name in names}
+            for row in net.history
+        ]
+        vars(self).update(
+            {
+                "device_": device,
+                "manifold_": latent.manifold,
+                "latent_": latent,
+                "likelihood_": units.likelihood,
+                "encoder_": encoder,
+                "decoder_": cast(Decoder, decoder),
+                "critic_": None if task.critic is None else freeze(task.critic),
+                "history_": history,
+                "loss_curve_": [row["loss"] for row in history],
+                "n_iter_": len(history),
+                "n_steps_": net.n_steps_,
+                "_units": units,
+                "_seed": seed,
+                "_training_state": state,
+            }
+        )
 
     def _make_manifold(self) -> BaseManifold:
         manifold = (
@@ -196,53 +366,10 @@ class BaseAutoencoder(PersistenceMixin, CodingMixin, ABC):
             )
         return manifold
 
-    # --- what a row is ----------------------------------------------------------------
-
-    def _choose(self, choice: str, X: np.ndarray, binary: str, real: str) -> str:
-        """Return which of two likelihoods serves, and check that it can."""
-        if choice == "auto":
-            return binary if X.min() >= 0 and X.max() <= 1 else real
-        if choice == binary:
-            self._check_unit_interval(X, binary)
-        return choice
-
-    def _check_unit_interval(self, X: np.ndarray, what: str) -> None:
-        bad = (X < 0) | (X > 1)
-        if bad.any():
-            i, j = np.argwhere(bad)[0]
-            raise ValueError(
-                f"X holds values outside [0, 1], which {what!r} cannot explain: "
-                f"{X[i, j]:.6g} in row {i}, column {j}, and {bad.sum() - 1} more. Scale X, "
-                "or choose the other likelihood (cost)."
-            )
-
-    @property
-    def _is_binary(self) -> bool:
-        return self.likelihood_ in ("bernoulli", "cross_entropy")
-
-    def _set_units(self, X: np.ndarray) -> None:
-        d = X.shape[1]
-        self._shift, self._scale = np.zeros(d), np.ones(d)
-        self._columns = np.ones(d)
-        if not self._is_binary:
-            scale = X.std(0)
-            largest = np.abs(X).max(0)
-            # as StandardScaler: within rounding of zero is constant
-            constant = scale <= 10 * np.finfo(float).eps * largest
-            self._columns = (~constant).astype(float)
-            self._shift = X.mean(0) if self.standardize else self._shift
-            if self.standardize:
-                self._scale = np.where(constant, 1.0, scale)
-
-    def _to_internal(self, X: np.ndarray) -> np.ndarray:
-        if self._is_binary:
-            self._check_unit_interval(X, self.likelihood_)
-        return (X - self._shift) / self._scale
-
     # --- networks ---------------------------------------------------------------------
 
-    def _build(self, network, n_in, n_out, *, conv, name: str, stream: int):
-        generator = make_generator(self._seed, stream)
+    def _build(self, network, n_in, n_out, *, conv, name: str, seed: int, stream: int):
+        generator = make_generator(seed, stream)
         widths = check_widths(self.hidden_layer_sizes)
         return build_network(
             network,
@@ -257,7 +384,9 @@ class BaseAutoencoder(PersistenceMixin, CodingMixin, ABC):
             name=name,
         )
 
-    def _encoder_network(self, n_features: int, n_noise: int, n_out: int) -> nn.Module:
+    def _encoder_network(
+        self, n_features: int, n_noise: int, n_out: int, seed: int
+    ) -> nn.Module:
         def conv(generator, channels):
             shape = check_image_shape(self.image_shape, n_features)
             return ConvEncoder(
@@ -275,11 +404,14 @@ class BaseAutoencoder(PersistenceMixin, CodingMixin, ABC):
             n_out,
             conv=conv,
             name="encoder_network",
+            seed=seed,
             stream=ENCODER,
         )
 
-    def _decoder_network(self, n_features: int) -> nn.Module:
-        n_in = self.latent_.n_features
+    def _decoder_network(
+        self, n_features: int, latent: LatentSpace, seed: int
+    ) -> nn.Module:
+        n_in = latent.n_features
 
         def conv(generator, channels):
             shape = check_image_shape(self.image_shape, n_features)
@@ -293,62 +425,174 @@ class BaseAutoencoder(PersistenceMixin, CodingMixin, ABC):
             n_features,
             conv=conv,
             name="decoder_network",
+            seed=seed,
             stream=DECODER,
         )
+
+    # --- what a subclass supplies -----------------------------------------------------
+
+    _draws_rows: bool  # whether a row given its code is random
+
+    @property
+    @abstractmethod
+    def _divergence_weight(self) -> float:
+        """The weight of the divergence in the loss."""
 
     @abstractmethod
     def _choose_likelihood(self, X: np.ndarray) -> str:
         """Return the name of the likelihood, after a check that X allows it."""
 
     @abstractmethod
-    def _make_likelihood(self) -> BaseLikelihood:
-        """Return the likelihood that `likelihood_` names."""
+    def _make_likelihood(self, units: RowUnits) -> BaseLikelihood:
+        """Return the likelihood that the units name."""
 
     @abstractmethod
-    def _make_encoder(self, n_features: int) -> BaseEncoder:
+    def _make_encoder(
+        self, n_features: int, latent: LatentSpace, seed: int
+    ) -> BaseEncoder:
         """Return an untrained encoder."""
 
     @abstractmethod
-    def _make_divergence(self) -> tuple[BaseDivergence | None, int]:
+    def _make_divergence(self, n_features: int) -> tuple[BaseDivergence | None, int]:
         """Return the divergence, and how many columns the critic is given."""
 
-    _regularization: float
+    @abstractmethod
+    def score_samples(self, X) -> np.ndarray:
+        """Return how well each row is explained, of shape (n_samples,)."""
 
     def _bernoulli(self) -> BernoulliLikelihood:
         return BernoulliLikelihood(binarize=self.binarize)
 
-    def _make_trainer(self, n_features: int) -> AlternatingTrainer:
-        divergence, n_context = self._make_divergence()
-        critic = None
-        if divergence is not None:
-            critic = divergence.make_critic(
-                self.latent_,
-                n_context,
-                hidden_layer_sizes=check_widths(self.critic_layer_sizes),
-                activation=self.activation,
-                generator=make_generator(self._seed, CRITIC),
+    # --- codes and rows ---------------------------------------------------------------
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "decoder_" in vars(self)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.manifold_.n_columns
+
+    def _check_tensor(self, X) -> torch.Tensor:
+        """Return validated rows in the units of the networks, on the device."""
+        check_is_fitted(self)
+        u = self._units.to_internal(check_rows(self, X, reset=False))
+        return torch.tensor(u, dtype=torch.float64, device=self.device_)
+
+    def _check_codes(self, Z) -> torch.Tensor:
+        check_is_fitted(self)
+        Z = check_array(Z, dtype=np.float64)
+        if Z.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"Codes have {Z.shape[1]} columns; those of {self.manifold_!r} have "
+                f"{self._n_features_out}."
             )
-        encoder = self._make_encoder(n_features)
-        decoder = Decoder(
-            self._decoder_network(n_features), self._make_likelihood(), self.latent_
-        )
-        options = TrainingOptions(
-            optimizer=self.optimizer,
-            lr=self.lr,
-            critic_lr=self.lr if self.critic_lr is None else self.critic_lr,
-            batch_size=self.batch_size,
-            regularization=self._regularization,
-            n_critic_updates=self.n_critic_updates,
-            order=self.order,
-            averaging=self.averaging,
-        )
-        return AlternatingTrainer(
-            encoder.to(self.device_, torch.float32),
-            decoder.to(self.device_, torch.float32),
-            None if critic is None else critic.to(self.device_, torch.float32),
-            divergence,
-            conditional=n_context > 0,
-            options=options,
-            shuffle=make_generator(self._seed, SHUFFLE),
-            noise=make_generator(self._seed, NOISE),
-        )
+        return self.manifold_.from_user(torch.from_numpy(Z)).to(self.device_)
+
+    @torch.no_grad()
+    def transform(self, X) -> np.ndarray:
+        """Return the code of each row.
+
+        That at zero noise of an implicit encoder, the mean (direction) of an explicit one:
+        the same at each call, whatever the other rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_codes)
+            Points of the latent manifold: `n_components` columns in Euclidean space, one
+            more on the sphere.
+        """
+        parts = [self.encoder_.code(u) for u in self._check_tensor(X).split(CHUNK)]
+        return self.manifold_.to_user(torch.cat(parts)).cpu().numpy()
+
+    @torch.no_grad()
+    def inverse_transform(self, Z) -> np.ndarray:
+        """Return the mean row of each code.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_codes)
+            Points of the latent manifold.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Means, in the units of the training data.
+        """
+        parts = [self.decoder_.mean(z) for z in self._check_codes(Z).split(CHUNK)]
+        return self._units.to_user(torch.cat(parts))
+
+    @torch.no_grad()
+    def reconstruct(self, X) -> np.ndarray:
+        """Return rows encoded and decoded.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Means of the rows given their codes.
+        """
+        parts = [
+            self.decoder_.mean(self.encoder_.code(u))
+            for u in self._check_tensor(X).split(CHUNK)
+        ]
+        return self._units.to_user(torch.cat(parts))
+
+    @torch.no_grad()
+    def sample(self, n_samples=1, random_state=None, *, mean=False) -> np.ndarray:
+        """Draw codes from the prior, and rows from the model given them.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            How many.
+        random_state : int, RandomState instance or None, default=None
+            Seed; None uses the one of the fit, so that calls repeat.
+        mean : bool, default=False
+            Whether to return the mean rows given the codes, instead of draws. A decoder
+            without noise returns them anyway.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Draws, in the units of the training data.
+        """
+        check_is_fitted(self)
+        if not (isinstance(n_samples, Integral) and n_samples >= 1):
+            raise ValueError(f"n_samples must be an integer >= 1; got {n_samples!r}.")
+        seed = self._seed if random_state is None else draw_seed(random_state)
+        generator = make_generator(seed, SAMPLE)
+        codes = self.latent_.sample(int(n_samples), generator=generator)
+        codes = codes.to(self.device_)
+        draw = self._draws_rows and not mean
+        parts = [
+            self.decoder_.sample(z, generator=generator)
+            if draw
+            else self.decoder_.mean(z)
+            for z in codes.split(CHUNK)
+        ]
+        return self._units.to_user(torch.cat(parts))
+
+    def score(self, X, y=None):
+        """Return the mean of `score_samples`: higher is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        score : float
+        """
+        return float(self.score_samples(X).mean())

@@ -1,83 +1,72 @@
-"""The shared body of all estimators: validate, train, freeze, evaluate."""
+"""The template of all estimators of an energy: five steps from rows to attributes.
+
+``fit`` validates rows, prepares their space and units, trains or solves, settles what of
+the outcome is kept, and publishes it. Each step is a function of its arguments, in the file
+of its name; nothing is set on the estimator before the last.
+"""
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils.metaestimators import available_if
-from skorch.helper import predefined_split
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sk_wmvl._component import resolve
 from sk_wmvl._random import draw_seed, make_generator
-from sk_wmvl._rows import Rows, split_rows
+from sk_wmvl._rows import Rows
 from sk_wmvl._validation import (
     CallbackSupportMixin,
-    check_callbacks,
-    check_groups,
     check_rows,
-    check_weights,
     check_widths,
     fit_context,
     resolve_device,
     with_callbacks,
 )
-from sk_wmvl.base_measures import BaseMeasure, base_gradient
-from sk_wmvl.coordinates.ties import find_ties
-from sk_wmvl.coordinates.whitening import fit_coordinates
-from sk_wmvl.energies import (
-    ENERGIES,
-    AnnealedEnergy,
-    CorrectedEnergy,
-    FeatureEnergy,
-    LevelEnergy,
-    TransformedEnergy,
-    check_energy,
-    freeze,
-)
-from sk_wmvl.estimators._closed_form import SolvedFitMixin, is_trained
+from sk_wmvl.coordinates import Coordinates, find_ties
+from sk_wmvl.energies import ENERGIES
 from sk_wmvl.estimators._constraints import CONSTRAINTS
-from sk_wmvl.estimators._evaluation import EvaluationMixin
+from sk_wmvl.estimators._fitted import FittedEnergy
 from sk_wmvl.estimators._net_params import NetParamsMixin
 from sk_wmvl.estimators._persistence import PersistenceMixin
-from sk_wmvl.manifolds import BaseManifold, Euclidean
-from sk_wmvl.objectives import OBJECTIVES, BaseGlobalObjective, BaseObjective
-from sk_wmvl.objectives._proposal_based import log_prob_left_out
-from sk_wmvl.objectives.noise_contrastive import start_offset
-from sk_wmvl.objectives.riemannian import check_liftable
-from sk_wmvl.training.batches import BatchIterator, TensorData, make_datasets
-from sk_wmvl.training.callbacks import FitProgress, SklearnBridge
-from sk_wmvl.training.net import OPTIMIZERS, ObjectiveNet, limit_threads
+from sk_wmvl.estimators._prepare import WEIGHTS, Chosen, Setup, prepare, validate
+from sk_wmvl.estimators._settle import settle
+from sk_wmvl.estimators._solve import (
+    SOLVED_ATTRIBUTES,
+    Solved,
+    check_uniform,
+    closed_form_objective,
+    find_family,
+    is_trained,
+    solve_family,
+)
+from sk_wmvl.estimators._train import Trained, TrainingOptions, train
+from sk_wmvl.exponential import ExponentialFamily
+from sk_wmvl.manifolds import BaseManifold
+from sk_wmvl.normalizers import BaseNormalizer
+from sk_wmvl.objectives import OBJECTIVES, BaseObjective, BaseProblem
+from sk_wmvl.training import SklearnBridge, limit_threads
 
 __all__ = ["BaseEnergyEstimator"]
 
-# Streams of the one seed that a fit draws from `random_state`.
-WEIGHTS, SHUFFLE, NOISE, SPLIT, NORMALIZER, SAMPLE, COMPARISON = range(7)
-
-# The network's input is soft-clipped at this multiple of the largest training norm.
-RADIUS_FACTOR = 1.0
-MIN_VALIDATION = 2  # rows; below, early stopping is left out
-
 
 class BaseEnergyEstimator(
-    EvaluationMixin,
-    SolvedFitMixin,
-    PersistenceMixin,
-    NetParamsMixin,
-    CallbackSupportMixin,
-    BaseEstimator,
-    ABC,
+    PersistenceMixin, NetParamsMixin, CallbackSupportMixin, BaseEstimator, ABC
 ):
     """Template of an estimator that learns an energy.
 
-    A subclass supplies the base measure and what follows training.
+    A subclass supplies the manifold, the base measure and the normaliser.
     """
 
     _parameter_constraints: dict = CONSTRAINTS
-    # A normalised density close to the data, in internal coordinates.
-    _proposal: BaseMeasure | None = None
+    _setup: Setup
+    _fitted: FittedEnergy
+    _training_state: dict[str, Any] | None
 
     # --- fitting ----------------------------------------------------------------------
 
@@ -107,9 +96,8 @@ class BaseEnergyEstimator(
             Fitted.
         """
         resume = self.warm_start and self.__sklearn_is_fitted__()
-        X = check_rows(self, X, reset=not resume, min_samples=2)
-        weight, groups = check_weights(sample_weight, X), check_groups(groups, X)
-        return self._fit(X, weight, groups, resume=resume, epochs=None)
+        rows = validate(self, X, sample_weight, groups, reset=not resume, min_samples=2)
+        return self._run(rows, resume=resume, epochs=None)
 
     @available_if(is_trained)
     @with_callbacks
@@ -118,9 +106,8 @@ class BaseEnergyEstimator(
         """Train for one epoch, going on from where the last call ended.
 
         Not for exponential families, which are solved for. The first call fixes the
-        coordinates and the base measure. Optimiser, weight
-        average and random streams continue; the learning rate is constant and nothing is
-        held out for early stopping.
+        coordinates and the base measure. Optimiser, weight average and random streams
+        continue; the learning rate is constant and nothing is held out for early stopping.
 
         Parameters
         ----------
@@ -137,254 +124,255 @@ class BaseEnergyEstimator(
             Fitted.
         """
         resume = self.__sklearn_is_fitted__()
-        minimum = 1 if resume else 2
-        X = check_rows(self, X, reset=not resume, min_samples=minimum)
-        weight = check_weights(sample_weight, X)
-        return self._fit(X, weight, None, resume=resume, epochs=1)
+        least = 1 if resume else 2
+        rows = validate(
+            self, X, sample_weight, None, reset=not resume, min_samples=least
+        )
+        return self._run(rows, resume=resume, epochs=1)
 
-    def _fit(self, X, weight, groups, *, resume: bool, epochs: int | None):
-        if weight is not None:
-            X, groups = X[weight > 0], None if groups is None else groups[weight > 0]
-            weight = weight[weight > 0]
-            if len(X) < 2 and not resume:
-                raise ValueError(
-                    "sample_weight leaves one row with a positive weight; at least two "
-                    "rows are needed."
-                )
-        if not resume or epochs is None:
-            self.ties_ = find_ties(X)
-        self._forget_solution()
-        self.device_ = resolve_device(self.device)
-        self.objective_ = self._make_objective()
-        if weight is not None and self.objective_.couples_rows:
-            raise ValueError(
-                f"sample_weight cannot be used with {self.objective_!r}, in which the rows "
-                "of a batch act on one another. Repeat rows instead, or use "
-                "objective='mvl'."
-            )
-        if not resume:
-            self._seed = draw_seed(self.random_state)
-            self.manifold_ = self._make_manifold(X)
-        else:
-            self._check_resumed(X)
-        if self.objective_.sigmas:
-            self.objective_ = clone(self.objective_).set_params(manifold=self.manifold_)
-        if self._is_lifted and not self._is_global:
-            check_liftable(self.objective_)
-        points = self._to_points(X).numpy()
-        if not resume:
-            self._coordinates, mean, covariance = fit_coordinates(
-                points,
-                weight,
-                standardize=self.standardize,
-                columns=self.manifold_.flat_columns,
-                robust=self._is_robust,
-            )
-            if not np.isfinite(self._coordinates.scale).all():
-                raise ValueError(
-                    "The covariance of X is not finite: its values are too large. "
-                    "Rescale the columns."
-                )
-            self.base_ = self._make_base(Rows(points, weight, groups), mean, covariance)
-            self._radius = self._make_radius(points)
-            self._training_state = None
-        u = self._coordinates.to_internal(points)
-        rows = Rows(u, weight, groups)
-        family = self._family
+    def _run(self, rows: Rows, *, resume: bool, epochs: int | None):
+        """Prepare, train or solve, settle and publish; for `epochs` if that is a number."""
+        device = resolve_device(self.device)
+        family = find_family(self.energy, self.alpha)
+        objective = self._make_objective(family)
+        if rows.weight is not None:
+            objective.check_weights()
+        setup = self._resumed(rows) if resume else self._set_up(rows, family, objective)
+        problem = objective.problem(setup.manifold, setup.base, setup.proposal)
+        inside = setup.internal(rows)
+        is_part = resume and epochs is not None
+        known = {
+            "ties_": self.ties_ if is_part else find_ties(rows.points),
+            "objective_": problem.objective,
+            "_setup": setup,
+        }
+        outcome: Trained | Solved
         if family is not None:
-            self._training_state = None
-            self._solve(family, rows)
-            return self
-        data, valid = self._make_datasets(rows, held_out=epochs is None)
-        net = self._make_net(data, valid, one_cycle=epochs is None)
-        held_out = data if valid is None else valid
-        context = self._init_context(X, net, held_out, epochs or net.max_epochs)
-        width = max([X.shape[1], *check_widths(self.hidden_layer_sizes)])
-        with limit_threads(net.batch_size, width, self.device_):
-            net.partial_fit(data, epochs=epochs)
-            for name, value in self._freeze(_trained(net), held_out).items():
-                setattr(self, name, value)
-        self._training_state = net.get_training_state()
-        self.history_ = net.history.to_list()
-        self.n_iter_ = len(self.history_)
-        self.loss_curve_ = [row["train_loss"] for row in self.history_]
-        self.validation_loss_curve_ = [
-            row["valid_loss"] for row in self.history_ if "valid_loss" in row
-        ]
+            with limit_threads(1, 1, device):
+                outcome = solve_family(family, inside, setup, device=device)
+                fitted = self._settle(outcome, setup, device)
+            check_uniform(self.energy, outcome, fitted)
+            return self._publish(known, outcome, fitted)
+        options = TrainingOptions.of(self)
+        context = self._open_context(rows.points, epochs or options.n_epochs)
+
+        def make_bridge(outcome_so_far: Callable[[], Trained]) -> SklearnBridge:
+            def attributes() -> dict[str, Any]:
+                outcome = outcome_so_far()
+                fitted = self._settle(outcome, setup, device)
+                return self._attributes(known, outcome, fitted)
+
+            return SklearnBridge(self, context, rows.points, attributes)
+
+        widths = check_widths(self.hidden_layer_sizes)
+        n_rows, n_columns = rows.points.shape
+        batch_size = options.rows_per_step(n_rows)
+        with limit_threads(batch_size, max(n_columns, *widths), device):
+            outcome = train(
+                inside,
+                problem,
+                self._make_correction(problem, setup),
+                options,
+                seed=setup.seed,
+                device=device,
+                epochs=epochs,
+                state=self._training_state if resume else None,
+                label=type(self).__name__,
+                make_bridge=None if context is None else make_bridge,
+            )
+            fitted = self._settle(outcome, setup, device)
+        self._publish(known, outcome, fitted)
         if context is not None:
             context.call_on_fit_task_end(
-                estimator=self, X=X, reconstruction_attributes={}
+                estimator=self, X=rows.points, reconstruction_attributes={}
             )
         return self
 
+    def _set_up(
+        self, rows: Rows, family: ExponentialFamily | None, objective: BaseObjective
+    ) -> Setup:
+        """Return what a first fit fixes."""
+        seed = draw_seed(self.random_state)
+        manifold = self._make_manifold(rows.points)
+        takes_base = family is None or family.takes_base
+
+        def choose(rows: Rows, coordinates: Coordinates, moments) -> Chosen:
+            base = self.base if takes_base else None
+            may_transform = family is None and base is not None
+            return self._choose_base(
+                base,
+                rows,
+                manifold,
+                coordinates,
+                moments,
+                objective=objective,
+                may_transform=self.standardize and may_transform,
+                seed=seed,
+            )
+
+        return prepare(
+            rows,
+            manifold,
+            choose,
+            standardize=self.standardize,
+            robust=family is not None and family.robustness > 0,
+            clip=self._clips_input,
+            seed=seed,
+        )
+
+    def _resumed(self, rows: Rows) -> Setup:
+        """Return what the last fit fixed, if this one can go on from it."""
+        self._check_resumed(rows.points)
+        return self._setup
+
+    def _settle(
+        self, outcome: Trained | Solved, setup: Setup, device: torch.device
+    ) -> FittedEnergy:
+        return settle(
+            outcome.correction,
+            setup,
+            outcome.judged,
+            normalizer=self._make_normalizer(),
+            proposal=outcome.proposal,
+            device=device,
+        )
+
+    def _attributes(
+        self, known: dict[str, Any], outcome: Trained | Solved, fitted: FittedEnergy
+    ) -> dict[str, Any]:
+        """Return all that a fit publishes, by name."""
+        return {
+            **known,
+            **outcome.attributes(),
+            "_fitted": fitted,
+            "energy_": fitted.energy,
+            "manifold_": fitted.manifold,
+            "base_": known["_setup"].base,
+            "device_": fitted.device,
+        }
+
+    def _publish(
+        self, known: dict[str, Any], outcome: Trained | Solved, fitted: FittedEnergy
+    ):
+        """Set the fitted attributes, all at once, and forget those of another kind."""
+        attributes = self._attributes(known, outcome, fitted)
+        for name in SOLVED_ATTRIBUTES:
+            vars(self).pop(name, None)
+        vars(self).update(attributes)
+        return self
+
+    def _open_context(self, X: np.ndarray, n_epochs: int):
+        """Return the context of scikit-learn's callbacks, or None if there are none."""
+        if "_skl_callbacks" not in vars(self):
+            return None
+        context = self._init_callback_context(max_subtasks=n_epochs)
+        context.call_on_fit_task_begin(estimator=self, X=X)
+        return context
+
+    # --- what a subclass supplies -----------------------------------------------------
+
+    _clips_input = True  # whether the network's input is clipped far from the rows
+
     @abstractmethod
-    def _make_manifold(self, X) -> BaseManifold:
+    def _make_manifold(self, X: np.ndarray) -> BaseManifold:
         """Return the manifold of the rows of X, with its dimension known."""
 
-    def _check_resumed(self, X) -> None:
+    def _check_resumed(self, X: np.ndarray) -> None:
         """Raise ValueError if a parameter changed that a resumed fit cannot follow."""
 
     @abstractmethod
-    def _make_base(self, rows: Rows, mean, covariance) -> BaseMeasure | None:
-        """Return the base measure; it may set other coordinates than those it was given."""
+    def _choose_base(
+        self,
+        base: object,
+        rows: Rows,
+        manifold: BaseManifold,
+        coordinates: Coordinates,
+        moments: tuple[np.ndarray, np.ndarray],
+        *,
+        objective: BaseObjective,
+        may_transform: bool,
+        seed: int,
+    ) -> Chosen:
+        """Return the base measure of rows in ambient coordinates, and its units."""
 
-    @abstractmethod
-    def _freeze(self, correction: nn.Module, rows: TensorData) -> dict:
-        """Return the fitted attributes that a trained correction stands for.
+    def _make_normalizer(self) -> BaseNormalizer | None:
+        """Return what computes log Z; None where nobody asks for it."""
+        return None
 
-        `rows` are held-out rows, or the training rows if none were held out.
-        """
-
-    @property
-    def _is_lifted(self) -> bool:
-        """Whether training looks at the energy from tangent spaces."""
-        is_flat = isinstance(self.manifold_, Euclidean)
-        return not is_flat and self.objective_.sigmas is None
-
-    @property
-    def _is_global(self) -> bool:
-        """Whether training compares the model with draws of a proposal."""
-        return isinstance(self.objective_, BaseGlobalObjective)
-
-    def _make_radius(self, points: np.ndarray) -> float | None:
-        """Return where the network's input is clipped: nowhere if it is bounded anyway."""
-        if self.manifold_.is_compact:
-            return None
-        u = torch.from_numpy(self._coordinates.to_internal(points))
-        norms = torch.linalg.vector_norm(self.manifold_.features(u), dim=1)
-        return RADIUS_FACTOR * max(1.0, float(norms.max()))
-
-    def _split(self, rows: Rows, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return indices of training and of held-out rows; see `split_rows`."""
-        n_samples = len(rows.points)
-        train, valid = split_rows(n_samples, fraction, [self._seed, SPLIT], rows.groups)
-        if len(valid) < MIN_VALIDATION:
-            return np.arange(n_samples), train[:0]
-        return train, valid
-
-    def _make_objective(self) -> BaseObjective:
-        if self._family is not None:
-            return self._make_solved_objective()
+    def _make_objective(self, family: ExponentialFamily | None) -> BaseObjective:
+        """Return the objective that the parameter names."""
+        if family is not None:
+            return closed_form_objective(self.objective, self.energy)
         if isinstance(self.objective, str):
             return OBJECTIVES[self.objective](self.epsilon)
         return resolve(self.objective, OBJECTIVES, BaseObjective, name="objective")
 
-    def _make_correction(self) -> nn.Module:
-        """Return the network: of the point, or of its features on a manifold."""
-        manifold, sigmas = self.manifold_, self.objective_.sigmas
-        generator = make_generator(self._seed, WEIGHTS)
-        n_inputs = LevelEnergy.n_inputs(manifold) if sigmas else manifold.n_features
-        if isinstance(self.energy, str):
-            network: nn.Module = ENERGIES[self.energy](
-                n_inputs,
-                check_widths(self.hidden_layer_sizes),
-                activation=self.activation,
-                spectral_norm=self.spectral_norm,
-                radius=None if sigmas else self._radius,
-                generator=generator,
-            )
-        elif isinstance(self.energy, nn.Module):
-            network = copy.deepcopy(self.energy)
-        else:
+    def _make_correction(self, problem: BaseProblem, setup: Setup) -> nn.Module:
+        """Return the untrained network, as a function of points."""
+        generator = make_generator(setup.seed, WEIGHTS)
+
+        def make_network(n_inputs: int, radius: float | None) -> nn.Module:
+            if isinstance(self.energy, str):
+                return ENERGIES[self.energy](
+                    n_inputs,
+                    check_widths(self.hidden_layer_sizes),
+                    activation=self.activation,
+                    spectral_norm=self.spectral_norm,
+                    radius=radius,
+                    generator=generator,
+                )
+            if isinstance(self.energy, nn.Module):
+                return copy.deepcopy(self.energy)
             network = self.energy(n_inputs)
             if not isinstance(network, nn.Module):
                 raise TypeError(
                     f"energy={self.energy!r} returned {type(network).__name__}; a callable "
                     "must return a torch.nn.Module that maps (n, d) to (n,)."
                 )
-        if sigmas:
-            return LevelEnergy(
-                network, manifold, sigmas, radius=self._radius, generator=generator
-            )
-        return FeatureEnergy(network, manifold) if self._is_lifted else network
+            return network
 
-    def _make_datasets(self, rows: Rows, *, held_out: bool):
-        fraction = self.validation_fraction if held_out and self.early_stopping else 0.0
-        train, valid = self._split(rows, fraction)
-        base_grad = log_proposal = None
-        proposal = self.base_ or self._proposal
-        if self._is_global and proposal is not None:
-            log_proposal = log_prob_left_out(proposal, rows.points)
-        elif self.base_ is not None and self._is_lifted:
-            base_grad = base_gradient(self.base_, torch.from_numpy(rows.points)).float()
-        return make_datasets(rows, base_grad, log_proposal, train, valid, self.device_)
-
-    def _make_net(self, data, valid, *, one_cycle: bool) -> ObjectiveNet:
-        kind = AnnealedEnergy if self.objective_.sigmas else CorrectedEnergy
-        energy = kind(self._make_correction(), copy.deepcopy(self.base_))
-        energy = energy.to(self.device_, torch.float32)
-        check_energy(energy.correction, data.x[:2], self.energy)
-        proposal = None
-        if self.base_ is None and self._proposal is not None and self._is_global:
-            proposal = copy.deepcopy(self._proposal).to(self.device_, torch.float32)
-        if self.objective_.learns_normalizer:
-            noise = make_generator(self._seed, NOISE)
-            start_offset(energy, data.x, proposal, self.manifold_, noise)
-        if self.batch_size == "auto":
-            batch_size = int(np.clip(len(data) // 32, 32, 256))
-        else:
-            batch_size = self.batch_size
-        if isinstance(self.optimizer, str):
-            optimizer, options = OPTIMIZERS[self.optimizer]
-        else:
-            optimizer, options = self.optimizer, {}
-        # User's callbacks are copied: skorch initialises them in place.
-        callbacks = copy.deepcopy(list(self.callbacks or []))
-        check_callbacks(callbacks)
-        if self.verbose == 1:
-            callbacks.append(("fit_progress", FitProgress(type(self).__name__)))
-        params = {
-            "objective": self.objective_,
-            "noise_generator": make_generator(self._seed, NOISE),
-            "monitor_seed": self._seed,
-            "manifold": self.manifold_ if self._is_lifted else None,
-            "proposal": proposal,
-            "alpha": self.alpha,
-            "one_cycle": one_cycle and self.lr_schedule == "one-cycle",
-            "n_iter_no_change": self.n_iter_no_change,
-            "tol": self.tol,
-            "optimizer": optimizer,
-            "lr": self.lr,
-            "max_epochs": self.max_epochs,
-            "batch_size": batch_size,
-            "iterator_train": BatchIterator,
-            "iterator_train__shuffle": True,
-            "iterator_train__generator": make_generator(self._seed, SHUFFLE),
-            "train_split": None if valid is None else predefined_split(valid),
-            "callbacks": callbacks,
-            "device": self.device_,
-            "verbose": int(self.verbose >= 2),
-            **{f"optimizer__{k}": v for k, v in options.items()},
-            **(self.net_params or {}),
-        }
-        net = ObjectiveNet(energy, **params).initialize()
-        if self._training_state is not None:
-            try:
-                net.set_training_state(self._training_state)
-            except (RuntimeError, ValueError) as error:
-                raise ValueError(
-                    "Training cannot go on from the last fit: the network or the optimizer "
-                    "has changed. Fit anew, with warm_start=False."
-                ) from error
-        return net
-
-    def _init_context(self, X, net: ObjectiveNet, rows: TensorData, epochs: int):
-        if "_skl_callbacks" not in vars(self):
-            return None
-        context = self._init_callback_context(max_subtasks=epochs)
-        context.call_on_fit_task_begin(estimator=self, X=X)
-        bridge = SklearnBridge(
-            self, context, X, lambda: self._freeze(_trained(net), rows)
+        return problem.make_correction(
+            make_network, radius=setup.radius, generator=generator
         )
-        net.callbacks_.append(("sklearn_bridge", bridge.initialize()))
-        return context
 
-    def _freeze_energy(self, correction: nn.Module) -> TransformedEnergy:
-        """Return the energy in float64, in the user's units, without graph."""
-        inner = CorrectedEnergy(freeze(correction), copy.deepcopy(self.base_))
-        return TransformedEnergy(inner, *self._coordinates).to(self.device_)
+    # --- what a fitted energy is asked for --------------------------------------------
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_fitted" in vars(self)
 
-def _trained(net: ObjectiveNet) -> nn.Module:
-    """Return the correction with averaged weights."""
-    return net.average_.module.correction
+    def _check_points(self, X) -> torch.Tensor:
+        """Return validated rows as points of the manifold, on the device."""
+        check_is_fitted(self)
+        return self._fitted.points(check_rows(self, X, reset=False))
+
+    def energy_samples(self, X) -> np.ndarray:
+        """Return the energy: minus the unnormalised log density, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Points, in the units of the training data.
+
+        Returns
+        -------
+        energy : ndarray of shape (n_samples,)
+        """
+        x = self._check_points(X)
+        return self._fitted.energies(x)
+
+    def score_fn(self, X) -> np.ndarray:
+        r"""Return the score :math:`\nabla\log q(x)`, in nats per unit of X.
+
+        On a manifold the Riemannian gradient, a tangent vector in the coordinates of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Points, in the units of the training data.
+
+        Returns
+        -------
+        score : ndarray of shape (n_samples, n_features)
+        """
+        x = self._check_points(X)
+        return self._fitted.scores(x)

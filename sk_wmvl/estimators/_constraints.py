@@ -8,7 +8,7 @@ from sk_wmvl.energies import ENERGIES
 from sk_wmvl.energies._network import ACTIVATIONS
 from sk_wmvl.exponential import FAMILIES, ExponentialFamily
 from sk_wmvl.objectives import OBJECTIVES, BaseObjective
-from sk_wmvl.training.net import OPTIMIZERS
+from sk_wmvl.training import OPTIMIZERS
 
 __all__ = ["CONSTRAINTS"]
 

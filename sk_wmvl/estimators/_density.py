@@ -1,44 +1,29 @@
-"""What density estimators share: after training, normalise, then score and sample."""
+"""What density estimators share: they normalise, score and draw."""
 
-import copy
 from abc import ABC
 from numbers import Integral
+from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sk_wmvl._component import resolve
-from sk_wmvl._random import draw_seed, make_generator
+from sk_wmvl._random import draw_seed
+from sk_wmvl._rows import Rows
 from sk_wmvl._validation import HasMethods, StrOptions
-from sk_wmvl.base_measures import BaseMeasure
-from sk_wmvl.base_measures.selection.gaussian_mixture import euclidean_base
-from sk_wmvl.estimators._base import COMPARISON, NORMALIZER, SAMPLE, BaseEnergyEstimator
-from sk_wmvl.estimators._settle import backtrack, stretch
-from sk_wmvl.manifolds.product import flat_columns
+from sk_wmvl.base_measures.selection import euclidean_base
+from sk_wmvl.coordinates import Coordinates
+from sk_wmvl.estimators._base import BaseEnergyEstimator
+from sk_wmvl.estimators._prepare import Chosen, split
 from sk_wmvl.metrics import hyvarinen_score
-from sk_wmvl.normalizers import (
-    NORMALIZERS,
-    BaseNormalizer,
-    LogNormalizer,
-    is_dear,
-    warn_if_unreliable,
-)
-from sk_wmvl.samplers import draw
+from sk_wmvl.normalizers import NORMALIZERS, BaseNormalizer
 
 __all__ = ["BaseDensity"]
 
-# Draws of the base measure, by which strengths of the correction compare.
-N_DRAWS, MORE_DRAWS = 16_384, 131_072
-
 
 class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
-    """A normalised density; a subclass supplies the manifold and the base measure.
-
-    Besides `base_`, `_make_base` sets `_proposal`, a normalised density close to the data
-    in internal coordinates.
-    """
+    """A normalised density; a subclass supplies the manifold and the base measure."""
 
     def __init__(
         self,
@@ -97,80 +82,55 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         self.random_state = random_state
         self.verbose = verbose
 
-    _proposal: BaseMeasure
-
     _parameter_constraints: dict = {
         **BaseEnergyEstimator._parameter_constraints,
         "normalizer": [None, StrOptions(set(NORMALIZERS)), BaseNormalizer],
         "memory": [None, str, HasMethods(["cache"])],
     }
 
-    def _make_euclidean_base(self, base, rows, mean, covariance) -> None:
-        """Set `_proposal` in Euclidean space, and coordinates, if others suit it better."""
-        _, held_out = self._split(rows, self.validation_fraction)
-        # The parameters of a family are those of the columns as they are, and a network
-        # alone is unnormalised in these.
-        may_transform = (
-            self.standardize and self._family is None and self._wanted_base is not None
-        )
-        self._proposal, self._coordinates = euclidean_base(
+    def _choose_euclidean_base(
+        self,
+        base: object,
+        rows: Rows,
+        coordinates: Coordinates,
+        moments: tuple[np.ndarray, np.ndarray],
+        *,
+        may_transform: bool,
+        seed: int,
+    ) -> Chosen:
+        """Return a base measure of Euclidean space.
+
+        The parameters of a family are those of the columns as they are, and a network
+        alone is unnormalised in these: then they may not be transformed.
+        """
+        _, held_out = split(rows, self.validation_fraction, seed)
+        chosen, coordinates = euclidean_base(
             base,
             rows.points,
             rows.weight,
-            (mean, covariance),
-            self._coordinates,
-            self._seed,
+            moments,
+            coordinates,
+            seed,
             may_transform=may_transform,
             held_out=held_out,
             groups=rows.groups,
             memory=self.memory,
         )
+        return Chosen(chosen, chosen, coordinates)
 
-    def _freeze(self, correction, rows) -> dict:
-        energy = self._freeze_energy(correction)
+    def _make_normalizer(self) -> BaseNormalizer | None:
         if self.normalizer is None:
-            return {
-                "energy_": energy,
-                "correction_scale_": 1.0,
-                "normalizer_result_": None,
-                "log_normalizer_": None,
-                "log_normalizer_std_": None,
-            }
-        normalizer = resolve(
-            self.normalizer, NORMALIZERS, BaseNormalizer, name="normalizer"
-        )
-        # The very base of the energy: a normalizer sees that it cancels.
-        own = energy.energy.base
-        proposal = (
-            copy.deepcopy(self._proposal).to(self.device_) if own is None else own
-        )
+            return None
+        return resolve(self.normalizer, NORMALIZERS, BaseNormalizer, name="normalizer")
 
-        @torch.no_grad()
-        def normalize() -> LogNormalizer:
-            return normalizer.estimate(
-                energy.energy,
-                proposal,
-                generator=make_generator(self._seed, NORMALIZER),
-                manifold=self.manifold_,
-            )
-
-        if self.base_ is None:
-            estimate = normalize()
-        else:
-            generator = make_generator(self._seed, COMPARISON)
-            # Where densities are dear, draws are cheap, and have to do without a grid.
-            n_draws = MORE_DRAWS if is_dear(proposal) else N_DRAWS
-            draws = proposal.sample(n_draws, generator=generator)
-            columns = flat_columns(self.manifold_)
-            far = stretch(proposal, draws, columns) if columns else None
-            estimate = backtrack(energy.energy, normalize, rows, draws, far)
-        warn_if_unreliable(estimate)
+    def _attributes(self, known, outcome, fitted) -> dict[str, Any]:
+        estimate = fitted.log_normalizer
         return {
-            "energy_": energy,
-            "correction_scale_": energy.energy.scale,
+            **super()._attributes(known, outcome, fitted),
+            "correction_scale_": fitted.scale,
             "normalizer_result_": estimate,
-            "log_normalizer_": estimate.value,
-            "log_normalizer_std_": estimate.std_error,
+            "log_normalizer_": None if estimate is None else estimate.value,
+            "log_normalizer_std_": None if estimate is None else estimate.std_error,
         }
 
     def score_samples(self, X) -> np.ndarray:
@@ -189,10 +149,8 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             Normalised, with the common standard error `log_normalizer_std_`; up to a
             constant if `normalizer` is None.
         """
-        energy = self.energy_samples(X)
-        return (
-            -energy if self.log_normalizer_ is None else -energy - self.log_normalizer_
-        )
+        x = self._check_points(X)
+        return self._fitted.log_prob(x)
 
     def score(self, X, y=None) -> float:
         """Return the mean log density of X; higher is better.
@@ -245,12 +203,6 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         check_is_fitted(self)
         if not (isinstance(n_samples, Integral) and n_samples >= 1):
             raise ValueError(f"n_samples must be an integer >= 1; got {n_samples!r}.")
-        seed = self._seed if random_state is None else draw_seed(random_state)
-        u = draw(
-            self.energy_.energy,
-            copy.deepcopy(self._proposal).to(self.device_),
-            int(n_samples),
-            generator=make_generator(seed, SAMPLE),
-            manifold=self.manifold_,
-        )
-        return self.manifold_.to_user(self.energy_.to_user(u)).cpu().numpy()
+        fitted = self._fitted
+        seed = fitted.seed if random_state is None else draw_seed(random_state)
+        return fitted.sample(int(n_samples), seed)

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from sk_wmvl._random import make_generator
 from sk_wmvl._validation import check_widths
-from sk_wmvl.base_measures.selection.gaussian_mixture import euclidean_base
+from sk_wmvl.base_measures.selection import euclidean_base
 from sk_wmvl.energies import BaseEnergy, ConditionalEnergy, GivenContext
-from sk_wmvl.estimators._base import WEIGHTS, BaseEnergyEstimator
+from sk_wmvl.estimators._base import BaseEnergyEstimator
+from sk_wmvl.estimators._prepare import WEIGHTS, Chosen
 from sk_wmvl.manifolds import BaseManifold, Euclidean
 from sk_wmvl.objectives import BaseObjective
 
@@ -55,12 +56,6 @@ class HeldContextObjective(BaseObjective):
     def __init__(self, objective: BaseObjective, n_moving: int):
         self.objective = objective
         self.n_moving = n_moving
-
-    # computed here, a plain attribute in the base class
-    @property
-    def is_monitorable(self) -> bool:  # type: ignore[override]  # an attribute in the base
-        """Whether the value of the objective inside is a loss."""
-        return self.objective.is_monitorable
 
     def __call__(
         self,
@@ -157,41 +152,48 @@ class EnergyScore(BaseEnergyEstimator):
         self.verbose = verbose
         self.standardize = standardize
 
+    _clips_input = False  # a score needs no normalisable model, and may have to follow
+
     def _make_manifold(self, X) -> BaseManifold:
+        del X
         return self.manifold
 
-    def _make_base(self, rows, mean, covariance):
-        is_flat = isinstance(self.manifold_, Euclidean)
-        if self.base is None or self.n_context or not is_flat:
-            return None
-        moments = (mean, covariance)
-        base, _ = euclidean_base(
-            "gaussian", rows.points, rows.weight, moments, self._coordinates, self._seed
+    def _choose_base(
+        self,
+        base,
+        rows,
+        manifold,
+        coordinates,
+        moments,
+        *,
+        objective,
+        may_transform,
+        seed,
+    ) -> Chosen:
+        del objective, may_transform
+        is_flat = isinstance(manifold, Euclidean)
+        if base is None or self.n_context or not is_flat:
+            return Chosen(None, None, coordinates)
+        chosen, coordinates = euclidean_base(
+            "gaussian", rows.points, rows.weight, moments, coordinates, seed
         )
-        return base
+        return Chosen(chosen, chosen, coordinates)
 
-    def _make_radius(self, points):
-        return None  # a score needs no normalisable model, and may have to follow
-
-    def _make_objective(self) -> BaseObjective:
-        objective = super()._make_objective()
+    def _make_objective(self, family) -> BaseObjective:
+        objective = super()._make_objective(family)
         if not self.n_context:
             return objective
         return HeldContextObjective(objective, self.space.frame_dim)
 
-    def _make_correction(self) -> nn.Module:
+    def _make_correction(self, problem, setup) -> nn.Module:
         if not self.n_context:
-            return super()._make_correction()
+            return super()._make_correction(problem, setup)
         network = ConditionalEnergy(
             self.space.n_features,
             self.n_context,
             check_widths(self.hidden_layer_sizes),
             activation=self.activation,
             spectral_norm=self.spectral_norm,
-            generator=make_generator(self._seed, WEIGHTS),
+            generator=make_generator(setup.seed, WEIGHTS),
         )
         return JointEnergy(network, self.space)
-
-    def _freeze(self, correction, rows) -> dict:
-        del rows
-        return {"energy_": self._freeze_energy(correction)}

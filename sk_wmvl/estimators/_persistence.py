@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator
 from torch import nn
 
 from sk_wmvl._version import __version__
+from sk_wmvl.estimators._fitted import FittedEnergy
 
 __all__ = ["PersistenceMixin"]
 
@@ -17,9 +18,10 @@ class PersistenceMixin(BaseEstimator):
 
     def __getstate__(self) -> dict:
         state = {**super().__getstate__(), "_sk_wmvl_version": __version__}
+        memo: dict = {}  # attributes that share a module share its copy
         for name, value in state.items():
-            if isinstance(value, nn.Module):
-                state[name] = copy.deepcopy(value).cpu()
+            if isinstance(value, nn.Module | FittedEnergy):
+                state[name] = copy.deepcopy(value, memo).cpu()
         if "device_" in state:
             state["device_"] = torch.device("cpu")
         return state

@@ -1,42 +1,125 @@
-r"""A guard after training: the correction must help on rows it was not trained on.
+r"""A trained correction is settled: how much of it helps, and log Z.
 
 Score matching says nothing about a model where there are no data. In many dimensions the
 energy can sink there, far below the data's, and take all the mass. The path from the base
-measure to the model, :math:`q_\lambda \propto q_0 e^{-\lambda E_\theta}`, is an exponential
-family in :math:`\lambda`, on which the held-out log-likelihood is concave: going back along
-it far enough always ends where the correction does no harm.
+measure to the model, :math:`q_\lambda \propto q_0 e^{-\lambda E_\theta}`, is an
+exponential family in :math:`\lambda`, on which the held-out log-likelihood is concave: a
+correction that is scaled far enough does no harm.
 """
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy import stats
 from sklearn.exceptions import ConvergenceWarning
-from torch import Tensor
+from torch import Tensor, nn
 
+from sk_wmvl._random import make_generator
 from sk_wmvl.base_measures import BaseMeasure
-from sk_wmvl.energies import CorrectedEnergy
-from sk_wmvl.normalizers import LogNormalizer, find_fault, is_dear
+from sk_wmvl.energies import CorrectedEnergy, TransformedEnergy, freeze
+from sk_wmvl.estimators._fitted import FittedEnergy
+from sk_wmvl.estimators._prepare import COMPARISON, NORMALIZER, Setup
+from sk_wmvl.manifolds.product import flat_columns
+from sk_wmvl.normalizers import (
+    BaseNormalizer,
+    LogNormalizer,
+    find_fault,
+    is_dear,
+    warn_if_unreliable,
+)
 from sk_wmvl.normalizers._base import evaluate_in_chunks, log_mean_exp
 from sk_wmvl.normalizers.importance import summarize_weights
-from sk_wmvl.training.batches import TensorData
+from sk_wmvl.training import TensorData
 
-__all__ = ["FarDraws", "backtrack", "stretch"]
+__all__ = ["OverdispersedDraws", "inflate", "scale_correction", "settle"]
 
+# Draws of the base measure, by which strengths of the correction compare.
+N_DRAWS, MORE_DRAWS = 16_384, 131_072
 MAX_HALVINGS = 7  # the smallest scale is 1/128, but for the base itself
 LEVEL = 0.975
 EXACT = LogNormalizer(0.0, 0.0, 0, math.inf, "exact")  # of a base alone
 QUICK_ERROR = 0.01  # nats; below, draws of the base are enough to compare by
 MIN_GAIN = 1e-4  # nats per row; less is worth no network
-STRETCHES = (1.0, 1.5, 2.0, 3.0, 5.0)
+INFLATIONS = (1.0, 1.5, 2.0, 3.0, 5.0)
 
 
-class FarDraws(NamedTuple):
-    """Points about and beyond the base measure.
+def settle(
+    correction: nn.Module,
+    setup: Setup,
+    judged: TensorData,
+    *,
+    normalizer: BaseNormalizer | None,
+    proposal: BaseMeasure | None,
+    device: torch.device,
+) -> FittedEnergy:
+    """Return the fitted energy: frozen, scaled to what helps, and normalised.
+
+    Parameters
+    ----------
+    correction : Module
+        Trained; it is copied.
+    setup : Setup
+        The space, the units and the base measure.
+    judged : TensorData
+        The rows that say which strength of the correction helps.
+    normalizer : BaseNormalizer or None
+        None leaves the energy unnormalised, and the correction whole.
+    proposal : BaseMeasure or None
+        A normalised density close to the rows, instead of the one of `setup`.
+    device : torch.device
+
+    Returns
+    -------
+    fitted : FittedEnergy
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the correction was scaled because more of it does harm.
+    NormalizerWarning
+        If the estimate of log Z cannot be trusted.
+    """
+    corrected = CorrectedEnergy(freeze(correction), copy.deepcopy(setup.base))
+    energy = TransformedEnergy(corrected, *setup.coordinates).to(device)
+    proposal = setup.proposal if proposal is None else proposal
+    fitted = FittedEnergy(energy, setup.manifold, proposal, device, setup.seed)
+    if normalizer is None:
+        return fitted
+    # The very base of the energy: a normalizer sees that it cancels.
+    own = corrected.base
+    source = copy.deepcopy(proposal).to(device) if own is None else own
+
+    @torch.no_grad()
+    def normalize() -> LogNormalizer:
+        return normalizer.estimate(
+            corrected,
+            source,
+            generator=make_generator(setup.seed, NORMALIZER),
+            manifold=setup.manifold,
+        )
+
+    if own is None:
+        estimate = normalize()
+    else:
+        generator = make_generator(setup.seed, COMPARISON)
+        # Where densities are expensive, draws are cheap, and have to do without a grid.
+        n_draws = MORE_DRAWS if is_dear(own) else N_DRAWS
+        draws = own.sample(n_draws, generator=generator)
+        columns = flat_columns(setup.manifold)
+        far = inflate(own, draws, columns) if columns else None
+        estimate = scale_correction(corrected, normalize, judged, draws, far)
+    warn_if_unreliable(estimate)
+    return replace(fitted, log_normalizer=estimate)
+
+
+class OverdispersedDraws(NamedTuple):
+    """Points about and beyond the base measure, with their importance weights.
 
     Attributes
     ----------
@@ -51,21 +134,23 @@ class FarDraws(NamedTuple):
 
 
 @torch.no_grad()
-def stretch(base: BaseMeasure, draws: Tensor, columns: Sequence[int]) -> FarDraws:
-    """Return draws of the base, a fifth each stretched 1, 1.5, 2, 3 and 5 times.
+def inflate(
+    base: BaseMeasure, draws: Tensor, columns: Sequence[int]
+) -> OverdispersedDraws:
+    """Return draws of the base, a fifth each inflated 1, 1.5, 2, 3 and 5 times.
 
     Parameters
     ----------
     base : BaseMeasure
         In Euclidean space, or on a product with it.
     draws : Tensor of shape (n, d)
-        Draws from it, which are stretched about their median.
+        Draws from it, which are inflated about their median.
     columns : sequence of int
-        Those of Euclidean space, the only ones that can be stretched.
+        Those of Euclidean space, the only ones that can be inflated.
 
     Returns
     -------
-    far : FarDraws
+    draws : OverdispersedDraws
         With the mixture of the five densities as r.
     """
     flat = draws.new_zeros(draws.shape[1], dtype=torch.bool)
@@ -75,23 +160,23 @@ def stretch(base: BaseMeasure, draws: Tensor, columns: Sequence[int]) -> FarDraw
     def scale(x: Tensor, t: float) -> Tensor:
         return torch.where(flat, center + t * (x - center), x)
 
-    parts = torch.tensor_split(draws, len(STRETCHES))
-    x = torch.cat([scale(part, t) for t, part in zip(STRETCHES, parts, strict=True)])
+    parts = torch.tensor_split(draws, len(INFLATIONS))
+    x = torch.cat([scale(part, t) for t, part in zip(INFLATIONS, parts, strict=True)])
     densities = [
         base.log_prob(scale(x, 1 / t))
         - len(columns) * math.log(t)
         + math.log(len(part) / len(draws))
-        for t, part in zip(STRETCHES, parts, strict=True)
+        for t, part in zip(INFLATIONS, parts, strict=True)
     ]
-    return FarDraws(x, base.log_prob(x) - torch.stack(densities).logsumexp(0))
+    return OverdispersedDraws(x, base.log_prob(x) - torch.stack(densities).logsumexp(0))
 
 
-def backtrack(
+def scale_correction(
     energy: CorrectedEnergy,
     normalize: Callable[[], LogNormalizer],
     rows: TensorData,
     draws: Tensor,
-    far: FarDraws | None = None,
+    overdispersed: OverdispersedDraws | None = None,
 ) -> LogNormalizer:
     r"""Scale the correction to where it raises the likelihood of some rows most.
 
@@ -118,9 +203,9 @@ def backtrack(
         `normalize` is called where that cannot be trusted, unless the base has so many
         components that this would take minutes: then draws decide alone, and if the last
         word of `normalize` contradicts them, the base is kept.
-    far : FarDraws or None, default=None
-        Where a well of the energy can hold mass that hardly any draw of the base sees. An
-        estimate of :math:`\log Z` that these contradict cannot be trusted.
+    overdispersed : OverdispersedDraws or None, default=None
+        Draws that reach places which hardly any draw of the base sees. An estimate of
+        :math:`\log Z` that is too small for them cannot be trusted.
 
     Returns
     -------
@@ -138,20 +223,25 @@ def backtrack(
     with torch.no_grad():
         values = energy.correction(rows.x.double())
         at_draws = evaluate_in_chunks(energy.correction, draws)
-        at_far = None if far is None else evaluate_in_chunks(energy.correction, far.x)
+        at_far = (
+            None
+            if overdispersed is None
+            else evaluate_in_chunks(energy.correction, overdispersed.x)
+        )
     mean = float((values * weight).sum())
     spread = _standard_error(values - mean, weight, rows.groups)
-    has_dear_base = energy.base is not None and is_dear(energy.base)
+    is_expensive_base = energy.base is not None and is_dear(energy.base)
 
     def quick() -> LogNormalizer:
         n = len(draws)
         estimate = summarize_weights(-energy.scale * at_draws, n, "importance")
         trusted = not find_fault(estimate) and estimate.std_error <= QUICK_ERROR
-        return estimate if trusted or has_dear_base else normalize()
+        return estimate if trusted or is_expensive_base else normalize()
 
     def is_bad(estimate: LogNormalizer) -> bool:
-        if far is not None and at_far is not None:
-            seen, error, _ = log_mean_exp(far.log_ratio - energy.scale * at_far)
+        if overdispersed is not None and at_far is not None:
+            log_ratio = overdispersed.log_ratio - energy.scale * at_far
+            seen, error, _ = log_mean_exp(log_ratio)
             tolerance = 4 * math.hypot(error, estimate.std_error) + QUICK_ERROR
             if not seen <= estimate.value + tolerance:
                 return True
@@ -159,12 +249,12 @@ def backtrack(
 
     best, harmful = _search(energy, quick, mean, spread, is_bad)
     if best.method != "exact":
-        # Draws of the base can miss a well of the energy; the normalizer has the last word.
+        # Draws of the base can miss a mode of the model; the normalizer has the last word.
         final = normalize()
         tolerance = 4 * math.hypot(best.std_error, final.std_error) + QUICK_ERROR
         if abs(final.value - best.value) <= tolerance and not is_bad(final):
             best = min(best, final, key=lambda estimate: estimate.std_error)
-        elif has_dear_base:
+        elif is_expensive_base:
             energy.scale, best, harmful = 0.0, EXACT, True
         else:
             best, harmful = _search(energy, normalize, mean, spread, is_bad)

@@ -3,9 +3,9 @@
 from sklearn.frozen import FrozenEstimator
 
 from sk_wmvl._validation import StrOptions
-from sk_wmvl.base_measures import BaseMeasure
 from sk_wmvl.base_measures.selection.gaussian_mixture import MIXTURES
 from sk_wmvl.estimators._density import BaseDensity
+from sk_wmvl.estimators._prepare import Chosen
 from sk_wmvl.manifolds import Euclidean
 
 __all__ = ["MVLDensity"]
@@ -101,8 +101,10 @@ class MVLDensity(BaseDensity):
         Epochs without an improvement by `tol` before training stops.
     tol : float, default=0.0
         Smallest improvement that counts, in units of what is monitored.
-    optimizer : {'adamw', 'adam', 'rmsprop', 'sgd', 'lbfgs'} or class, default='adamw'
-        The torch optimiser. ``'adamw'`` comes without weight decay; set it by
+    optimizer : str or class, default='adamw'
+        The torch optimiser: ``'adamw'``, ``'adam'``, ``'rmsprop'``, ``'rmsprop-debiased'``
+        (Adam without momentum, the authors' setting for auto-encoders), ``'sgd'`` or
+        ``'lbfgs'``. ``'adamw'`` comes without weight decay; set it by
         ``net_params={"optimizer__weight_decay": ...}``.
     callbacks : list of skorch callbacks or None, default=None
         Copied and called during training.
@@ -216,10 +218,26 @@ class MVLDensity(BaseDensity):
     def _make_manifold(self, X) -> Euclidean:
         return Euclidean(X.shape[1])
 
-    def _make_base(self, rows, mean, covariance) -> BaseMeasure | None:
+    def _choose_base(
+        self,
+        base,
+        rows,
+        manifold,
+        coordinates,
+        moments,
+        *,
+        objective,
+        may_transform,
+        seed,
+    ) -> Chosen:
+        del manifold, objective
         # Where there is no base, the fitted Gaussian still proposes draws.
-        base = self._wanted_base
-        self._make_euclidean_base(
-            "gaussian" if base is None else base, rows, mean, covariance
+        chosen = self._choose_euclidean_base(
+            "gaussian" if base is None else base,
+            rows,
+            coordinates,
+            moments,
+            may_transform=may_transform,
+            seed=seed,
         )
-        return None if base is None else self._proposal
+        return chosen if base is not None else chosen._replace(base=None)

@@ -7,12 +7,15 @@ import torch
 from sklearn.utils.validation import check_memory
 
 from sk_wmvl._component import resolve
+from sk_wmvl._rows import Rows
 from sk_wmvl._validation import StrOptions
 from sk_wmvl.base_measures import BaseMeasure, UniformBase
 from sk_wmvl.base_measures.selection import choose_base
 from sk_wmvl.base_measures.selection.manifold import has_components
 from sk_wmvl.estimators._density import BaseDensity
+from sk_wmvl.estimators._prepare import Chosen, split
 from sk_wmvl.manifolds import MANIFOLDS, BaseManifold, Euclidean, Sphere
+from sk_wmvl.objectives import AnnealedScoreMatching
 
 __all__ = ["RiemannianMVLDensity"]
 
@@ -111,8 +114,10 @@ class RiemannianMVLDensity(BaseDensity):
         Epochs without an improvement by `tol` before training stops.
     tol : float, default=0.0
         Smallest improvement that counts, in units of what is monitored.
-    optimizer : {'adamw', 'adam', 'rmsprop', 'sgd', 'lbfgs'} or class, default='adamw'
-        The torch optimiser. ``'adamw'`` comes without weight decay; set it by
+    optimizer : str or class, default='adamw'
+        The torch optimiser: ``'adamw'``, ``'adam'``, ``'rmsprop'``, ``'rmsprop-debiased'``
+        (Adam without momentum, the authors' setting for auto-encoders), ``'sgd'`` or
+        ``'lbfgs'``. ``'adamw'`` comes without weight decay; set it by
         ``net_params={"optimizer__weight_decay": ...}``.
     callbacks : list of skorch callbacks or None, default=None
         Copied and called during training.
@@ -320,39 +325,55 @@ class RiemannianMVLDensity(BaseDensity):
                 f"is now {manifold!r}. Fit anew, with warm_start=False."
             )
 
-    def _make_base(self, rows, mean, covariance) -> BaseMeasure | None:
-        manifold, base = self.manifold_, self._wanted_base
+    def _choose_base(
+        self,
+        base,
+        rows,
+        manifold,
+        coordinates,
+        moments,
+        *,
+        objective,
+        may_transform,
+        seed,
+    ) -> Chosen:
         if base == "uniform" and not manifold.is_compact:
             raise ValueError(
                 f"base='uniform' needs a compact manifold, and {manifold!r} is not. Use "
                 "base='auto' or None."
             )
         if isinstance(manifold, Euclidean):
-            kind = "mixture" if self.base == "mixture" else "auto"
-            self._make_euclidean_base(kind, rows, mean, covariance)
-        elif manifold.is_compact and (
-            base in (None, "uniform")
-            # Noise blurs the data, not the base: the levels start from the uniform law.
-            or (base == "auto" and self.objective_.sigmas)
-        ):
-            self._proposal = UniformBase(manifold)
+            chosen = self._choose_euclidean_base(
+                "mixture" if self.base == "mixture" else "auto",
+                rows,
+                coordinates,
+                moments,
+                may_transform=may_transform,
+                seed=seed,
+            )
+            return chosen if base is not None else chosen._replace(base=None)
+        # Noise blurs the data, not the base: the levels start from the uniform density.
+        is_blurred = isinstance(objective, AnnealedScoreMatching)
+        wants_uniform = base in (None, "uniform") or (base == "auto" and is_blurred)
+        if manifold.is_compact and wants_uniform:
+            proposal: BaseMeasure = UniformBase(manifold)
         else:
-            self._proposal = self._choose_base(rows)
-        return None if base is None else self._proposal
+            internal = rows._replace(points=coordinates.to_internal(rows.points))
+            proposal = self._select(internal, manifold, seed)
+        return Chosen(None if base is None else proposal, proposal, coordinates)
 
-    def _choose_base(self, rows) -> BaseMeasure:
+    def _select(self, rows: Rows, manifold: BaseManifold, seed: int) -> BaseMeasure:
         """Choose by the rows held out, or by cross-validation; fit to all rows."""
-        x = self._coordinates.to_internal(rows.points)
-        w = np.ones(len(x)) if rows.weight is None else rows.weight
+        weight = np.ones(len(rows.points)) if rows.weight is None else rows.weight
         # A chart, which has nothing to choose from, may hold functions without a name.
-        memory = check_memory(self.memory if has_components(self.manifold_) else None)
+        memory = check_memory(self.memory if has_components(manifold) else None)
         return memory.cache(_chosen_base)(
-            self.manifold_,
-            x,
-            w / w.mean(),
-            self._split(rows, self.validation_fraction),
+            manifold,
+            rows.points,
+            weight / weight.mean(),
+            split(rows, self.validation_fraction, seed),
             kinds=(self.base,) if self.base in ("mixture", "kernel") else KINDS,
-            seed=self._seed,
+            seed=seed,
             groups=rows.groups,
         )
 

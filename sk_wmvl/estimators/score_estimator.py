@@ -1,31 +1,43 @@
 """Scores of distributions one can draw from but not write down."""
 
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from sk_wmvl._autodiff import energy_and_grad, jacobian
 from sk_wmvl._component import resolve
 from sk_wmvl._random import draw_seed
+from sk_wmvl._rows import Rows
 from sk_wmvl._validation import (
     Interval,
     Real,
     StrOptions,
-    check_groups,
     check_rows,
-    check_weights,
     fit_context,
     resolve_device,
 )
-from sk_wmvl.coordinates.whitening import fit_coordinates
+from sk_wmvl.entropy import score_surrogate
 from sk_wmvl.estimators._constraints import CONSTRAINTS
 from sk_wmvl.estimators._energy_score import EnergyScore
 from sk_wmvl.estimators._net_params import NetParamsMixin
 from sk_wmvl.estimators._persistence import PersistenceMixin
-from sk_wmvl.estimators._score_evaluation import NEURAL, ScoreEvaluationMixin, is_neural
+from sk_wmvl.estimators._prepare import select_weighted
+from sk_wmvl.estimators._score_units import (
+    NEURAL,
+    ScoreUnits,
+    check_context,
+    is_neural_name,
+)
 from sk_wmvl.kernels import KERNELS, BaseKernel, median_length_scale
 from sk_wmvl.manifolds import MANIFOLDS, BaseManifold, Euclidean, Product
+from sk_wmvl.metrics import hyvarinen_values
 from sk_wmvl.score_methods import (
     MATRIX_KERNELS,
     SCORE_METHODS,
@@ -33,17 +45,45 @@ from sk_wmvl.score_methods import (
     System,
     choose_regularization,
 )
-from sk_wmvl.training.net import limit_threads
+from sk_wmvl.training import limit_threads
 
 __all__ = ["ImplicitScoreEstimator"]
 
 THREAD_WIDTH = 250  # a matrix of 2000 rows is worth a second thread
 MEDIAN_ROWS = 1000  # among which the median distance is taken
+CHUNK = 1024  # rows at a time in evaluation
+# What a fit publishes of one kind of method or the other.
+OUTCOMES = (
+    "model_",
+    "field_",
+    "bandwidth_",
+    "regularization_",
+    "regularization_scores_",
+)
 
 
-class ImplicitScoreEstimator(
-    ScoreEvaluationMixin, PersistenceMixin, NetParamsMixin, BaseEstimator
-):
+def is_neural(estimator) -> bool:
+    """Return True, or raise AttributeError for methods that are not trained."""
+    if is_neural_name(estimator.method):
+        return True
+    raise AttributeError(
+        f"method={estimator.method!r} is solved for and cannot be updated. Fit it anew to "
+        f"the rows of now, or use one of {sorted(NEURAL)}."
+    )
+
+
+def is_gradient(estimator) -> bool:
+    """Return True, or raise AttributeError where the field is no gradient."""
+    if is_neural_name(estimator.method) or estimator._structure == "curl-free":
+        return True
+    raise AttributeError(
+        f"The field of method={estimator.method!r} with a diagonal kernel is not the "
+        "gradient of a function, so that there is no log density. Use "
+        "structure='curl-free'; score_fn and score need none."
+    )
+
+
+class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
     r"""The score :math:`\nabla\log q` of a distribution known by draws only.
 
     An energy trained by minimum velocity, on manifolds and given a context too, or a
@@ -247,7 +287,9 @@ class ImplicitScoreEstimator(
         """
         del y
         resume = self.warm_start and "model_" in vars(self) and self.method in NEURAL
-        return self._fit(X, sample_weight, groups, context, resume=resume, part=False)
+        return self._run(
+            X, sample_weight, groups, context, resume=resume, in_part=False
+        )
 
     @available_if(is_neural)
     @fit_context(prefer_skip_nested_validation=True)
@@ -277,118 +319,117 @@ class ImplicitScoreEstimator(
         """
         del y
         resume = "model_" in vars(self)
-        return self._fit(X, sample_weight, None, context, resume=resume, part=True)
+        return self._run(X, sample_weight, None, context, resume=resume, in_part=True)
 
-    def _fit(self, X, sample_weight, groups, context, *, resume: bool, part: bool):
-        least = 1 if part and resume else 2
+    def _run(self, X, sample_weight, groups, context, *, resume: bool, in_part: bool):
+        """Prepare, train or solve, and publish."""
+        least = 1 if in_part and resume else 2
         X = check_rows(self, X, reset=not resume, min_samples=least)
-        weight, groups = check_weights(sample_weight, X), check_groups(groups, X)
-        C = self._check_context(context, X, reset=not resume)
-        self.device_ = resolve_device(self.device)
-        if not resume:
+        n_context = self.n_context_features_in_ if resume else None
+        C = check_context(context, X, self.method, n_context)
+        rows, kept = select_weighted(X, sample_weight, groups, least)
+        C = C[kept]
+        device = resolve_device(self.device)
+        if resume:
+            units, seed = self._units, self._seed
+        else:
             manifold = resolve(self.manifold, MANIFOLDS, BaseManifold, name="manifold")
-            self.manifold_ = manifold.with_columns(X.shape[1])
-        if self.method not in NEURAL and not isinstance(self.manifold_, Euclidean):
+            manifold = manifold.with_columns(X.shape[1])
+            seed = draw_seed(self.random_state)
+            units = ScoreUnits.fit(rows, C, manifold, standardize=self.standardize)
+        is_trained = is_neural_name(self.method)
+        if not (is_trained or isinstance(units.manifold, Euclidean)):
             raise ValueError(
-                f"method={self.method!r} is for Euclidean space; on {self.manifold_!r} "
+                f"method={self.method!r} is for Euclidean space; on {units.manifold!r} "
                 f"use one of {sorted(NEURAL)}."
             )
-        if weight is not None:
-            kept = weight > 0
-            X, C, weight = X[kept], C[kept], weight[kept]
-            groups = None if groups is None else groups[kept]
-            if len(X) < least:
-                raise ValueError(
-                    "sample_weight leaves one row with a positive weight; at least two "
-                    "rows are needed."
-                )
-        points = self._to_points(X)
-        if not resume:
-            for name in ("model_", "field_"):
-                if name in vars(self):
-                    delattr(self, name)
-            self._seed = draw_seed(self.random_state)
-            self._set_units(points.numpy(), C, weight)
-        u = self._to_internal(points)
-        if self.method in NEURAL:
-            self._fit_energy(u, C, weight, groups, resume=resume, part=part)
+        u = units.to_internal(units.points(rows.points))
+        if is_trained:
+            outcome = self._train(u, C, rows, units, seed, resume=resume, part=in_part)
         else:
-            side = len(u) * (u.shape[1] if self._structure == "curl-free" else 1)
-            with limit_threads(side, THREAD_WIDTH, self.device_):
-                self._fit_field(u, weight, groups)
+            outcome = self._solve(u.to(device), rows, seed)
+        known = {
+            "device_": device,
+            "manifold_": units.manifold,
+            "n_context_features_in_": C.shape[1],
+            "_units": units,
+            "_seed": seed,
+        }
+        for name in OUTCOMES:
+            vars(self).pop(name, None)
+        vars(self).update(known | outcome)
         return self
 
-    def _set_units(self, points: np.ndarray, C: np.ndarray, weight) -> None:
-        self._coordinates = fit_coordinates(
-            points,
-            weight,
-            standardize=self.standardize,
-            columns=self.manifold_.flat_columns,
-        )[0]
-        if not np.isfinite(self._coordinates.scale).all():
-            raise ValueError(
-                "The covariance of X is not finite: its values are too large. Rescale the "
-                "columns."
-            )
-        self._context_mean, self._context_scale = np.zeros(C.shape[1]), 1.0
-        if self.standardize and C.shape[1]:
-            w = np.ones(len(C)) if weight is None else weight
-            self._context_mean = np.average(C, axis=0, weights=w)
-            offset = C - self._context_mean
-            spread = np.sqrt(np.average(offset**2, axis=0, weights=w))
-            is_flat = spread <= 1e-12 * np.maximum(np.abs(self._context_mean), 1e-300)
-            self._context_scale = np.where(is_flat, 1.0, spread)
-
-    def _fit_energy(self, u, C, weight, groups, *, resume: bool, part: bool) -> None:
-        p = self.n_context_features_in_
-        if not resume:
-            space = self.manifold_
-            if isinstance(space, Euclidean):
-                joint: BaseManifold = Euclidean(u.shape[1] + p)
-            else:
-                joint = (
-                    Product([("z", space), ("context", Euclidean(p))]) if p else space
-                )
-            names = EnergyScore._get_param_names()
-            shared = {
-                k: getattr(self, k) for k in names if k in self._get_param_names()
-            }
-            shared |= {"manifold": joint, "random_state": self._seed}
-            shared["standardize"] = False
-            self.model_ = EnergyScore(
-                NEURAL[self.method], space=space, n_context=p, **shared
-            )
-        else:
+    def _train(
+        self,
+        u: Tensor,
+        C: np.ndarray,
+        rows: Rows,
+        units: ScoreUnits,
+        seed: int,
+        *,
+        resume: bool,
+        part: bool,
+    ) -> dict[str, Any]:
+        """Return the trained energy of internal coordinates, as an attribute."""
+        space, n_context = units.manifold, C.shape[1]
+        if resume:
+            model = copy.copy(
+                self.model_
+            )  # a fit that fails leaves the old one as it was
             for name in ("lr", "max_epochs", "alpha", "epsilon", "verbose"):
-                setattr(self.model_, name, getattr(self, name))
-        rows = np.hstack([self.manifold_.to_user(u).numpy(), self._scale_context(C)])
-        if part:
-            self.model_.partial_fit(rows, sample_weight=weight)
+                setattr(model, name, getattr(self, name))
         else:
-            self.model_.fit(rows, sample_weight=weight, groups=groups)
+            joint: BaseManifold = space
+            if isinstance(space, Euclidean):
+                joint = Euclidean(u.shape[1] + n_context)
+            elif n_context:
+                joint = Product([("z", space), ("context", Euclidean(n_context))])
+            own = set(self._get_param_names())
+            shared = {
+                name: getattr(self, name)
+                for name in EnergyScore._get_param_names()
+                if name in own
+            }
+            shared |= {"manifold": joint, "random_state": seed, "standardize": False}
+            objective = NEURAL[self.method]
+            model = EnergyScore(objective, space=space, n_context=n_context, **shared)
+        joined = np.hstack([space.to_user(u).numpy(), units.scale_context(C)])
+        if part:
+            model.partial_fit(joined, sample_weight=rows.weight)
+        else:
+            model.fit(joined, sample_weight=rows.weight, groups=rows.groups)
+        return {"model_": model}
 
-    def _fit_field(self, u: Tensor, weight, groups) -> None:
-        x = u.to(self.device_)
-        w = torch.ones(len(x)) if weight is None else torch.from_numpy(weight)
-        w = (w.double() / w.double().sum()).to(self.device_)
+    def _solve(self, x: Tensor, rows: Rows, seed: int) -> dict[str, Any]:
+        """Return the kernel estimate, and what it was made with, as attributes."""
+        structure = self._structure
+        side = len(x) * (x.shape[1] if structure == "curl-free" else 1)
+        w = torch.ones(len(x)) if rows.weight is None else torch.from_numpy(rows.weight)
+        w = (w.double() / w.double().sum()).to(x.device)
         kernel = resolve(self.kernel, KERNELS, BaseKernel, name="kernel")
-        length_scale = self.bandwidth or kernel.length_scale
-        if length_scale is None:
-            rng = np.random.default_rng([self._seed, 1])
-            some = rng.permutation(len(x))[:MEDIAN_ROWS]
-            length_scale = median_length_scale(u[torch.from_numpy(some)])
-        self.bandwidth_ = float(length_scale)
-        kernel.set_params(length_scale=self.bandwidth_)
-        matrix_kernel = MATRIX_KERNELS[self._structure](kernel)
-        method = self._make_method()
-        self.regularization_, self.regularization_scores_ = self.regularization, None
-        if self.regularization is None:
-            choice = choose_regularization(
-                method, matrix_kernel, x, w, groups=groups, seed=self._seed
-            )
-            self.regularization_, self.regularization_scores_ = choice
-        system = System(matrix_kernel, x, w)
-        self.field_ = method.fit(system, float(self.regularization_))
+        with limit_threads(side, THREAD_WIDTH, x.device):
+            length_scale = self.bandwidth or kernel.length_scale
+            if length_scale is None:
+                some = np.random.default_rng([seed, 1]).permutation(len(x))[
+                    :MEDIAN_ROWS
+                ]
+                length_scale = median_length_scale(x.cpu()[torch.from_numpy(some)])
+            kernel.set_params(length_scale=float(length_scale))
+            matrix_kernel = MATRIX_KERNELS[structure](kernel)
+            method = self._make_method()
+            level, scores = self.regularization, None
+            if level is None:
+                level, scores = choose_regularization(
+                    method, matrix_kernel, x, w, groups=rows.groups, seed=seed
+                )
+            field = method.fit(System(matrix_kernel, x, w), float(level))
+        return {
+            "field_": field,
+            "bandwidth_": float(length_scale),
+            "regularization_": level,
+            "regularization_scores_": scores,
+        }
 
     def _make_method(self) -> BaseScoreMethod:
         return resolve(self.method, SCORE_METHODS, BaseScoreMethod, name="method")
@@ -398,3 +439,171 @@ class ImplicitScoreEstimator(
         if self.structure != "auto":
             return self.structure
         return self._make_method().default_structure
+
+    # --- internal units ---------------------------------------------------------------
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_units" in vars(self)
+
+    @property
+    def _is_trained(self) -> bool:
+        return "model_" in vars(self)
+
+    def _chunks(self, X, context, size: int = CHUNK) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield points of the manifold and internal contexts, on the device."""
+        check_is_fitted(self)
+        X = check_rows(self, X, reset=False)
+        C = check_context(context, X, self.method, self.n_context_features_in_)
+        x = self._units.points(X).to(self.device_)
+        c = torch.from_numpy(self._units.scale_context(C)).to(x)
+        yield from zip(x.split(size), c.split(size), strict=True)
+
+    def _held(self, c: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the energy of points in ambient coordinates, with the context held."""
+        energy, units = self.model_.energy_, self._units
+
+        def held(x: Tensor) -> Tensor:
+            u = units.to_internal(x)
+            if c.shape[1] == 0:
+                return energy(u)
+            return energy(torch.cat([u, c.repeat(len(x) // len(c), 1)], 1))
+
+        return held
+
+    def _covector(self, x: Tensor, c: Tensor) -> Tensor:
+        """Return the derivatives of log q at points of the manifold, in its coordinates."""
+        if self._is_trained:
+            return -energy_and_grad(self._held(c), x)[1]
+        units = self._units
+        return self.field_(units.to_internal(x)) @ units.inverse(x)
+
+    # --- what users call --------------------------------------------------------------
+
+    def score_fn(self, X, context=None) -> np.ndarray:
+        r"""Return the score :math:`\nabla\log q(x)`, in nats per unit of X.
+
+        On a manifold the Riemannian gradient, a tangent vector in the coordinates of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Points.
+        context : array-like of shape (n_samples, n_context), default=None
+            What each is conditional on, if the fit had a context.
+
+        Returns
+        -------
+        score : ndarray of shape (n_samples, n_features)
+        """
+        scores = []
+        for x, c in self._chunks(X, context):
+            u = self.manifold_.egrad2rgrad(x, self._covector(x, c))
+            scores.append(self.manifold_.push_to_user(x, u))
+        return torch.cat(scores).cpu().numpy()
+
+    @available_if(is_gradient)
+    def score_samples(self, X, context=None) -> np.ndarray:
+        """Return log densities up to a constant, which depends on the context if any.
+
+        Not available for fields that are no gradients: those of diagonal kernels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Points.
+        context : array-like of shape (n_samples, n_context), default=None
+            What each is conditional on, if the fit had a context.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,)
+            In nats, unnormalised.
+        """
+        values = []
+        for x, c in self._chunks(X, context):
+            with torch.no_grad():
+                if self._is_trained:
+                    values.append(-self._held(c)(x))
+                else:
+                    values.append(self.field_.log_density(self._units.to_internal(x)))
+        return torch.cat(values).cpu().numpy()
+
+    def score(self, X, y=None, context=None) -> float:
+        r"""Return minus the mean Hyvärinen score; higher is better.
+
+        :math:`-\frac1n\sum_i\frac12\|s(x_i)\|^2+\nabla\cdot s(x_i)` with s the score, on
+        a manifold with norm and divergence of its metric, in the units of X. It involves no
+        step size and no regularisation, so that all settings and methods compare. Above 20
+        dimensions an energy's divergence is estimated on fixed probes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Held-out draws.
+        y : None
+            Ignored.
+        context : array-like of shape (n_samples, n_context), default=None
+            What each is conditional on, if the fit had a context.
+
+        Returns
+        -------
+        score : float
+        """
+        del y
+        values = []
+        for x, c in self._chunks(X, context, size=CHUNK // 4):
+            if self._is_trained:
+                held = self._held(c)
+                values.append(hyvarinen_values(held, x, manifold=self.manifold_))
+                continue
+            s = self._covector(x, c)
+
+            def field(x: Tensor, c: Tensor = c) -> Tensor:
+                return self._covector(x, c)
+
+            slopes = jacobian(field, x, create_graph=False)
+            divergence = slopes.diagonal(dim1=1, dim2=2).sum(1)
+            values.append(0.5 * s.square().sum(1) + divergence)
+        return -float(torch.cat(values).mean())
+
+    def entropy_surrogate(self, z: Tensor, context=None) -> Tensor:
+        r"""Return zero, with the gradient of the entropy of an encoder's draws.
+
+        :math:`-\frac1n\sum_i s(z_i)\cdot z_i` with the scores s held constant, less its
+        value: its derivative in the parameters behind z is that of the entropy, eq. (19)
+        of the paper; on a manifold of the Hausdorff entropy.
+
+        Parameters
+        ----------
+        z : Tensor of shape (n, n_features)
+            Draws, in the units of the fit, which carry the encoder's graph; float32 or
+            float64.
+        context : Tensor of shape (n, n_context), default=None
+            What the encoder saw, if the fit had a context.
+
+        Returns
+        -------
+        surrogate : Tensor of shape ()
+            To be maximised where entropy is a gain. No gradient reaches the estimator
+            or the context.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from sk_wmvl import ImplicitScoreEstimator
+        >>> x = torch.randn(500, 1, generator=torch.Generator().manual_seed(0))
+        >>> estimator = ImplicitScoreEstimator("kef", random_state=0).fit(2 * x)
+        >>> sigma = torch.tensor(2.0, requires_grad=True)
+        >>> estimator.entropy_surrogate(sigma * x).backward()
+        >>> bool(abs(sigma.grad - 0.5) < 0.1)  # of log σ, shrunk
+        True
+        """
+        if not isinstance(z, Tensor):
+            raise TypeError(
+                "entropy_surrogate differentiates through z, which must be a torch tensor; "
+                f"got {type(z).__name__}."
+            )
+        check_is_fitted(self)
+        points = self.manifold_.from_user(z)
+        parts = [self._covector(x, c) for x, c in self._chunks(z, context, size=CHUNK)]
+        return score_surrogate(torch.cat(parts).to(points), points)

@@ -17,11 +17,17 @@ from sk_wmvl.autoencoders import (
     GaussianLikelihood,
     ImplicitEncoder,
     KullbackLeibler,
+    LatentSpace,
     RowLikelihood,
     importance_log_likelihood,
 )
-from sk_wmvl.estimators._autoencoder import BaseAutoencoder
-from sk_wmvl.estimators._coding import CHUNK, EVALUATION
+from sk_wmvl.estimators._autoencoder import (
+    CHUNK,
+    EVALUATION,
+    BaseAutoencoder,
+    RowUnits,
+    choose_likelihood,
+)
 from sk_wmvl.evaluation import LogLikelihood, annealed_log_likelihood
 
 __all__ = ["ImplicitVAE"]
@@ -87,9 +93,10 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
     order : {'autoencoder-first', 'critic-first'}, default='autoencoder-first'
         Which comes first in a step. Then the energy learns from the codes that the
         auto-encoder has just used, which saves encoding anew.
-    optimizer : {'rmsprop', 'adam'} or class, default='rmsprop'
-        The optimizer; ``'rmsprop'`` is Adam without momentum, so that the decaying mean
-        (0.9) of squares is corrected at the start, and fused.
+    optimizer : str or class, default='rmsprop-debiased'
+        The optimiser: ``'adamw'``, ``'adam'``, ``'rmsprop'``, ``'rmsprop-debiased'`` or
+        ``'sgd'``. The default is Adam without momentum: RMSProp whose decaying mean (0.9)
+        of squares is corrected at the start.
     lr : float, default=1e-3
         Learning rate.
     critic_lr : float or None, default=None
@@ -184,7 +191,7 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
         "n_temperatures": [Interval(Integral, 2, None, closed="left")],
         "n_chains": [Interval(Integral, 1, None, closed="left")],
     }
-    _regularization = 1.0
+    _divergence_weight = 1.0
     _draws_rows = True
 
     def __init__(
@@ -208,7 +215,7 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
         alpha=0.1,
         n_critic_updates=1,
         order="autoencoder-first",
-        optimizer="rmsprop",
+        optimizer="rmsprop-debiased",
         lr=1e-3,
         critic_lr=None,
         averaging=0.999,
@@ -257,32 +264,36 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
         self.verbose = verbose
 
     def _choose_likelihood(self, X: np.ndarray) -> str:
-        return self._choose(self.likelihood, X, "bernoulli", "gaussian")
+        return choose_likelihood(self.likelihood, X, "bernoulli", "gaussian")
 
-    def _make_likelihood(self) -> BaseLikelihood:
-        if self._is_binary:
+    def _make_likelihood(self, units: RowUnits) -> BaseLikelihood:
+        if units.is_binary:
             return self._bernoulli()
-        return GaussianLikelihood(torch.tensor(self._columns, dtype=torch.float32))
+        return GaussianLikelihood(torch.tensor(units.varies, dtype=torch.float32))
 
-    def _make_encoder(self, n_features: int) -> BaseEncoder:
-        latent = self.latent_
+    def _make_encoder(
+        self, n_features: int, latent: LatentSpace, seed: int
+    ) -> BaseEncoder:
         if self.encoder == "implicit":
             noise_dim = self.n_components if self.noise_dim is None else self.noise_dim
-            network = self._encoder_network(n_features, noise_dim, latent.n_raw)
+            network = self._encoder_network(n_features, noise_dim, latent.n_raw, seed)
             return ImplicitEncoder(network, latent, noise_dim)
-        law = POSTERIORS[self.encoder]
-        if type(self.manifold_) is not law.manifold_class:
+        posterior = POSTERIORS[self.encoder]
+        manifold = latent.manifold
+        if type(manifold) is not posterior.manifold_class:
             raise ValueError(
-                f"encoder={self.encoder!r} makes codes on {law.manifold_class.__name__}, "
-                f"not on {self.manifold_!r}. Use encoder='implicit', or another latent."
+                f"encoder={self.encoder!r} makes codes on "
+                f"{posterior.manifold_class.__name__}, not on {manifold!r}. Use "
+                "encoder='implicit', or another latent."
             )
-        n_raw = law.n_raw(self.manifold_.ambient_dim)
-        return ExplicitEncoder(self._encoder_network(n_features, 0, n_raw), law)
+        n_raw = posterior.n_raw(manifold.ambient_dim)
+        network = self._encoder_network(n_features, 0, n_raw, seed)
+        return ExplicitEncoder(network, posterior)
 
-    def _make_divergence(self) -> tuple[BaseDivergence | None, int]:
+    def _make_divergence(self, n_features: int) -> tuple[BaseDivergence | None, int]:
         if self.encoder != "implicit":
             return None, 0
-        return KullbackLeibler(self.epsilon, self.alpha), self.n_features_in_
+        return KullbackLeibler(self.epsilon, self.alpha), n_features
 
     def score_samples(self, X, *, return_std=False):
         """Return estimates of the log likelihood of rows, codes integrated out, in nats.
@@ -340,6 +351,6 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
                     UserWarning,
                     stacklevel=2,
                 )
-        varying = self._columns > 0
-        value = result.value.cpu().numpy() - np.log(self._scale[varying]).sum()
+        units = self._units
+        value = result.value.cpu().numpy() - np.log(units.scale[units.varies > 0]).sum()
         return (value, result.std_error.cpu().numpy()) if return_std else value

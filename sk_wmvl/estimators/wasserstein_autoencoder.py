@@ -12,10 +12,15 @@ from sk_wmvl.autoencoders import (
     BaseEncoder,
     BaseLikelihood,
     ImplicitEncoder,
+    LatentSpace,
     SquaredError,
 )
-from sk_wmvl.estimators._autoencoder import BaseAutoencoder
-from sk_wmvl.estimators._coding import CHUNK
+from sk_wmvl.estimators._autoencoder import (
+    CHUNK,
+    BaseAutoencoder,
+    RowUnits,
+    choose_likelihood,
+)
 
 __all__ = ["WassersteinAutoencoder"]
 
@@ -70,7 +75,7 @@ class WassersteinAutoencoder(TransformerMixin, BaseAutoencoder):
         Updates of the critic per update of the auto-encoder.
     order : {'autoencoder-first', 'critic-first'}, default='autoencoder-first'
         Which comes first in a step.
-    optimizer : {'rmsprop', 'adam'} or class, default='rmsprop'
+    optimizer : str or class, default='rmsprop-debiased'
         As for `ImplicitVAE`.
     lr : float, default=1e-3
         Learning rate.
@@ -169,7 +174,7 @@ class WassersteinAutoencoder(TransformerMixin, BaseAutoencoder):
         alpha=0.01,
         n_critic_updates=1,
         order="autoencoder-first",
-        optimizer="rmsprop",
+        optimizer="rmsprop-debiased",
         lr=1e-3,
         critic_lr=None,
         averaging=0.999,
@@ -210,24 +215,26 @@ class WassersteinAutoencoder(TransformerMixin, BaseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    # computed here, a plain attribute in the base class
     @property
-    def _regularization(self) -> float:  # type: ignore[override]  # an attribute in the base
+    def _divergence_weight(self) -> float:
         return self.regularization
 
     def _choose_likelihood(self, X: np.ndarray) -> str:
-        return self._choose(self.cost, X, "cross_entropy", "squared_error")
+        return choose_likelihood(self.cost, X, "cross_entropy", "squared_error")
 
-    def _make_likelihood(self) -> BaseLikelihood:
-        if self._is_binary:
+    def _make_likelihood(self, units: RowUnits) -> BaseLikelihood:
+        if units.is_binary:
             return self._bernoulli()
-        return SquaredError(torch.tensor(self._columns, dtype=torch.float32))
+        return SquaredError(torch.tensor(units.varies, dtype=torch.float32))
 
-    def _make_encoder(self, n_features: int) -> BaseEncoder:
-        network = self._encoder_network(n_features, self.noise_dim, self.latent_.n_raw)
-        return ImplicitEncoder(network, self.latent_, self.noise_dim)
+    def _make_encoder(
+        self, n_features: int, latent: LatentSpace, seed: int
+    ) -> BaseEncoder:
+        network = self._encoder_network(n_features, self.noise_dim, latent.n_raw, seed)
+        return ImplicitEncoder(network, latent, self.noise_dim)
 
-    def _make_divergence(self) -> tuple[BaseDivergence | None, int]:
+    def _make_divergence(self, n_features: int) -> tuple[BaseDivergence | None, int]:
+        del n_features
         if isinstance(self.divergence, str):
             return DIVERGENCES[self.divergence](self.epsilon, self.alpha), 0
         return resolve(

@@ -3,8 +3,8 @@
 Imports what is below them: tools to energies, samplers, and the entropy.
 """
 
-from sk_wmvl.objectives._base import BaseObjective
-from sk_wmvl.objectives._proposal_based import BaseGlobalObjective
+from sk_wmvl.objectives._base import BaseObjective, BaseProblem, Batch
+from sk_wmvl.objectives._proposal_based import BaseProposalObjective
 from sk_wmvl.objectives.annealed import AnnealedScoreMatching
 from sk_wmvl.objectives.contrastive_divergence import ContrastiveDivergence
 from sk_wmvl.objectives.denoising import DenoisingScoreMatching
@@ -48,8 +48,10 @@ OBJECTIVES = {
 __all__ = [
     "OBJECTIVES",
     "AnnealedScoreMatching",
-    "BaseGlobalObjective",
     "BaseObjective",
+    "BaseProblem",
+    "BaseProposalObjective",
+    "Batch",
     "ContrastiveDivergence",
     "DenoisingScoreMatching",
     "DetachedMinimumVelocity",

@@ -1,45 +1,86 @@
-r"""What an objective must offer: a value per sample, to be minimised.
+r"""What an objective must offer: a value per row, to be minimised.
 
-One sign and one scale for all that look at the energy about the data: with
+One sign and one scale for all that look at the energy about the rows: with
 :math:`q \propto e^{-E}` the expectation is, up to a constant free of the parameters and to
 terms that vanish with the step, the score-matching objective
 :math:`\frac12\|\nabla E\|^2 - \Delta E`. Those that compare the model with a proposal are
-in nats (`BaseGlobalObjective`).
+in nats (`BaseProposalObjective`).
 """
 
+import copy
 import warnings
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sk_wmvl._component import BaseComponent
+from sk_wmvl.base_measures import BaseMeasure, base_gradient
+from sk_wmvl.energies import (
+    CorrectedEnergy,
+    FeatureEnergy,
+    TangentSpaceEnergy,
+    tangent_basis,
+)
+from sk_wmvl.manifolds import BaseManifold, Euclidean
+from sk_wmvl.metrics import hyvarinen_values
+from sk_wmvl.samplers import Langevin
 
-__all__ = ["BaseObjective", "warn_below_floor"]
+__all__ = [
+    "BaseObjective",
+    "BaseProblem",
+    "Batch",
+    "LocalProblem",
+    "RowFacts",
+    "check_tangent_space",
+    "in_tangent_spaces",
+    "warn_below_floor",
+]
 
 
-class BaseObjective(BaseComponent, ABC):
-    r"""A per-sample loss whose mean is minimised in the parameters of an energy.
+class RowFacts(NamedTuple):
+    """What an objective asks of the base measure at the rows, once in a fit.
 
     Attributes
     ----------
-    is_monitorable : bool
-        Whether the value is a loss. If False, only its gradient means something.
-    couples_rows : bool
-        Whether the loss of a row depends on the rows beside it, which then can have no
-        weights of their own.
-    sigmas : tuple of float or None
-        The least and the largest noise, if the energy is one of points and noise levels.
-    learns_normalizer : bool
-        Whether the model :math:`e^{-E}` counts as normalised, so that the energy needs a
-        free additive constant.
+    base_grad : Tensor of shape (n, d) or None
+        Derivatives of the base measure's log density.
+    log_proposal : Tensor of shape (n,) or None
+        Log densities of the proposal.
     """
 
-    is_monitorable: ClassVar[bool] = True
-    couples_rows: ClassVar[bool] = False
-    sigmas: tuple[float, float] | None = None
-    learns_normalizer: ClassVar[bool] = False
+    base_grad: Tensor | None = None
+    log_proposal: Tensor | None = None
+
+
+class Batch(NamedTuple):
+    """Some rows, as training sees them.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n, d)
+        Points, in internal coordinates.
+    weight : Tensor of shape (n,)
+        Weights, of mean one over the training rows.
+    base_grad, log_proposal : Tensor or None
+        See `RowFacts`.
+    """
+
+    x: Tensor
+    weight: Tensor
+    base_grad: Tensor | None = None
+    log_proposal: Tensor | None = None
+
+
+class BaseObjective(BaseComponent, ABC):
+    """A loss per row whose mean is minimised in the parameters of an energy.
+
+    A subclass defines `__call__`; the other methods have defaults that suit an objective
+    of derivatives at the rows.
+    """
 
     @abstractmethod
     def __call__(
@@ -49,7 +90,7 @@ class BaseObjective(BaseComponent, ABC):
         *,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Return the objective at each sample.
+        """Return the objective at each row.
 
         Parameters
         ----------
@@ -66,6 +107,245 @@ class BaseObjective(BaseComponent, ABC):
             Differentiable in the parameters of `energy` unless the caller is under
             ``torch.no_grad()``.
         """
+
+    def couples_rows(self) -> bool:
+        """Return whether the loss of a row depends on the rows beside it."""
+        return False
+
+    def counts_dimensions(self) -> bool:
+        """Return whether cost or value depend on the number of coordinates."""
+        return False
+
+    def check_weights(self) -> None:
+        """Raise ValueError if rows can have no weights of their own."""
+        if self.couples_rows():
+            raise ValueError(
+                f"sample_weight cannot be used with {self!r}, in which the rows of a batch "
+                "act on one another. Repeat rows instead, or use objective='mvl'."
+            )
+
+    def problem(
+        self,
+        manifold: BaseManifold,
+        base: BaseMeasure | None = None,
+        proposal: BaseMeasure | None = None,
+    ) -> "BaseProblem":
+        """Return the training problem that this objective poses on a manifold.
+
+        Parameters
+        ----------
+        manifold : BaseManifold
+            Where the rows live, with its dimension known.
+        base : BaseMeasure or None, default=None
+            What the network corrects, in float64.
+        proposal : BaseMeasure or None, default=None
+            A normalised density close to the rows, for objectives that draw from one.
+
+        Returns
+        -------
+        problem : BaseProblem
+
+        Raises
+        ------
+        ValueError
+            If the objective has no meaning on the manifold.
+        """
+        return LocalProblem(self, manifold, base, proposal)
+
+
+class BaseProblem(ABC):
+    """An objective at work: on a manifold, over a base measure.
+
+    Training asks it for the energy to train, for the loss of a batch and for the value by
+    which the weights to keep are chosen.
+
+    Parameters
+    ----------
+    objective : BaseObjective
+    manifold : BaseManifold
+        With its dimension known.
+    base, proposal : BaseMeasure or None
+        See `BaseObjective.problem`.
+    """
+
+    def __init__(
+        self,
+        objective: BaseObjective,
+        manifold: BaseManifold,
+        base: BaseMeasure | None,
+        proposal: BaseMeasure | None,
+    ):
+        self.objective = objective
+        self.manifold = manifold
+        self.base = base
+        self.proposal = proposal
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the rows live in Euclidean space."""
+        return isinstance(self.manifold, Euclidean)
+
+    # --- the energy -------------------------------------------------------------------
+
+    def make_correction(
+        self,
+        make_network: Callable[[int, float | None], nn.Module],
+        *,
+        radius: float | None,
+        generator: torch.Generator,
+    ) -> nn.Module:
+        """Return the untrained correction, a function of points on the manifold.
+
+        Parameters
+        ----------
+        make_network : callable
+            Makes a network from the number of its inputs and the norm at which they are
+            clipped.
+        radius : float or None
+            That norm; None clips nowhere.
+        generator : torch.Generator
+            Source of further weights.
+        """
+        del generator
+        network = make_network(self.manifold.n_features, radius)
+        return network if self.is_flat else FeatureEnergy(network, self.manifold)
+
+    def make_energy(self, correction: nn.Module) -> nn.Module:
+        """Return the energy to train: the correction over a copy of the base measure."""
+        return CorrectedEnergy(correction, copy.deepcopy(self.base))
+
+    def start(self, energy: nn.Module, x: Tensor, generator: torch.Generator) -> None:
+        """Set what is to start from the rows, in place."""
+        del energy, x, generator
+
+    # --- the rows ---------------------------------------------------------------------
+
+    def facts(self, points: np.ndarray) -> RowFacts:
+        """Return what the loss wants to know of rows (n, d), in float32, on the CPU."""
+        del points
+        return RowFacts()
+
+    # --- training ---------------------------------------------------------------------
+
+    @abstractmethod
+    def loss(
+        self, energy: nn.Module, batch: Batch, *, generator: torch.Generator
+    ) -> Tensor:
+        """Return the loss of each row of a batch, (n,)."""
+
+    @abstractmethod
+    def monitor(self, energy: nn.Module, rows: Batch, *, seed: int) -> Tensor:
+        """Return what weights are chosen by, at each of some rows, (n,); lower is better.
+
+        The same seed gives the same draws at each epoch.
+        """
+
+    def at_rows(self, energies: Sequence[Tensor], n_rows: int) -> Tensor:
+        """Return those energies that the loss of n rows took at or about the rows."""
+        del n_rows
+        return torch.cat(list(energies))
+
+
+class LocalProblem(BaseProblem):
+    """An objective of derivatives at the rows.
+
+    On a manifold it is evaluated in the tangent spaces of the rows, where the base measure
+    enters by its gradient alone. Weights are chosen by the Hyvärinen score, which involves
+    no step size and no fresh noise.
+
+    Raises
+    ------
+    ValueError
+        If the objective has no meaning in tangent spaces and the manifold is not flat.
+    """
+
+    def __init__(self, objective, manifold, base, proposal):
+        super().__init__(objective, manifold, base, proposal)
+        if not self.is_flat:
+            check_tangent_space(objective)
+
+    def facts(self, points: np.ndarray) -> RowFacts:
+        """Return the gradients of the base measure, on a manifold."""
+        if self.base is None or self.is_flat:
+            return RowFacts()
+        return RowFacts(
+            base_grad=base_gradient(self.base, torch.from_numpy(points)).float()
+        )
+
+    def loss(
+        self, energy: nn.Module, batch: Batch, *, generator: torch.Generator
+    ) -> Tensor:
+        """Return the loss of each row of a batch, (n,)."""
+        if self.is_flat:
+            return self.objective(energy, batch.x, generator=generator)
+        return in_tangent_spaces(
+            self.objective,
+            energy.correction,
+            batch.x,
+            self.manifold,
+            base_grad=batch.base_grad,
+            generator=generator,
+        )
+
+    def monitor(self, energy: nn.Module, rows: Batch, *, seed: int) -> Tensor:
+        """Return Hyvärinen scores, (n,)."""
+        if self.is_flat:
+            return hyvarinen_values(energy, rows.x, seed=seed)
+        return hyvarinen_values(
+            energy.correction,
+            rows.x,
+            manifold=self.manifold,
+            base_grad=rows.base_grad,
+            seed=seed,
+        )
+
+
+def in_tangent_spaces(
+    objective: BaseObjective,
+    energy: nn.Module,
+    x: Tensor,
+    manifold: BaseManifold,
+    *,
+    base_grad: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return an objective at the origins of the tangent spaces of points, (n,).
+
+    Parameters
+    ----------
+    objective : BaseObjective
+    energy : Module
+        Maps points of shape (n, d) to energies of shape (n,).
+    x : Tensor of shape (n, d)
+        Points.
+    manifold : BaseManifold
+        With its dimension known.
+    base_grad : Tensor of shape (n, d) or None, default=None
+        If given, `energy` corrects a base measure; see `TangentSpaceEnergy`.
+    generator : torch.Generator or None, default=None
+        Source of noise.
+    """
+    basis = tangent_basis(manifold, x) if objective.counts_dimensions() else None
+    seen = TangentSpaceEnergy(energy, manifold, x, basis=basis, base_grad=base_grad)
+    return objective(seen, seen.origin(), generator=generator)
+
+
+def check_tangent_space(objective: BaseObjective) -> None:
+    """Raise ValueError if an objective means nothing in the tangent space of one row."""
+    sampler = getattr(objective, "sampler", None)
+    if sampler not in (None, "langevin") and not isinstance(sampler, Langevin):
+        raise ValueError(
+            f"sampler={sampler!r} cannot serve in a RiemannianObjective: every row moves "
+            "in a tangent space of its own, where Langevin() is the one sampler that "
+            "knows all it needs. For a sampler of the manifold itself, such as "
+            "RiemannianLangevin(manifold), use MinimumVelocity(sampler) as it is."
+        )
+    if objective.couples_rows():
+        raise ValueError(
+            f"{objective!r} cannot serve in a RiemannianObjective: its rows act on one "
+            "another, and every row has a tangent space of its own. Use "
+            "DenoisingScoreMatching (objective='dsm'), which has the same expectation."
+        )
 
 
 def warn_below_floor(owner: object, step: float, x: Tensor, floor: float) -> None:

@@ -1,7 +1,8 @@
-"""Objectives that look beyond the data: at draws from a proposal that covers the space."""
+"""Objectives that compare the model with draws of a proposal that covers the space."""
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,13 +13,13 @@ from sk_wmvl.base_measures import BaseMeasure, KernelBase
 from sk_wmvl.base_measures.kernel import LeftOut
 from sk_wmvl.energies import CorrectedEnergy
 from sk_wmvl.manifolds import BaseManifold
-from sk_wmvl.objectives._base import BaseObjective
+from sk_wmvl.objectives._base import BaseObjective, BaseProblem, Batch, RowFacts
 
 __all__ = [
-    "BaseGlobalObjective",
+    "BaseProposalObjective",
+    "ProposalProblem",
     "draw_proposal",
     "find_proposal",
-    "held_out_values",
     "log_prob",
     "log_prob_left_out",
     "log_ratios",
@@ -28,17 +29,38 @@ CHUNK = 4096  # rows at a time: bounds the memory of (rows, components), and of 
 MONITOR = 1000  # a stream of the seed that nothing else uses
 
 
-class BaseGlobalObjective(BaseObjective, ABC):
-    """An objective that compares the model with a proposal, not only with its neighborhood.
+class BaseProposalObjective(BaseObjective, ABC):
+    """An objective that compares the model with draws of a proposal.
 
-    Densities are compared at points, so that it serves on every manifold as it stands. It
-    sees what derivatives at the data do not: the relative weight of modes, and mass that
-    the model puts where no data are, as far as the proposal goes.
+    It compares densities at points, so that it serves on every manifold as it stands. It
+    sees what derivatives at the rows do not: the relative weight of modes, and mass in
+    places without rows where the proposal has some.
     """
 
-    def for_monitoring(self) -> "BaseGlobalObjective":
+    def for_monitoring(self) -> "BaseProposalObjective":
         """Return the objective by which weights are chosen: with more draws, if need be."""
         return self
+
+    def start(
+        self,
+        energy: nn.Module,
+        x: Tensor,
+        *,
+        proposal: BaseMeasure | None,
+        manifold: BaseManifold,
+        generator: torch.Generator,
+    ) -> None:
+        """Set what of the energy is to start from the proposal, in place."""
+        del energy, x, proposal, manifold, generator
+
+    def problem(
+        self,
+        manifold: BaseManifold,
+        base: BaseMeasure | None = None,
+        proposal: BaseMeasure | None = None,
+    ) -> BaseProblem:
+        """Return the training problem; see `BaseObjective.problem`."""
+        return ProposalProblem(self, manifold, base, proposal)
 
     @abstractmethod
     def __call__(
@@ -158,30 +180,75 @@ def log_ratios(
     return at_x, at_y
 
 
-@torch.no_grad()
-def held_out_values(
-    objective: BaseGlobalObjective,
-    energy: nn.Module,
-    x: Tensor,
-    log_proposal: Tensor | None,
-    *,
-    proposal: BaseMeasure | None,
-    manifold: BaseManifold | None,
-    seed: int,
-) -> Tensor:
-    """Return the objective at rows, with the same draws whenever the seed is the same."""
-    objective, generator = objective.for_monitoring(), make_generator(seed, MONITOR)
-    if log_proposal is None:
-        log_proposal = log_prob(find_proposal(objective, energy, proposal), x)
-    values = [
-        objective(
+class ProposalProblem(BaseProblem):
+    """An objective that draws from the base measure, or from a proposal beside it.
+
+    Weights are chosen by the objective itself, on the same draws at each epoch.
+    """
+
+    objective: BaseProposalObjective
+    _copy: BaseMeasure | None = None
+
+    def facts(self, points: np.ndarray) -> RowFacts:
+        """Return the log densities of the proposal."""
+        proposal = self.base or self.proposal
+        if proposal is None:
+            return RowFacts()
+        return RowFacts(log_proposal=log_prob_left_out(proposal, points))
+
+    def start(self, energy: nn.Module, x: Tensor, generator: torch.Generator) -> None:
+        """Set what the objective wants to start from the proposal, in place."""
+        self.objective.start(
             energy,
-            rows,
+            x,
+            proposal=self._beside_base(x),
+            manifold=self.manifold,
             generator=generator,
-            proposal=proposal,
-            manifold=manifold,
-            log_proposal=log_p,
         )
-        for rows, log_p in zip(x.split(CHUNK), log_proposal.split(CHUNK), strict=True)
-    ]
-    return torch.cat(values)
+
+    def loss(
+        self, energy: nn.Module, batch: Batch, *, generator: torch.Generator
+    ) -> Tensor:
+        """Return the loss of each row of a batch, (n,)."""
+        return self.objective(
+            energy,
+            batch.x,
+            generator=generator,
+            proposal=self._beside_base(batch.x),
+            manifold=self.manifold,
+            log_proposal=batch.log_proposal,
+        )
+
+    @torch.no_grad()
+    def monitor(self, energy: nn.Module, rows: Batch, *, seed: int) -> Tensor:
+        """Return the objective, (n,), with the same draws for the same seed."""
+        objective = self.objective.for_monitoring()
+        generator = make_generator(seed, MONITOR)
+        proposal, log_proposal = self._beside_base(rows.x), rows.log_proposal
+        if log_proposal is None:
+            log_proposal = log_prob(find_proposal(objective, energy, proposal), rows.x)
+        parts = zip(rows.x.split(CHUNK), log_proposal.split(CHUNK), strict=True)
+        values = [
+            objective(
+                energy,
+                x,
+                generator=generator,
+                proposal=proposal,
+                manifold=self.manifold,
+                log_proposal=log_p,
+            )
+            for x, log_p in parts
+        ]
+        return torch.cat(values)
+
+    def at_rows(self, energies: Sequence[Tensor], n_rows: int) -> Tensor:
+        """Return the energies at the rows; the other points are draws."""
+        return torch.cat(list(energies))[:n_rows]
+
+    def _beside_base(self, x: Tensor) -> BaseMeasure | None:
+        """Return the proposal like x, or None where the energy has a base to draw from."""
+        if self.base is not None or self.proposal is None:
+            return None
+        if self._copy is None:
+            self._copy = copy.deepcopy(self.proposal).to(x.device, x.dtype)
+        return self._copy

@@ -1,18 +1,26 @@
 """Score matching in space and noise level together: it sees the weights of modes."""
 
+import copy
 import math
+from collections.abc import Callable
 
 import torch
+from sklearn.base import clone
 from torch import Tensor, nn
 
 from sk_wmvl._autodiff import joint_grad
 from sk_wmvl._component import check_positive
 from sk_wmvl._random import randn_like
+from sk_wmvl.base_measures import BaseMeasure
+from sk_wmvl.energies import AnnealedEnergy, LevelEnergy
 from sk_wmvl.manifolds import BaseManifold, Euclidean
-from sk_wmvl.objectives._base import BaseObjective
+from sk_wmvl.objectives._base import BaseObjective, BaseProblem, Batch
 from sk_wmvl.objectives._noise import add_noise
 
 __all__ = ["AnnealedScoreMatching"]
+
+# To choose weights by: fixed noise levels of a held-out row, and rows at a time.
+LEVELS_PER_ROW, MONITOR_CHUNK = 8, 64
 
 FORMS = ("conditional", "implicit")
 
@@ -104,15 +112,22 @@ class AnnealedScoreMatching(BaseObjective):
         self.epsilon = epsilon
         self.manifold = manifold
 
-    # computed here, a plain attribute in the base class
-    @property
-    def couples_rows(self) -> bool:  # type: ignore[override]  # an attribute in the base
-        """Whether the value of a row depends on the others."""
+    def couples_rows(self) -> bool:
+        """Return whether the value of a row depends on the others."""
         return self.pooled and self.form == "conditional"
 
-    # computed here, a plain attribute in the base class
+    def problem(
+        self,
+        manifold: BaseManifold,
+        base: BaseMeasure | None = None,
+        proposal: BaseMeasure | None = None,
+    ) -> BaseProblem:
+        """Return the training problem; see `BaseObjective.problem`."""
+        here = clone(self).set_params(manifold=manifold)
+        return NoiseLevelProblem(here, manifold, base, proposal)
+
     @property
-    def sigmas(self) -> tuple[float, float]:  # type: ignore[override]  # an attribute in the base
+    def sigmas(self) -> tuple[float, float]:
         """The noise at levels 0 and 1, checked."""
         check_positive(self, sigma_min=self.sigma_min)
         if not self.sigma_max > self.sigma_min:
@@ -202,3 +217,51 @@ class AnnealedScoreMatching(BaseObjective):
         )
         difference = value - both.view(2, -1).mean(0)
         return difference / epsilon - speed
+
+
+class NoiseLevelProblem(BaseProblem):
+    """An energy of points and noise levels.
+
+    Weights are chosen by the objective itself, on the same noise at each epoch: the score
+    at one level does not tell what the others see.
+    """
+
+    objective: AnnealedScoreMatching
+
+    def make_correction(
+        self,
+        make_network: Callable[[int, float | None], nn.Module],
+        *,
+        radius: float | None,
+        generator: torch.Generator,
+    ) -> nn.Module:
+        """Return the untrained correction, which clips its features by itself."""
+        network = make_network(LevelEnergy.n_inputs(self.manifold), None)
+        return LevelEnergy(
+            network,
+            self.manifold,
+            self.objective.sigmas,
+            radius=radius,
+            generator=generator,
+        )
+
+    def make_energy(self, correction: nn.Module) -> nn.Module:
+        """Return the energy to train: the correction of the base measure at all levels."""
+        return AnnealedEnergy(correction, copy.deepcopy(self.base))
+
+    def loss(
+        self, energy: nn.Module, batch: Batch, *, generator: torch.Generator
+    ) -> Tensor:
+        """Return the loss of each row of a batch, (n,)."""
+        return self.objective(energy, batch.x, generator=generator)
+
+    @torch.no_grad()
+    def monitor(self, energy: nn.Module, rows: Batch, *, seed: int) -> Tensor:
+        """Return the objective on fixed noise, averaged over eight levels a row, (n,)."""
+        generator = torch.Generator().manual_seed(seed)
+        values = []
+        for x in rows.x.split(MONITOR_CHUNK):
+            repeated = x.repeat(LEVELS_PER_ROW, 1)
+            value = self.objective(energy, repeated, generator=generator)
+            values.append(value.view(LEVELS_PER_ROW, -1).mean(0))
+        return torch.cat(values)

@@ -1,7 +1,5 @@
 """One-step contrastive divergence: a gradient that follows score matching, not a loss."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 
@@ -43,12 +41,16 @@ class ContrastiveDivergence(BaseObjective):
 
     Examples
     --------
-    >>> from sk_wmvl.objectives import ContrastiveDivergence
-    >>> ContrastiveDivergence().is_monitorable
-    False
-    """
+    At the origin a standard normal energy does not move: only the noise is left, and its
+    first order is removed.
 
-    is_monitorable: ClassVar[bool] = False
+    >>> import torch
+    >>> from sk_wmvl.objectives import ContrastiveDivergence
+    >>> x, g = torch.zeros(4, 1), torch.Generator().manual_seed(0)
+    >>> value = ContrastiveDivergence()(lambda x: 0.5 * (x**2).sum(-1), x, generator=g)
+    >>> bool((value <= 0).all())
+    True
+    """
 
     def __init__(
         self,
@@ -59,10 +61,8 @@ class ContrastiveDivergence(BaseObjective):
         self.sampler = sampler
         self.control_variate = control_variate
 
-    # computed here, a plain attribute in the base class
-    @property
-    def couples_rows(self) -> bool:  # type: ignore[override]  # an attribute in the base
-        """Whether the sampler's rows act on one another."""
+    def couples_rows(self) -> bool:
+        """Return whether the sampler's rows act on one another."""
         return make_sampler(self.sampler).couples_rows
 
     def __call__(

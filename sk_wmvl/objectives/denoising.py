@@ -72,6 +72,10 @@ class DenoisingScoreMatching(BaseObjective):
         self.sigma = sigma
         self.control_variate = control_variate
 
+    def counts_dimensions(self) -> bool:
+        """Return whether a constant in proportion to them is part of the value."""
+        return not self.control_variate
+
     def __call__(
         self,
         energy: nn.Module,

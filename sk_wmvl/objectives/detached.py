@@ -71,10 +71,8 @@ class DetachedMinimumVelocity(BaseObjective):
     def __init__(self, sampler: BaseSampler | str | None = None):
         self.sampler = sampler
 
-    # computed here, a plain attribute in the base class
-    @property
-    def couples_rows(self) -> bool:  # type: ignore[override]  # an attribute in the base
-        """Whether the sampler's rows act on one another."""
+    def couples_rows(self) -> bool:
+        """Return whether the sampler's rows act on one another."""
         return make_sampler(self.sampler).couples_rows
 
     def __call__(

@@ -11,7 +11,7 @@ from sk_wmvl._random import make_generator
 from sk_wmvl.base_measures import BaseMeasure
 from sk_wmvl.manifolds import BaseManifold, Euclidean
 from sk_wmvl.objectives._proposal_based import (
-    BaseGlobalObjective,
+    BaseProposalObjective,
     draw_proposal,
     find_proposal,
     log_prob,
@@ -51,7 +51,7 @@ class LogPartition(NamedTuple):
     effective_sample_size: float
 
 
-class MaximumLikelihood(BaseGlobalObjective):
+class MaximumLikelihood(BaseProposalObjective):
     r"""The negative log-likelihood.
 
     .. math:: \ell(x) = E(x) + \log\hat Z,
@@ -125,7 +125,7 @@ class MaximumLikelihood(BaseGlobalObjective):
         manifold: BaseManifold | None = None,
         log_proposal: Tensor | None = None,
     ) -> Tensor:
-        """Return the objective at each sample; see `BaseGlobalObjective.__call__`."""
+        """Return the objective at each sample; see `BaseProposalObjective.__call__`."""
         at_data, terms = self._terms(
             energy, x, generator, proposal, manifold, log_proposal
         )

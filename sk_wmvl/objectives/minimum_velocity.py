@@ -89,10 +89,8 @@ class MinimumVelocity(BaseObjective):
         self.control_variate = control_variate
         self.antithetic = antithetic
 
-    # computed here, a plain attribute in the base class
-    @property
-    def couples_rows(self) -> bool:  # type: ignore[override]  # an attribute in the base
-        """Whether the sampler's rows act on one another."""
+    def couples_rows(self) -> bool:
+        """Return whether the sampler's rows act on one another."""
         return make_sampler(self.sampler, whole_step=True).couples_rows
 
     def __call__(

@@ -1,7 +1,6 @@
 """Noise-contrastive estimation: tell the data from noise whose density is known."""
 
 import math
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,17 +9,17 @@ from sk_wmvl._component import check_count
 from sk_wmvl.base_measures import BaseMeasure
 from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.objectives._proposal_based import (
-    BaseGlobalObjective,
+    BaseProposalObjective,
     draw_proposal,
     find_proposal,
     log_ratios,
 )
 from sk_wmvl.objectives.maximum_likelihood import MaximumLikelihood
 
-__all__ = ["NoiseContrastive", "start_offset"]
+__all__ = ["NoiseContrastive"]
 
 
-class NoiseContrastive(BaseGlobalObjective):
+class NoiseContrastive(BaseProposalObjective):
     r"""Logistic regression of data against noise, with the log ratio as its predictor.
 
     With :math:`G(x) = -E(x) - \log p_n(x)` and :math:`\nu` draws from the noise
@@ -74,10 +73,24 @@ class NoiseContrastive(BaseGlobalObjective):
     tensor([1.3863, 1.3863, 1.3863], dtype=torch.float64)
     """
 
-    learns_normalizer: ClassVar[bool] = True
-
     def __init__(self, n_noise: int = 10):
         self.n_noise = n_noise
+
+    @torch.no_grad()
+    def start(
+        self,
+        energy: nn.Module,
+        x: Tensor,
+        *,
+        proposal: BaseMeasure | None,
+        manifold: BaseManifold,
+        generator: torch.Generator,
+    ) -> None:
+        """Give the energy a free constant, which starts where draws say that Z is one."""
+        estimate = MaximumLikelihood().log_partition(
+            energy, x, proposal=proposal, manifold=manifold, generator=generator
+        )
+        energy.register_parameter("offset", nn.Parameter(estimate.value))
 
     def __call__(
         self,
@@ -89,7 +102,7 @@ class NoiseContrastive(BaseGlobalObjective):
         manifold: BaseManifold | None = None,
         log_proposal: Tensor | None = None,
     ) -> Tensor:
-        """Return the objective at each sample; see `BaseGlobalObjective.__call__`."""
+        """Return the objective at each sample; see `BaseProposalObjective.__call__`."""
         del manifold  # the proposal is a density on it
         check_count(self, n_noise=self.n_noise)
         proposal = find_proposal(self, energy, proposal)
@@ -100,18 +113,3 @@ class NoiseContrastive(BaseGlobalObjective):
         shift, softplus = math.log(self.n_noise), nn.functional.softplus
         false_alarms = softplus(at_noise - shift).mean()
         return softplus(shift - at_data) + self.n_noise * false_alarms
-
-
-@torch.no_grad()
-def start_offset(
-    energy: nn.Module,
-    x: Tensor,
-    proposal: BaseMeasure | None,
-    manifold: BaseManifold,
-    generator: torch.Generator,
-) -> None:
-    """Give an energy a free constant, which starts where draws say it is normalised."""
-    estimate = MaximumLikelihood().log_partition(
-        energy, x, proposal=proposal, manifold=manifold, generator=generator
-    )
-    energy.register_parameter("offset", nn.Parameter(estimate.value))

@@ -1,7 +1,5 @@
 """Parzen score matching: regress on the score of a kernel estimate of the batch."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 
@@ -81,11 +79,13 @@ class ParzenScoreMatching(BaseObjective):
     True
     """
 
-    couples_rows: ClassVar[bool] = True
-
     def __init__(self, sigma: float = 0.1, *, control_variate: bool = True):
         self.sigma = sigma
         self.control_variate = control_variate
+
+    def couples_rows(self) -> bool:
+        """Return True: a row is compared with the noised ones of its batch."""
+        return True
 
     def __call__(
         self,

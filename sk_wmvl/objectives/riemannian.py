@@ -1,15 +1,15 @@
-"""Objectives on a manifold: the Euclidean ones, on the lifted energy."""
+"""Objectives on a manifold: the Euclidean ones, in the tangent spaces of the rows."""
 
 import torch
 from torch import Tensor, nn
 
-from sk_wmvl.energies import LiftedEnergy, tangent_basis
 from sk_wmvl.manifolds import BaseManifold, Euclidean
-from sk_wmvl.objectives._base import BaseObjective
-from sk_wmvl.objectives._proposal_based import BaseGlobalObjective
-from sk_wmvl.objectives.denoising import DenoisingScoreMatching
-from sk_wmvl.objectives.score_matching import ScoreMatching
-from sk_wmvl.samplers import Langevin
+from sk_wmvl.objectives._base import (
+    BaseObjective,
+    check_tangent_space,
+    in_tangent_spaces,
+)
+from sk_wmvl.objectives._proposal_based import BaseProposalObjective
 
 __all__ = ["RiemannianObjective"]
 
@@ -17,9 +17,9 @@ __all__ = ["RiemannianObjective"]
 class RiemannianObjective(BaseObjective):
     r"""Any objective for Euclidean space, in its Riemannian form.
 
-    The objective is evaluated at the origin of the tangent space of each datum, on the
-    energy seen from there (`LiftedEnergy`). In expectation, up to terms that vanish with
-    its step and a constant free of the parameters, it is Riemannian score matching,
+    The objective is evaluated at the origin of the tangent space of each row, on the
+    energy seen from there (`TangentSpaceEnergy`). In expectation, up to terms that vanish
+    with its step and a constant free of the parameters, it is Riemannian score matching,
 
     .. math:: \tfrac12\|\mathrm{grad}\,E\|_g^2 - \Delta E,
 
@@ -69,12 +69,6 @@ class RiemannianObjective(BaseObjective):
         self.objective = objective
         self.manifold = manifold
 
-    # computed here, a plain attribute in the base class
-    @property
-    def is_monitorable(self) -> bool:  # type: ignore[override]  # an attribute in the base
-        """Whether the value of the objective inside is a loss."""
-        return self.objective.is_monitorable
-
     def __call__(
         self,
         energy: nn.Module,
@@ -85,45 +79,23 @@ class RiemannianObjective(BaseObjective):
     ) -> Tensor:
         """Return the objective at each sample; see `BaseObjective.__call__`.
 
-        With `base_grad` the energy is the correction of a base measure; see `LiftedEnergy`.
+        With `base_grad` the energy is the correction of a base measure; see
+        `TangentSpaceEnergy`.
         """
         if isinstance(self.manifold, Euclidean) and base_grad is None:
             return self.objective(energy, x, generator=generator)
-        check_liftable(self.objective)
-        basis = None
-        if counts_dimensions(self.objective):
-            basis = tangent_basis(self.manifold, x)
-        lifted = LiftedEnergy(
-            energy, self.manifold, x, basis=basis, base_grad=base_grad
-        )
-        return self.objective(lifted, lifted.origin(), generator=generator)
-
-
-def counts_dimensions(objective: BaseObjective) -> bool:
-    """Return whether an objective's cost or value depends on the number of coordinates."""
-    if isinstance(objective, DenoisingScoreMatching):
-        return not objective.control_variate
-    return isinstance(objective, ScoreMatching)
-
-
-def check_liftable(objective: BaseObjective) -> None:
-    """Raise ValueError if an objective means nothing in the tangent space of one datum."""
-    if isinstance(objective, BaseGlobalObjective):
-        raise ValueError(
-            f"{objective!r} compares densities at points, on a manifold as anywhere, and "
-            "has no other Riemannian form. Call it as it is, with the manifold."
-        )
-    sampler = getattr(objective, "sampler", None)
-    if sampler not in (None, "langevin") and not isinstance(sampler, Langevin):
-        raise ValueError(
-            f"sampler={sampler!r} cannot serve in a RiemannianObjective: every datum moves "
-            "in a tangent space of its own, where Langevin() is the one sampler that "
-            "knows all it needs. For a sampler of the manifold itself, such as "
-            "RiemannianLangevin(manifold), use MinimumVelocity(sampler) as it is."
-        )
-    if objective.couples_rows:
-        raise ValueError(
-            f"{objective!r} cannot serve in a RiemannianObjective: its rows act on one "
-            "another, and every datum has a tangent space of its own. Use "
-            "DenoisingScoreMatching (objective='dsm'), which has the same expectation."
+        if isinstance(self.objective, BaseProposalObjective):
+            raise ValueError(
+                f"{self.objective!r} compares densities at points, on a manifold as "
+                "anywhere, and has no other Riemannian form. Call it as it is, with the "
+                "manifold."
+            )
+        check_tangent_space(self.objective)
+        return in_tangent_spaces(
+            self.objective,
+            energy,
+            x,
+            self.manifold,
+            base_grad=base_grad,
+            generator=generator,
         )

@@ -30,6 +30,10 @@ class ScoreMatching(BaseObjective):
     tensor([0.], grad_fn=<SubBackward0>)
     """
 
+    def counts_dimensions(self) -> bool:
+        """Return True: the Laplacian is summed over the coordinates."""
+        return True
+
     def __call__(
         self,
         energy: nn.Module,

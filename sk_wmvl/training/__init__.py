@@ -4,15 +4,23 @@ Imports what is below it: tools to objectives, normalizers and metrics.
 """
 
 from sk_wmvl.training.averaging import WeightAverage
-from sk_wmvl.training.batches import BatchIterator, TensorData, make_datasets
-from sk_wmvl.training.net import OPTIMIZERS, ObjectiveNet, limit_threads
+from sk_wmvl.training.batches import BatchIterator, TensorData, make_data
+from sk_wmvl.training.callbacks import FitProgress, SklearnBridge
+from sk_wmvl.training.net import TrainingNet
+from sk_wmvl.training.optimizers import OPTIMIZERS, limit_threads, make_optimizer
+from sk_wmvl.training.task import BaseTask, ObjectiveTask
 
 __all__ = [
     "OPTIMIZERS",
+    "BaseTask",
     "BatchIterator",
-    "ObjectiveNet",
+    "FitProgress",
+    "ObjectiveTask",
+    "SklearnBridge",
     "TensorData",
+    "TrainingNet",
     "WeightAverage",
     "limit_threads",
-    "make_datasets",
+    "make_data",
+    "make_optimizer",
 ]

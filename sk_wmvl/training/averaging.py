@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-__all__ = ["WeightAverage"]
+__all__ = ["AVERAGING", "WeightAverage"]
 
 AVERAGING = 0.995  # a memory of about 200 steps
 

@@ -1,4 +1,4 @@
-"""Data in memory: batches as slices of one tensor."""
+"""Rows in memory, on the device where they are used: batches are slices of one tensor."""
 
 import numpy as np
 import torch
@@ -6,102 +6,82 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from sk_wmvl._rows import Rows
+from sk_wmvl.objectives import Batch
+from sk_wmvl.objectives._base import RowFacts
 
-__all__ = ["BatchIterator", "TensorData", "make_datasets"]
+__all__ = ["BatchIterator", "TensorData", "make_data"]
 
 
 class TensorData(Dataset):
-    """Points and weights in memory, on the device where they are used.
+    """Rows that training uses, or rows that are held out from it.
 
     Parameters
     ----------
-    x : Tensor of shape (n, d)
-    weight : Tensor of shape (n,)
-    base_grad : Tensor of shape (n, d) or None, default=None
-        Derivatives of the base measure's log density, where the energy is lifted.
+    rows : Batch
+        All of them.
     groups : ndarray of int of shape (n,) or None, default=None
-        Labels of rows that are not independent. Not part of a batch.
-    log_proposal : Tensor of shape (n,) or None, default=None
-        Log densities of the base measure or the proposal, where the objective compares the
-        model with it.
+        Labels of rows that are not independent.
     """
 
-    def __init__(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        base_grad: Tensor | None = None,
-        groups: np.ndarray | None = None,
-        log_proposal: Tensor | None = None,
-    ):
-        self.x = x
-        self.weight = weight
-        self.base_grad = base_grad
+    def __init__(self, rows: Batch, groups: np.ndarray | None = None):
+        self.rows = rows
         self.groups = groups
-        self.log_proposal = log_proposal
 
-    def tensors(self) -> list[Tensor]:
-        """Return what a batch consists of."""
-        extra = [t for t in (self.base_grad, self.log_proposal) if t is not None]
-        return [self.x, self.weight, *extra]
+    @property
+    def x(self) -> Tensor:
+        """The points, of shape (n, d)."""
+        return self.rows.x
 
-    def take(self, i: list[int]) -> "TensorData":
+    @property
+    def weight(self) -> Tensor:
+        """The weights, of shape (n,)."""
+        return self.rows.weight
+
+    def take(self, i) -> "TensorData":
         """Return some of the rows, without their groups."""
-        return TensorData(
-            self.x[i],
-            self.weight[i],
-            None if self.base_grad is None else self.base_grad[i],
-            log_proposal=None if self.log_proposal is None else self.log_proposal[i],
-        )
+        return TensorData(_select(self.rows, i))
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.rows.x)
 
-    def __getitem__(self, i):
-        return tuple(tensor[i] for tensor in self.tensors())
+    def __getitem__(self, i) -> Batch:
+        return _select(self.rows, i)
 
 
-def make_datasets(
-    rows: Rows,
-    base_grad: Tensor | None,
-    log_proposal: Tensor | None,
-    train: np.ndarray,
-    valid: np.ndarray,
-    device: torch.device,
-) -> tuple[TensorData, TensorData | None]:
-    """Return training rows and held-out rows, if any, in float32 on a device.
+def _select(rows: Batch, i) -> Batch:
+    return Batch(*(None if part is None else part[i] for part in rows))
+
+
+def make_data(
+    rows: Rows, facts: RowFacts, train: np.ndarray, i: np.ndarray, device: torch.device
+) -> TensorData:
+    """Return some of the rows in float32 on a device.
 
     Parameters
     ----------
     rows : Rows
-        In internal coordinates. The weights of the training rows are made to have mean one.
-    base_grad : Tensor of shape (n, d) or None
-    log_proposal : Tensor of shape (n,) or None
-        See `TensorData`.
-    train, valid : ndarray of int
-        Indices of rows.
+        In internal coordinates.
+    facts : RowFacts
+        What the objective wants to know of them.
+    train : ndarray of int
+        The training rows, whose weights are made to have mean one.
+    i : ndarray of int
+        The rows wanted.
     device : torch.device
     """
     weight = np.ones(len(rows.points)) if rows.weight is None else rows.weight
     weight = weight / weight[train].mean()
-
-    def make(i: np.ndarray) -> TensorData:
-        at = torch.from_numpy(i)
-        grad = None if base_grad is None else base_grad[at].to(device)
-        log = None if log_proposal is None else log_proposal[at].to(device)
-        return TensorData(
-            torch.tensor(rows.points[i], dtype=torch.float32, device=device),
-            torch.tensor(weight[i], dtype=torch.float32, device=device),
-            grad,
-            None if rows.groups is None else rows.groups[i],
-            log,
-        )
-
-    return make(train), make(valid) if len(valid) else None
+    at = torch.from_numpy(i)
+    batch = Batch(
+        torch.tensor(rows.points[i], dtype=torch.float32, device=device),
+        torch.tensor(weight[i], dtype=torch.float32, device=device),
+        *(None if fact is None else fact[at].to(device) for fact in facts),
+    )
+    return TensorData(batch, None if rows.groups is None else rows.groups[i])
 
 
 class BatchIterator:
-    """Slices of one permutation: no per-sample loading."""
+    """Slices of one permutation: no loading row by row."""
 
     def __init__(self, dataset, batch_size: int, shuffle=False, generator=None):
         if isinstance(dataset, Subset):
@@ -123,10 +103,12 @@ class BatchIterator:
         return len(self._sizes())
 
     def __iter__(self):
-        tensors = self.dataset.tensors()
+        rows = self.dataset.rows
         if self.shuffle:
             order = torch.randperm(len(self.dataset), generator=self.generator)
-            order = order.to(tensors[0].device)
-            tensors = [tensor[order] for tensor in tensors]
+            rows = _select(rows, order.to(rows.x.device))
         sizes = self._sizes()
-        yield from zip(*(t.split(sizes) for t in tensors), strict=True)
+        parts = (
+            [None] * len(sizes) if part is None else part.split(sizes) for part in rows
+        )
+        yield from map(Batch, *parts)

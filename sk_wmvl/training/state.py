@@ -1,28 +1,31 @@
-"""Tensors of a training state as numpy arrays, which load on any machine."""
+"""A training state as numpy arrays and plain objects, which load on any machine."""
+
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-__all__ = ["map_arrays", "map_tensors"]
+__all__ = ["to_arrays", "to_tensors"]
 
 
-def map_tensors(value, function):
-    """Apply a function to every tensor in nested dicts and lists."""
+def to_arrays(value: Any) -> Any:
+    """Return nested dicts and lists with a copy of every tensor, as an array."""
     if isinstance(value, Tensor):
-        return function(value)
+        return value.detach().cpu().numpy().copy()
     if isinstance(value, dict):
-        return {k: map_tensors(v, function) for k, v in value.items()}
+        return {k: to_arrays(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [map_tensors(v, function) for v in value]
+        return [to_arrays(v) for v in value]
     return value
 
 
-def map_arrays(value, function):
-    """Apply a function to every array in nested dicts and lists."""
+def to_tensors(value: Any, device: torch.device | str = "cpu") -> Any:
+    """Return nested dicts and lists with every array as a tensor of its own."""
     if isinstance(value, np.ndarray):
-        return function(value)
+        return torch.tensor(value, device=device)
     if isinstance(value, dict):
-        return {k: map_arrays(v, function) for k, v in value.items()}
+        return {k: to_tensors(v, device) for k, v in value.items()}
     if isinstance(value, list):
-        return [map_arrays(v, function) for v in value]
+        return [to_tensors(v, device) for v in value]
     return value

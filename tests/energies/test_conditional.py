@@ -7,20 +7,20 @@ from torch import nn
 from sk_wmvl.energies import (
     ConditionalEnergy,
     GivenContext,
-    LiftedEnergy,
+    TangentSpaceEnergy,
     given_context,
 )
 from sk_wmvl.manifolds import Sphere
 from sk_wmvl.objectives import (
     OBJECTIVES,
-    BaseGlobalObjective,
+    BaseProposalObjective,
     RiemannianObjective,
 )
 
 
 def is_row_by_row(objective):
     """Return whether a row's value depends on the energy about that row alone."""
-    compares = isinstance(objective, BaseGlobalObjective)  # with draws of a proposal
+    compares = isinstance(objective, BaseProposalObjective)  # with draws of a proposal
     return not (objective.couples_rows or objective.sigmas or compares)
 
 
@@ -98,7 +98,7 @@ def test_spectral_norm_and_radius_serve():
 def test_a_lifted_conditional_energy_moves_each_point_with_its_context():
     energy, (z, x) = make_energy(), make_batch()
     z = nn.functional.normalize(z, dim=1)
-    lifted = LiftedEnergy(energy.given(x), Sphere(2), z)
+    lifted = TangentSpaceEnergy(energy.given(x), Sphere(2), z)
     v = lifted.origin().repeat(2, 1)
     torch.testing.assert_close(lifted(v), energy(z, x).repeat(2))
 

@@ -13,14 +13,14 @@ from sk_wmvl.energies import CorrectedEnergy, MLPEnergy
 from sk_wmvl.manifolds import Euclidean, Hyperbolic, Sphere, Torus
 from sk_wmvl.objectives import (
     OBJECTIVES,
-    BaseGlobalObjective,
+    BaseProposalObjective,
     LogPartition,
     MaximumLikelihood,
     NoiseContrastive,
     RiemannianObjective,
 )
 
-NAMES = [n for n, make in OBJECTIVES.items() if isinstance(make(), BaseGlobalObjective)]
+NAMES = [n for n, make in OBJECTIVES.items() if isinstance(make(), BaseProposalObjective)]
 each = pytest.mark.parametrize("name", NAMES)
 
 

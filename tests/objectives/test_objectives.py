@@ -8,7 +8,7 @@ from torch import nn
 
 from sk_wmvl.objectives import (
     OBJECTIVES,
-    BaseGlobalObjective,
+    BaseProposalObjective,
     ContrastiveDivergence,
     DenoisingScoreMatching,
     DetachedMinimumVelocity,
@@ -328,7 +328,7 @@ def test_registry_members_are_components(name):
     assert clone(objective).get_params().keys() == objective.get_params().keys()
     assert type(objective).__name__ in repr(objective)
     # see test_global.py and test_annealed.py for the others
-    if not isinstance(objective, BaseGlobalObjective) and objective.sigmas is None:
+    if not isinstance(objective, BaseProposalObjective) and objective.sigmas is None:
         loss = OBJECTIVES[name]()(Quartic(), points(0, 4), generator=generator(0))
         assert loss.shape == (4,)
 

@@ -6,7 +6,7 @@ import torch
 from sklearn.base import clone
 
 from sk_wmvl._autodiff import energy_grad_laplacian
-from sk_wmvl.energies import LiftedEnergy, tangent_basis
+from sk_wmvl.energies import TangentSpaceEnergy, tangent_basis
 from sk_wmvl.manifolds import Euclidean, Sphere, Torus
 from sk_wmvl.metrics import hyvarinen_values
 from sk_wmvl.objectives import (
@@ -102,7 +102,7 @@ def test_the_lift_has_the_derivatives_of_the_metric(name):
     energy, x = function(7), points(CASES[name][0], 50, 0)
     g = energy.grad(x)
     for basis in (None, tangent_basis(manifold, x)):
-        lifted = LiftedEnergy(energy, manifold, x, basis=basis)
+        lifted = TangentSpaceEnergy(energy, manifold, x, basis=basis)
         value, grad, laplacian = energy_grad_laplacian(
             lifted, lifted.origin(), create_graph=False
         )
@@ -305,7 +305,7 @@ def test_objective_is_a_component():
 
 def test_wrong_shapes_are_named():
     x = points(Sphere(2), 4, 0)
-    lifted = LiftedEnergy(lambda x: x[:, 0], Sphere(2), x)
+    lifted = TangentSpaceEnergy(lambda x: x[:, 0], Sphere(2), x)
     assert lifted(x.new_zeros(8, 3)).shape == (8,)
     with pytest.raises(ValueError, match="tangent spaces at 4 point.*of 6 rows"):
         lifted(x.new_zeros(6, 3))

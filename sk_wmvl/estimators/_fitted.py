@@ -1,0 +1,103 @@
+"""A fitted energy: all that is asked of a model after its fit, in float64."""
+
+import copy
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sk_wmvl._autodiff import energy_and_grad
+from sk_wmvl._random import make_generator
+from sk_wmvl.base_measures import BaseMeasure
+from sk_wmvl.energies import TransformedEnergy
+from sk_wmvl.estimators._prepare import SAMPLE
+from sk_wmvl.manifolds import BaseManifold
+from sk_wmvl.normalizers import LogNormalizer
+from sk_wmvl.samplers import draw
+
+__all__ = ["FittedEnergy"]
+
+CHUNK = 8192  # rows at a time, so that memory does not grow with X
+
+
+@dataclass(frozen=True)
+class FittedEnergy:
+    """A trained energy with its normaliser; frozen, and on one device.
+
+    Attributes
+    ----------
+    energy : TransformedEnergy
+        Maps points in the ambient coordinates of the manifold to energies.
+    manifold : BaseManifold
+    proposal : BaseMeasure or None
+        A normalised density close to the rows, in internal coordinates; None where the
+        model is neither normalised nor drawn from.
+    device : torch.device
+    seed : int
+        The seed of the fit.
+    log_normalizer : LogNormalizer or None
+        Log Z; None if it was not wanted.
+    """
+
+    energy: TransformedEnergy
+    manifold: BaseManifold
+    proposal: BaseMeasure | None
+    device: torch.device
+    seed: int
+    log_normalizer: LogNormalizer | None = None
+
+    @property
+    def scale(self) -> float:
+        """What the correction is multiplied by."""
+        return self.energy.energy.scale
+
+    @property
+    def base(self) -> BaseMeasure | None:
+        """The base measure, in internal coordinates."""
+        return self.energy.energy.base
+
+    def points(self, X: np.ndarray) -> Tensor:
+        """Return rows of the user's as points of the manifold, on the device."""
+        x = torch.tensor(X, dtype=torch.float64)
+        return self.manifold.from_user(x).to(self.device)
+
+    def energies(self, x: Tensor) -> np.ndarray:
+        """Return energies of points, of shape (n,)."""
+        with torch.no_grad():
+            values = [self.energy(rows) for rows in x.split(CHUNK)]
+        return torch.cat(values).cpu().numpy()
+
+    def log_prob(self, x: Tensor) -> np.ndarray:
+        """Return log densities of points, (n,); up to a constant without a normaliser."""
+        log_q = -self.energies(x)
+        return (
+            log_q if self.log_normalizer is None else log_q - self.log_normalizer.value
+        )
+
+    def scores(self, x: Tensor) -> np.ndarray:
+        """Return the Riemannian gradients of the log density, in the user's coordinates."""
+        scores = []
+        for rows in x.split(CHUNK):
+            _, grad = energy_and_grad(self.energy, rows)
+            u = self.manifold.egrad2rgrad(rows, -grad)
+            scores.append(self.manifold.push_to_user(rows, u))
+        return torch.cat(scores).cpu().numpy()
+
+    def sample(self, n_samples: int, seed: int) -> np.ndarray:
+        """Return draws, of shape (n_samples, n_features), in the user's units."""
+        u = draw(
+            self.energy.energy,
+            copy.deepcopy(self.proposal).to(self.device),
+            n_samples,
+            generator=make_generator(seed, SAMPLE),
+            manifold=self.manifold,
+        )
+        return self.manifold.to_user(self.energy.to_user(u)).cpu().numpy()
+
+    def cpu(self) -> "FittedEnergy":
+        """Move to the CPU, as modules do: in place."""
+        self.energy.cpu()
+        if self.proposal is not None:
+            self.proposal.cpu()
+        return replace(self, device=torch.device("cpu"))

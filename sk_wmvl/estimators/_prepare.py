@@ -1,0 +1,218 @@
+"""Rows are validated and prepared: their space, its units, the base measure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from sk_wmvl._rows import Rows, split_rows
+from sk_wmvl._validation import check_groups, check_rows, check_weights
+from sk_wmvl.base_measures import BaseMeasure
+from sk_wmvl.coordinates import Coordinates, fit_coordinates
+from sk_wmvl.manifolds import BaseManifold
+
+__all__ = [
+    "Chosen",
+    "Setup",
+    "find_units",
+    "prepare",
+    "select_weighted",
+    "split",
+    "to_points",
+    "validate",
+]
+
+# Streams of the one seed that a fit draws from `random_state`.
+WEIGHTS, SHUFFLE, NOISE, SPLIT, NORMALIZER, SAMPLE, COMPARISON = range(7)
+MIN_VALIDATION = 2  # rows; below, none are held out
+
+
+class Chosen(NamedTuple):
+    """A base measure, and the units it lives in.
+
+    Attributes
+    ----------
+    base : BaseMeasure or None
+        What the network corrects, in internal coordinates.
+    proposal : BaseMeasure or None
+        A normalised density close to the rows: the base, or what proposes draws where
+        there is none.
+    coordinates : Coordinates
+        The map between the user's units and internal ones.
+    """
+
+    base: BaseMeasure | None
+    proposal: BaseMeasure | None
+    coordinates: Coordinates
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the first fit fixes, and what later ones go on with.
+
+    Attributes
+    ----------
+    manifold : BaseManifold
+        With its dimension known.
+    coordinates : Coordinates
+    base, proposal : BaseMeasure or None
+        See `Chosen`.
+    radius : float or None
+        The largest norm of the rows' features, where the network's input is clipped.
+    seed : int
+    """
+
+    manifold: BaseManifold
+    coordinates: Coordinates
+    base: BaseMeasure | None
+    proposal: BaseMeasure | None
+    radius: float | None
+    seed: int
+
+    def internal(self, rows: Rows) -> Rows:
+        """Return rows of the user's in internal coordinates."""
+        points = to_points(self.manifold, rows.points)
+        return rows._replace(points=self.coordinates.to_internal(points))
+
+
+def validate(
+    estimator, X, sample_weight, groups, *, reset: bool, min_samples: int
+) -> Rows:
+    """Return the rows of a fit in the user's columns, without those of weight zero.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose `n_features_in_` and `feature_names_in_` are set or compared.
+    X, sample_weight, groups : array-like
+        As the user gave them.
+    reset : bool
+        Whether this is a first fit.
+    min_samples : int
+        Fewest rows allowed.
+
+    Raises
+    ------
+    ValueError
+        If X, the weights or the groups are refused, or too few rows have a weight.
+    """
+    X = check_rows(estimator, X, reset=reset, min_samples=min_samples)
+    return select_weighted(X, sample_weight, groups, min_samples)[0]
+
+
+def select_weighted(
+    X: np.ndarray, sample_weight, groups, min_samples: int
+) -> tuple[Rows, np.ndarray]:
+    """Return the rows that have a weight, and a mask that says which they are.
+
+    Raises
+    ------
+    ValueError
+        If weights or groups are refused, or too few rows have a weight.
+    """
+    weight, groups = check_weights(sample_weight, X), check_groups(groups, X)
+    if weight is None:
+        return Rows(X, None, groups), np.ones(len(X), dtype=bool)
+    kept = weight > 0
+    if kept.sum() < min_samples:
+        raise ValueError(
+            "sample_weight leaves one row with a positive weight; at least two rows are "
+            "needed."
+        )
+    rows = Rows(X[kept], weight[kept], None if groups is None else groups[kept])
+    return rows, kept
+
+
+def to_points(manifold: BaseManifold, X: np.ndarray) -> np.ndarray:
+    """Return points in the ambient coordinates of a manifold."""
+    return manifold.from_user(torch.tensor(X, dtype=torch.float64)).numpy()
+
+
+def find_units(
+    points: np.ndarray,
+    weight: np.ndarray | None,
+    manifold: BaseManifold,
+    *,
+    standardize: bool,
+    robust: bool = False,
+) -> tuple[Coordinates, np.ndarray, np.ndarray]:
+    """Return internal coordinates, and mean and covariance of the points.
+
+    Raises
+    ------
+    ValueError
+        If the covariance is not finite.
+    """
+    coordinates, mean, covariance = fit_coordinates(
+        points,
+        weight,
+        standardize=standardize,
+        columns=manifold.flat_columns,
+        robust=robust,
+    )
+    if not np.isfinite(coordinates.scale).all():
+        raise ValueError(
+            "The covariance of X is not finite: its values are too large. Rescale the "
+            "columns."
+        )
+    return coordinates, mean, covariance
+
+
+def prepare(
+    rows: Rows,
+    manifold: BaseManifold,
+    choose_base: Callable[[Rows, Coordinates, tuple[np.ndarray, np.ndarray]], Chosen],
+    *,
+    standardize: bool,
+    robust: bool = False,
+    clip: bool = True,
+    seed: int,
+) -> Setup:
+    """Return what a first fit fixes.
+
+    Parameters
+    ----------
+    rows : Rows
+        In the user's columns.
+    manifold : BaseManifold
+        With its dimension known.
+    choose_base : callable
+        Chooses a base measure for points in ambient coordinates, given internal
+        coordinates and the points' mean and covariance.
+    standardize, robust : bool
+        See `fit_coordinates`.
+    clip : bool, default=True
+        Whether the input of a network is to be clipped, where the space is not compact.
+    seed : int
+
+    Returns
+    -------
+    setup : Setup
+    """
+    points = to_points(manifold, rows.points)
+    coordinates, *moments = find_units(
+        points, rows.weight, manifold, standardize=standardize, robust=robust
+    )
+    chosen = choose_base(rows._replace(points=points), coordinates, tuple(moments))
+    radius = None
+    if clip and not manifold.is_compact:  # elsewhere the features are bounded anyway
+        u = torch.from_numpy(chosen.coordinates.to_internal(points))
+        norms = torch.linalg.vector_norm(manifold.features(u), dim=1)
+        radius = max(1.0, float(norms.max()))
+    return Setup(
+        manifold, chosen.coordinates, chosen.base, chosen.proposal, radius, seed
+    )
+
+
+def split(rows: Rows, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return indices of training rows and of held-out rows; see `split_rows`.
+
+    No rows are held out if there would be fewer than two.
+    """
+    n_samples = len(rows.points)
+    train, held_out = split_rows(n_samples, fraction, [seed, SPLIT], rows.groups)
+    if len(held_out) < MIN_VALIDATION:
+        return np.arange(n_samples), train[:0]
+    return train, held_out

@@ -1,0 +1,119 @@
+"""The units of a score estimator: of points on a manifold, and of what they depend on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_array
+from torch import Tensor
+
+from sk_wmvl._rows import Rows
+from sk_wmvl.coordinates import Coordinates
+from sk_wmvl.estimators._prepare import find_units, to_points
+from sk_wmvl.manifolds import BaseManifold
+
+__all__ = ["NEURAL", "ScoreUnits", "check_context", "is_neural_name"]
+
+# Of the sliced forms the one without the variance of the slices.
+NEURAL = {"mvl": "mvl", "ssm": "ssm-vr", "dsm": "dsm"}
+NO_SPREAD = 1e-12  # of a column's mean: a spread at the level of rounding
+
+
+def is_neural_name(method: object) -> bool:
+    """Return whether a method trains an energy."""
+    return isinstance(method, str) and method in NEURAL
+
+
+def check_context(
+    context, X: np.ndarray, method: object, n_features: int | None
+) -> np.ndarray:
+    """Return the context as an array; without one it has no columns.
+
+    Parameters
+    ----------
+    context : array-like of shape (n_samples, n_context) or None
+    X : ndarray of shape (n_samples, n_features)
+        The rows it belongs to.
+    method : str or BaseScoreMethod
+    n_features : int or None
+        How many columns it must have; None allows any number.
+
+    Raises
+    ------
+    ValueError
+        If the method takes no context, or its shape does not fit.
+    """
+    if context is None:
+        C = np.empty((len(X), 0))
+    else:
+        if not is_neural_name(method):
+            raise ValueError(
+                f"method={method!r} takes no context; use one of {sorted(NEURAL)}."
+            )
+        if isinstance(context, Tensor):
+            context = context.detach().cpu().numpy()
+        C = check_array(context, dtype=np.float64, input_name="context")
+        if len(C) != len(X):
+            raise ValueError(
+                f"context has {len(C)} row(s) and X has {len(X)}: each row of X needs its "
+                "own."
+            )
+    if n_features is not None and C.shape[1] != n_features:
+        raise ValueError(
+            f"context has {C.shape[1]} column(s), but the fit was with {n_features}."
+        )
+    return C
+
+
+@dataclass(frozen=True)
+class ScoreUnits:
+    """What the first fit fixes: the space, and the units of points and contexts.
+
+    Attributes
+    ----------
+    manifold : BaseManifold
+        With its dimension known.
+    coordinates : Coordinates
+        Of its points; affine.
+    context_mean, context_scale : ndarray of shape (n_context,)
+        A context is mean + scale c.
+    """
+
+    manifold: BaseManifold
+    coordinates: Coordinates
+    context_mean: np.ndarray
+    context_scale: np.ndarray
+
+    @classmethod
+    def fit(
+        cls, rows: Rows, C: np.ndarray, manifold: BaseManifold, *, standardize: bool
+    ) -> "ScoreUnits":
+        """Return the units of rows and their contexts."""
+        points = to_points(manifold, rows.points)
+        coordinates, *_ = find_units(
+            points, rows.weight, manifold, standardize=standardize
+        )
+        mean, scale = np.zeros(C.shape[1]), np.ones(C.shape[1])
+        if standardize and C.shape[1]:
+            mean = np.average(C, axis=0, weights=rows.weight)
+            scale = np.sqrt(np.average((C - mean) ** 2, axis=0, weights=rows.weight))
+            is_flat = scale <= NO_SPREAD * np.maximum(np.abs(mean), 1e-300)
+            scale = np.where(is_flat, 1.0, scale)
+        return cls(manifold, coordinates, mean, scale)
+
+    def points(self, X: np.ndarray) -> Tensor:
+        """Return rows of the user's as points of the manifold."""
+        return self.manifold.from_user(torch.tensor(X, dtype=torch.float64))
+
+    def inverse(self, like: Tensor) -> Tensor:
+        """Return the matrix (d, d) that points are multiplied by."""
+        return torch.from_numpy(np.linalg.inv(self.coordinates.scale)).to(like)
+
+    def to_internal(self, x: Tensor) -> Tensor:
+        """Return internal coordinates, (n, d), of points."""
+        mean = torch.from_numpy(self.coordinates.mean).to(x)
+        return (x - mean) @ self.inverse(x).T
+
+    def scale_context(self, C: np.ndarray) -> np.ndarray:
+        """Return contexts in internal units."""
+        return (C - self.context_mean) / self.context_scale

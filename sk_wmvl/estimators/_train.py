@@ -1,0 +1,235 @@
+"""An energy is trained on prepared rows."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from skorch.callbacks import Callback
+from skorch.helper import predefined_split
+from torch import nn
+
+from sk_wmvl._random import make_generator
+from sk_wmvl._rows import Rows
+from sk_wmvl._validation import check_callbacks
+from sk_wmvl.energies import check_energy
+from sk_wmvl.estimators._prepare import NOISE, SHUFFLE, split
+from sk_wmvl.objectives import BaseProblem
+from sk_wmvl.training import (
+    OPTIMIZERS,
+    BatchIterator,
+    FitProgress,
+    ObjectiveTask,
+    TensorData,
+    TrainingNet,
+    make_data,
+)
+
+__all__ = ["Trained", "TrainingOptions", "train"]
+
+# Rows per step with batch_size='auto': a 32nd of them, within these bounds.
+STEPS_PER_EPOCH, LEAST_BATCH, LARGEST_BATCH = 32, 32, 256
+
+
+class TrainingOptions(NamedTuple):
+    """The parameters of an estimator that say how to train; see `MVLDensity`."""
+
+    energy: object
+    alpha: float
+    batch_size: int | str
+    lr: float
+    lr_schedule: str
+    max_epochs: int
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    tol: float
+    optimizer: str | type
+    callbacks: list | None
+    net_params: dict | None
+    verbose: int
+
+    @classmethod
+    def of(cls, estimator) -> "TrainingOptions":
+        """Return those of an estimator."""
+        return cls(*(getattr(estimator, name) for name in cls._fields))
+
+    def rows_per_step(self, n_rows: int) -> int:
+        """Return the size of a batch."""
+        if self.batch_size == "auto":
+            return int(np.clip(n_rows // STEPS_PER_EPOCH, LEAST_BATCH, LARGEST_BATCH))
+        return int(self.batch_size)
+
+    @property
+    def n_epochs(self) -> int:
+        """The most epochs of a fit."""
+        return (self.net_params or {}).get("max_epochs", self.max_epochs)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training gives.
+
+    Attributes
+    ----------
+    correction : Module
+        The network, with averaged weights.
+    judged : TensorData
+        The held-out rows; the training rows if none were held out.
+    history : list of dict
+        skorch's history.
+    state : dict
+        What a resumed training needs.
+    """
+
+    correction: nn.Module
+    judged: TensorData
+    history: list[dict]
+    state: dict[str, Any]
+    proposal: None = None  # training finds none; see `Solved`
+
+    def attributes(self) -> dict[str, Any]:
+        """Return what is published of the training."""
+        valid = [row["valid_loss"] for row in self.history if "valid_loss" in row]
+        return {
+            "history_": self.history,
+            "n_iter_": len(self.history),
+            "loss_curve_": [row["train_loss"] for row in self.history],
+            "validation_loss_curve_": valid,
+            "_training_state": self.state,
+        }
+
+
+def train(
+    rows: Rows,
+    problem: BaseProblem,
+    correction: nn.Module,
+    options: TrainingOptions,
+    *,
+    seed: int,
+    device: torch.device,
+    epochs: int | None = None,
+    state: dict[str, Any] | None = None,
+    label: str = "fit",
+    make_bridge: Callable[[Callable[[], Trained]], Callback] | None = None,
+) -> Trained:
+    """Train a correction.
+
+    Parameters
+    ----------
+    rows : Rows
+        In internal coordinates.
+    problem : BaseProblem
+        The objective, on the manifold and over the base measure.
+    correction : Module
+        Untrained.
+    options : TrainingOptions
+    seed : int
+        Of the division of rows, the shuffling and the noise.
+    device : torch.device
+    epochs : int or None, default=None
+        If given, so many epochs at a constant rate, with no rows held out.
+    state : dict or None, default=None
+        That of an earlier training, to go on from.
+    label : str, default='fit'
+        Name of the progress bar.
+    make_bridge : callable or None, default=None
+        Makes one more callback, of a function that returns the outcome so far.
+
+    Returns
+    -------
+    trained : Trained
+
+    Raises
+    ------
+    ValueError
+        If `state` is that of another network or optimiser.
+    """
+    in_part = epochs is not None
+    holds_out = options.early_stopping and not in_part
+    fraction = options.validation_fraction if holds_out else 0.0
+    inside, outside = split(rows, fraction, seed)
+    facts = problem.facts(rows.points)
+    data = make_data(rows, facts, inside, inside, device)
+    valid = make_data(rows, facts, inside, outside, device) if len(outside) else None
+    judged = data if valid is None else valid
+    energy = problem.make_energy(correction).to(device, torch.float32)
+    check_energy(energy.correction, data.x[:2], options.energy)
+    problem.start(energy, data.x, make_generator(seed, NOISE))
+    task = ObjectiveTask(
+        problem,
+        alpha=options.alpha,
+        generator=make_generator(seed, NOISE),
+        monitor_seed=seed,
+    )
+    net = _make_net(
+        energy, task, options, len(data), valid, seed, device, label, in_part
+    )
+    if state is not None:
+        try:
+            net.set_training_state(state)
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise ValueError(
+                "Training cannot go on from the last fit: the network or the optimizer "
+                "has changed. Fit anew, with warm_start=False."
+            ) from error
+
+    def outcome() -> Trained:
+        # the module holds the averaged weights, which are the ones that are kept
+        return Trained(
+            net.average_.module.correction,
+            judged,
+            net.history.to_list(),
+            net.get_training_state(),
+        )
+
+    if make_bridge is not None:
+        bridge = make_bridge(outcome)
+        net.callbacks_.append(("sklearn_bridge", bridge.initialize()))
+    net.partial_fit(data, epochs=epochs)
+    return outcome()
+
+
+def _make_net(
+    energy: nn.Module,
+    task: ObjectiveTask,
+    options: TrainingOptions,
+    n_rows: int,
+    valid: TensorData | None,
+    seed: int,
+    device: torch.device,
+    label: str,
+    in_part: bool,
+) -> TrainingNet:
+    """Return the skorch net, built."""
+    if isinstance(options.optimizer, str):
+        optimizer, extra = OPTIMIZERS[options.optimizer]
+    else:
+        optimizer, extra = options.optimizer, {}
+    # User's callbacks are copied: skorch initialises them in place.
+    callbacks = copy.deepcopy(list(options.callbacks or []))
+    check_callbacks(callbacks)
+    if options.verbose == 1:
+        callbacks.append(("fit_progress", FitProgress(label)))
+    params = {
+        "task": task,
+        "one_cycle": options.lr_schedule == "one-cycle" and not in_part,
+        "n_iter_no_change": options.n_iter_no_change,
+        "tol": options.tol,
+        "optimizer": optimizer,
+        "lr": options.lr,
+        "max_epochs": options.max_epochs,
+        "batch_size": options.rows_per_step(n_rows),
+        "iterator_train": BatchIterator,
+        "iterator_train__shuffle": True,
+        "iterator_train__generator": make_generator(seed, SHUFFLE),
+        "train_split": None if valid is None else predefined_split(valid),
+        "callbacks": callbacks,
+        "device": device,
+        "verbose": int(options.verbose >= 2),
+        **{f"optimizer__{k}": v for k, v in extra.items()},
+        **(options.net_params or {}),
+    }
+    return TrainingNet(energy, **params).initialize()

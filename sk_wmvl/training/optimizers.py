@@ -1,0 +1,77 @@
+"""The optimisers that users name, their rates, and the threads that small work is worth."""
+
+import math
+from contextlib import ExitStack
+from functools import cache
+from typing import Any
+
+import torch
+from threadpoolctl import ThreadpoolController
+from torch import nn
+
+__all__ = ["OPTIMIZERS", "limit_threads", "make_optimizer", "one_cycle", "set_rate"]
+
+# The fused kernels take a third of the time of the plain ones on small networks.
+OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
+    "adamw": (torch.optim.AdamW, {"fused": True, "weight_decay": 0.0}),
+    "adam": (torch.optim.Adam, {"fused": True}),
+    "rmsprop": (torch.optim.RMSprop, {}),
+    # Adam without momentum is RMSProp whose decaying mean is corrected for its start.
+    "rmsprop-debiased": (torch.optim.Adam, {"betas": (0.0, 0.9), "fused": True}),
+    "sgd": (torch.optim.SGD, {"momentum": 0.9}),
+    "lbfgs": (torch.optim.LBFGS, {}),
+}
+
+WARM_UP, FIRST_RATE = (
+    0.15,
+    0.04,
+)  # of the one-cycle schedule: rising steps, and its start
+SMALL_WORK = 5e5  # units per layer below which a second thread costs more than it gains
+
+
+def make_optimizer(
+    kind: str | type[torch.optim.Optimizer], module: nn.Module, lr: float
+) -> torch.optim.Optimizer:
+    """Return an optimiser of a module's parameters.
+
+    Parameters
+    ----------
+    kind : str or type
+        A key of `OPTIMIZERS`, or a torch optimiser.
+    module : Module
+    lr : float
+        The learning rate.
+    """
+    cls, options = OPTIMIZERS[kind] if isinstance(kind, str) else (kind, {})
+    return cls(module.parameters(), lr=lr, **options)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of all parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def one_cycle(t: float) -> float:
+    """Return the factor of the learning rate at a time t in [0, 1]: up, and down again."""
+    if t < WARM_UP:
+        rise = 0.5 * (1 - math.cos(math.pi * t / WARM_UP))
+        return FIRST_RATE + (1 - FIRST_RATE) * rise
+    return 0.5 * (1 + math.cos(math.pi * (t - WARM_UP) / (1 - WARM_UP)))
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()  # a fresh one costs 16 ms, a kept one nothing
+
+
+def limit_threads(batch_size: int, width: int, device: torch.device) -> ExitStack:
+    """Return a context that uses one OpenMP thread while the work is small.
+
+    A second thread gains nothing on layers this small and costs much when other
+    processes want the cores. The limit belongs to the calling thread and is lifted on exit.
+    """
+    stack = ExitStack()
+    if device.type == "cpu" and batch_size * width < SMALL_WORK:
+        stack.enter_context(_controller().limit(limits=1, user_api="openmp"))
+    return stack
