@@ -7,12 +7,13 @@ critic's or the auto-encoder's loss tells that one is lost.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from sk_wmvl.autoencoders._base import BaseDivergence
+from sk_wmvl.autoencoders._base import BaseDivergence, BaseEncoder
+from sk_wmvl.autoencoders.decoder import Decoder
 from sk_wmvl.objectives import Batch
 from sk_wmvl.training import BaseTask, make_optimizer
 from sk_wmvl.training.optimizers import set_rate
@@ -100,7 +101,9 @@ class AlternatingTask(BaseTask):
 
     def begin(self, module: nn.Module) -> None:
         """Remember the encoder and the decoder."""
-        self.encoder, self.decoder = module
+        encoder, decoder = module.children()
+        self.encoder = cast(BaseEncoder, encoder)
+        self.decoder = cast(Decoder, decoder)
         self.latent = self.decoder.latent
 
     # --- one step ---------------------------------------------------------------------
@@ -152,7 +155,7 @@ class AlternatingTask(BaseTask):
         self, net, batch: Batch, x: Tensor, critic: Callable[[Tensor], Tensor] | None
     ) -> Losses:
         """Take one step of encoder and decoder."""
-        steps = []
+        steps: list[Losses] = []
 
         def compute() -> Tensor:
             if self.divergence is None:

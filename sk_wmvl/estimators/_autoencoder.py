@@ -40,6 +40,7 @@ from sk_wmvl.autoencoders.networks import (
 from sk_wmvl.autoencoders.training import ORDERS, STEPS_PER_COPY, AlternatingTask
 from sk_wmvl.energies import freeze
 from sk_wmvl.estimators._persistence import PersistenceMixin
+from sk_wmvl.estimators._publish import publish
 from sk_wmvl.manifolds import MANIFOLDS, BaseManifold
 from sk_wmvl.objectives import Batch
 from sk_wmvl.training import (
@@ -332,7 +333,8 @@ class BaseAutoencoder(
             | {name: row[name] for name in names}
             for row in net.history
         ]
-        vars(self).update(
+        publish(
+            self,
             {
                 "device_": device,
                 "manifold_": latent.manifold,
@@ -348,7 +350,7 @@ class BaseAutoencoder(
                 "_units": units,
                 "_seed": seed,
                 "_training_state": state,
-            }
+            },
         )
 
     def _make_manifold(self) -> BaseManifold:

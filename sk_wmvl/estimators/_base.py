@@ -35,6 +35,7 @@ from sk_wmvl.estimators._fitted import FittedEnergy
 from sk_wmvl.estimators._net_params import NetParamsMixin
 from sk_wmvl.estimators._persistence import PersistenceMixin
 from sk_wmvl.estimators._prepare import WEIGHTS, Chosen, Setup, prepare, validate
+from sk_wmvl.estimators._publish import publish
 from sk_wmvl.estimators._settle import settle
 from sk_wmvl.estimators._solve import (
     SOLVED_ATTRIBUTES,
@@ -256,9 +257,7 @@ class BaseEnergyEstimator(
     ):
         """Set the fitted attributes, all at once, and forget those of another kind."""
         attributes = self._attributes(known, outcome, fitted)
-        for name in SOLVED_ATTRIBUTES:
-            vars(self).pop(name, None)
-        vars(self).update(attributes)
+        publish(self, attributes, forget=SOLVED_ATTRIBUTES)
         return self
 
     def _open_context(self, X: np.ndarray, n_epochs: int):

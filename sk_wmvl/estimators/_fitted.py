@@ -86,6 +86,7 @@ class FittedEnergy:
 
     def sample(self, n_samples: int, seed: int) -> np.ndarray:
         """Return draws, of shape (n_samples, n_features), in the user's units."""
+        assert self.proposal is not None  # estimators that draw have one
         u = draw(
             self.energy.energy,
             copy.deepcopy(self.proposal).to(self.device),

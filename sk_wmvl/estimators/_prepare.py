@@ -192,10 +192,10 @@ def prepare(
     setup : Setup
     """
     points = to_points(manifold, rows.points)
-    coordinates, *moments = find_units(
+    coordinates, mean, covariance = find_units(
         points, rows.weight, manifold, standardize=standardize, robust=robust
     )
-    chosen = choose_base(rows._replace(points=points), coordinates, tuple(moments))
+    chosen = choose_base(rows._replace(points=points), coordinates, (mean, covariance))
     radius = None
     if clip and not manifold.is_compact:  # elsewhere the features are bounded anyway
         u = torch.from_numpy(chosen.coordinates.to_internal(points))

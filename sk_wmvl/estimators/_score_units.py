@@ -12,7 +12,14 @@ from sk_wmvl.coordinates import Coordinates
 from sk_wmvl.estimators._prepare import find_units, to_points
 from sk_wmvl.manifolds import BaseManifold
 
-__all__ = ["NEURAL", "ScoreUnits", "check_context", "is_neural_name"]
+__all__ = [
+    "NEURAL",
+    "ScoreUnits",
+    "check_context",
+    "is_gradient",
+    "is_neural",
+    "is_neural_name",
+]
 
 # Of the sliced forms the one without the variance of the slices.
 NEURAL = {"mvl": "mvl", "ssm": "ssm-vr", "dsm": "dsm"}
@@ -22,6 +29,27 @@ NO_SPREAD = 1e-12  # of a column's mean: a spread at the level of rounding
 def is_neural_name(method: object) -> bool:
     """Return whether a method trains an energy."""
     return isinstance(method, str) and method in NEURAL
+
+
+def is_neural(estimator) -> bool:
+    """Return True, or raise AttributeError for methods that are not trained."""
+    if is_neural_name(estimator.method):
+        return True
+    raise AttributeError(
+        f"method={estimator.method!r} is solved for and cannot be updated. Fit it anew to "
+        f"the rows of now, or use one of {sorted(NEURAL)}."
+    )
+
+
+def is_gradient(estimator) -> bool:
+    """Return True, or raise AttributeError where the field is no gradient."""
+    if is_neural_name(estimator.method) or estimator._structure == "curl-free":
+        return True
+    raise AttributeError(
+        f"The field of method={estimator.method!r} with a diagonal kernel is not the "
+        "gradient of a function, so that there is no log density. Use "
+        "structure='curl-free'; score_fn and score need none."
+    )
 
 
 def check_context(

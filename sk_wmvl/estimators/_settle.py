@@ -93,7 +93,11 @@ def settle(
         return fitted
     # The very base of the energy: a normalizer sees that it cancels.
     own = corrected.base
-    source = copy.deepcopy(proposal).to(device) if own is None else own
+    if own is None:
+        assert proposal is not None  # who wants log Z gives one
+        source = copy.deepcopy(proposal).to(device)
+    else:
+        source = own
 
     @torch.no_grad()
     def normalize() -> LogNormalizer:

@@ -155,7 +155,8 @@ def train(
     data = make_data(rows, facts, inside, inside, device)
     valid = make_data(rows, facts, inside, outside, device) if len(outside) else None
     judged = data if valid is None else valid
-    energy = problem.make_energy(correction).to(device, torch.float32)
+    energy = problem.make_energy(correction)
+    energy.to(device, torch.float32)
     check_energy(energy.correction, data.x[:2], options.energy)
     problem.start(energy, data.x, make_generator(seed, NOISE))
     task = ObjectiveTask(

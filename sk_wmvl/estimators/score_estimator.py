@@ -1,7 +1,7 @@
 """Scores of distributions one can draw from but not write down."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,13 @@ from sk_wmvl.estimators._energy_score import EnergyScore
 from sk_wmvl.estimators._net_params import NetParamsMixin
 from sk_wmvl.estimators._persistence import PersistenceMixin
 from sk_wmvl.estimators._prepare import select_weighted
+from sk_wmvl.estimators._publish import publish
 from sk_wmvl.estimators._score_units import (
     NEURAL,
     ScoreUnits,
     check_context,
+    is_gradient,
+    is_neural,
     is_neural_name,
 )
 from sk_wmvl.kernels import KERNELS, BaseKernel, median_length_scale
@@ -60,27 +63,6 @@ OUTCOMES = (
     "regularization_",
     "regularization_scores_",
 )
-
-
-def is_neural(estimator) -> bool:
-    """Return True, or raise AttributeError for methods that are not trained."""
-    if is_neural_name(estimator.method):
-        return True
-    raise AttributeError(
-        f"method={estimator.method!r} is solved for and cannot be updated. Fit it anew to "
-        f"the rows of now, or use one of {sorted(NEURAL)}."
-    )
-
-
-def is_gradient(estimator) -> bool:
-    """Return True, or raise AttributeError where the field is no gradient."""
-    if is_neural_name(estimator.method) or estimator._structure == "curl-free":
-        return True
-    raise AttributeError(
-        f"The field of method={estimator.method!r} with a diagonal kernel is not the "
-        "gradient of a function, so that there is no log density. Use "
-        "structure='curl-free'; score_fn and score need none."
-    )
 
 
 class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
@@ -355,9 +337,7 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
             "_units": units,
             "_seed": seed,
         }
-        for name in OUTCOMES:
-            vars(self).pop(name, None)
-        vars(self).update(known | outcome)
+        publish(self, known | outcome, forget=OUTCOMES)
         return self
 
     def _train(
@@ -458,7 +438,7 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
         c = torch.from_numpy(self._units.scale_context(C)).to(x)
         yield from zip(x.split(size), c.split(size), strict=True)
 
-    def _held(self, c: Tensor) -> Callable[[Tensor], Tensor]:
+    def _held(self, c: Tensor):
         """Return the energy of points in ambient coordinates, with the context held."""
         energy, units = self.model_.energy_, self._units
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from sk_wmvl._component import BaseComponent
 from sk_wmvl.base_measures import BaseMeasure, base_gradient
 from sk_wmvl.energies import (
+    AnnealedEnergy,
     CorrectedEnergy,
     FeatureEnergy,
     TangentSpaceEnergy,
@@ -35,10 +36,15 @@ __all__ = [
     "Batch",
     "LocalProblem",
     "RowFacts",
+    "TrainableEnergy",
     "check_tangent_space",
     "in_tangent_spaces",
     "warn_below_floor",
 ]
+
+
+# What training trains: a correction over a base measure, at one noise level or at all.
+TrainableEnergy = CorrectedEnergy | AnnealedEnergy
 
 
 class RowFacts(NamedTuple):
@@ -210,11 +216,13 @@ class BaseProblem(ABC):
         network = make_network(self.manifold.n_features, radius)
         return network if self.is_flat else FeatureEnergy(network, self.manifold)
 
-    def make_energy(self, correction: nn.Module) -> nn.Module:
+    def make_energy(self, correction: nn.Module) -> TrainableEnergy:
         """Return the energy to train: the correction over a copy of the base measure."""
         return CorrectedEnergy(correction, copy.deepcopy(self.base))
 
-    def start(self, energy: nn.Module, x: Tensor, generator: torch.Generator) -> None:
+    def start(
+        self, energy: TrainableEnergy, x: Tensor, generator: torch.Generator
+    ) -> None:
         """Set what is to start from the rows, in place."""
         del energy, x, generator
 
@@ -229,12 +237,12 @@ class BaseProblem(ABC):
 
     @abstractmethod
     def loss(
-        self, energy: nn.Module, batch: Batch, *, generator: torch.Generator
+        self, energy: TrainableEnergy, batch: Batch, *, generator: torch.Generator
     ) -> Tensor:
         """Return the loss of each row of a batch, (n,)."""
 
     @abstractmethod
-    def monitor(self, energy: nn.Module, rows: Batch, *, seed: int) -> Tensor:
+    def monitor(self, energy: TrainableEnergy, rows: Batch, *, seed: int) -> Tensor:
         """Return what weights are chosen by, at each of some rows, (n,); lower is better.
 
         The same seed gives the same draws at each epoch.
@@ -273,7 +281,7 @@ class LocalProblem(BaseProblem):
         )
 
     def loss(
-        self, energy: nn.Module, batch: Batch, *, generator: torch.Generator
+        self, energy: TrainableEnergy, batch: Batch, *, generator: torch.Generator
     ) -> Tensor:
         """Return the loss of each row of a batch, (n,)."""
         if self.is_flat:
@@ -287,7 +295,7 @@ class LocalProblem(BaseProblem):
             generator=generator,
         )
 
-    def monitor(self, energy: nn.Module, rows: Batch, *, seed: int) -> Tensor:
+    def monitor(self, energy: TrainableEnergy, rows: Batch, *, seed: int) -> Tensor:
         """Return Hyvärinen scores, (n,)."""
         if self.is_flat:
             return hyvarinen_values(energy, rows.x, seed=seed)

@@ -13,7 +13,13 @@ from sk_wmvl.base_measures import BaseMeasure, KernelBase
 from sk_wmvl.base_measures.kernel import LeftOut
 from sk_wmvl.energies import CorrectedEnergy
 from sk_wmvl.manifolds import BaseManifold
-from sk_wmvl.objectives._base import BaseObjective, BaseProblem, Batch, RowFacts
+from sk_wmvl.objectives._base import (
+    BaseObjective,
+    BaseProblem,
+    Batch,
+    RowFacts,
+    TrainableEnergy,
+)
 
 __all__ = [
     "BaseProposalObjective",
@@ -196,7 +202,9 @@ class ProposalProblem(BaseProblem):
             return RowFacts()
         return RowFacts(log_proposal=log_prob_left_out(proposal, points))
 
-    def start(self, energy: nn.Module, x: Tensor, generator: torch.Generator) -> None:
+    def start(
+        self, energy: TrainableEnergy, x: Tensor, generator: torch.Generator
+    ) -> None:
         """Set what the objective wants to start from the proposal, in place."""
         self.objective.start(
             energy,
@@ -207,7 +215,7 @@ class ProposalProblem(BaseProblem):
         )
 
     def loss(
-        self, energy: nn.Module, batch: Batch, *, generator: torch.Generator
+        self, energy: TrainableEnergy, batch: Batch, *, generator: torch.Generator
     ) -> Tensor:
         """Return the loss of each row of a batch, (n,)."""
         return self.objective(
@@ -220,7 +228,7 @@ class ProposalProblem(BaseProblem):
         )
 
     @torch.no_grad()
-    def monitor(self, energy: nn.Module, rows: Batch, *, seed: int) -> Tensor:
+    def monitor(self, energy: TrainableEnergy, rows: Batch, *, seed: int) -> Tensor:
         """Return the objective, (n,), with the same draws for the same seed."""
         objective = self.objective.for_monitoring()
         generator = make_generator(seed, MONITOR)

@@ -14,7 +14,12 @@ from sk_wmvl._random import randn_like
 from sk_wmvl.base_measures import BaseMeasure
 from sk_wmvl.energies import AnnealedEnergy, LevelEnergy
 from sk_wmvl.manifolds import BaseManifold, Euclidean
-from sk_wmvl.objectives._base import BaseObjective, BaseProblem, Batch
+from sk_wmvl.objectives._base import (
+    BaseObjective,
+    BaseProblem,
+    Batch,
+    TrainableEnergy,
+)
 from sk_wmvl.objectives._noise import add_noise
 
 __all__ = ["AnnealedScoreMatching"]
@@ -245,18 +250,18 @@ class NoiseLevelProblem(BaseProblem):
             generator=generator,
         )
 
-    def make_energy(self, correction: nn.Module) -> nn.Module:
+    def make_energy(self, correction: nn.Module) -> TrainableEnergy:
         """Return the energy to train: the correction of the base measure at all levels."""
         return AnnealedEnergy(correction, copy.deepcopy(self.base))
 
     def loss(
-        self, energy: nn.Module, batch: Batch, *, generator: torch.Generator
+        self, energy: TrainableEnergy, batch: Batch, *, generator: torch.Generator
     ) -> Tensor:
         """Return the loss of each row of a batch, (n,)."""
         return self.objective(energy, batch.x, generator=generator)
 
     @torch.no_grad()
-    def monitor(self, energy: nn.Module, rows: Batch, *, seed: int) -> Tensor:
+    def monitor(self, energy: TrainableEnergy, rows: Batch, *, seed: int) -> Tensor:
         """Return the objective on fixed noise, averaged over eight levels a row, (n,)."""
         generator = torch.Generator().manual_seed(seed)
         values = []

@@ -49,7 +49,8 @@ class TensorData(Dataset):
 
 
 def _select(rows: Batch, i) -> Batch:
-    return Batch(*(None if part is None else part[i] for part in rows))
+    parts = (None if part is None else part[i] for part in rows[2:])
+    return Batch(rows.x[i], rows.weight[i], *parts)
 
 
 def make_data(

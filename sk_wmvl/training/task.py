@@ -2,12 +2,13 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from sk_wmvl.objectives import BaseProblem, Batch
+from sk_wmvl.objectives._base import TrainableEnergy
 from sk_wmvl.training.batches import TensorData
 
 __all__ = ["BaseTask", "ObjectiveTask", "Step"]
@@ -105,7 +106,8 @@ class ObjectiveTask(BaseTask):
 
     def begin(self, module: nn.Module) -> None:
         """Listen to the correction: the penalty is on the values that the loss takes."""
-        module.correction.register_forward_hook(self._record)
+        energy = cast(TrainableEnergy, module)
+        energy.correction.register_forward_hook(self._record)
 
     def _record(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
         del inputs
@@ -128,7 +130,7 @@ class ObjectiveTask(BaseTask):
         net.descend(compute, batch)
         return steps[0]
 
-    def _scale(self, module: nn.Module, weight: Tensor) -> Tensor:
+    def _scale(self, module: TrainableEnergy, weight: Tensor) -> Tensor:
         """Return the mean square of the correction, over the data and over the base.
 
         Over the data it is taken at every point about them that the objective looked at,
@@ -146,5 +148,6 @@ class ObjectiveTask(BaseTask):
 
     def monitor(self, module: nn.Module, rows: TensorData) -> float:
         """Return the weighted mean of what the problem monitors."""
-        values = self.problem.monitor(module, rows.rows, seed=self.monitor_seed)
+        energy = cast(TrainableEnergy, module)
+        values = self.problem.monitor(energy, rows.rows, seed=self.monitor_seed)
         return float((values * rows.weight).sum() / rows.weight.sum())

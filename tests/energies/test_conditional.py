@@ -13,6 +13,7 @@ from sk_wmvl.energies import (
 from sk_wmvl.manifolds import Sphere
 from sk_wmvl.objectives import (
     OBJECTIVES,
+    AnnealedScoreMatching,
     BaseProposalObjective,
     RiemannianObjective,
 )
@@ -20,8 +21,8 @@ from sk_wmvl.objectives import (
 
 def is_row_by_row(objective):
     """Return whether a row's value depends on the energy about that row alone."""
-    compares = isinstance(objective, BaseProposalObjective)  # with draws of a proposal
-    return not (objective.couples_rows or objective.sigmas or compares)
+    other = BaseProposalObjective | AnnealedScoreMatching  # draws, noise levels
+    return not (objective.couples_rows() or isinstance(objective, other))
 
 
 ROW_BY_ROW = sorted(n for n, make in OBJECTIVES.items() if is_row_by_row(make(1e-2)))

@@ -13,11 +13,12 @@ from torch import nn
 from sk_wmvl import MVLDensity, RiemannianMVLDensity
 from sk_wmvl.base_measures import GaussianBase
 from sk_wmvl.energies import CorrectedEnergy
-from sk_wmvl.estimators._settle import _standard_error, backtrack, stretch
+from sk_wmvl.estimators._settle import _standard_error, inflate, scale_correction
 from sk_wmvl.manifolds import Euclidean, Product, Sphere, Torus
 from sk_wmvl.manifolds.product import flat_columns
 from sk_wmvl.normalizers import ImportanceNormalizer, QuadratureNormalizer
-from sk_wmvl.training.batches import TensorData
+from sk_wmvl.objectives import Batch
+from sk_wmvl.training import TensorData
 
 
 class Well(nn.Module):
@@ -38,9 +39,9 @@ def run(correction, n=500):
     energy = CorrectedEnergy(correction, base)
     # Data of variance 1/2: a correction of curvature one is the truth.
     x = torch.tensor(np.random.default_rng(0).normal(size=(n, 1)) / 2**0.5)
-    rows = TensorData(x.float(), torch.ones(n))
+    rows = TensorData(Batch(x.float(), torch.ones(n)))
     draws = base.sample(5000, generator=torch.Generator().manual_seed(0))
-    estimate = backtrack(
+    estimate = scale_correction(
         energy, lambda: QuadratureNormalizer().estimate(energy, base), rows, draws
     )
     with torch.no_grad():
@@ -103,10 +104,10 @@ def test_copies_in_one_group_add_no_certainty():
 
 
 @pytest.mark.statistical
-def test_stretched_draws_have_their_density(global_random_seed):
+def test_inflated_draws_have_their_density(global_random_seed):
     base = GaussianBase(np.ones(2), np.diag([1.0, 4.0]))
     generator = torch.Generator().manual_seed(global_random_seed)
-    far = stretch(base, base.sample(50_000, generator=generator), [0, 1])
+    far = inflate(base, base.sample(50_000, generator=generator), [0, 1])
     assert far.x.std(0)[0] > 2.5
     # the integrals of the base, and of a normal density three times as wide
     wide = GaussianBase(np.ones(2), 9 * np.diag([1.0, 4.0]))
@@ -146,9 +147,9 @@ def test_the_guard_of_a_fit_looks_along_them(cylinder, monkeypatch):
 
     def note(base, draws, columns):
         seen.append(columns)
-        return stretch(base, draws, columns)
+        return inflate(base, draws, columns)
 
-    monkeypatch.setattr("sk_wmvl.estimators._density.stretch", note)
+    monkeypatch.setattr("sk_wmvl.estimators._settle.inflate", note)
     rows = cylinder.sample(100, random_state=0)
     fit_quietly(clone(cylinder), rows)
     assert seen == [[0, 2]]
@@ -159,13 +160,11 @@ def test_the_guard_of_a_fit_looks_along_them(cylinder, monkeypatch):
 
 
 @pytest.mark.statistical
-def test_on_a_product_only_euclidean_columns_are_stretched(
-    cylinder, global_random_seed
-):
+def test_on_a_product_only_euclidean_columns_are_inflated(cylinder, global_random_seed):
     base = cylinder.base_
     generator = torch.Generator().manual_seed(global_random_seed)
     draws = base.sample(50_000, generator=generator)
-    far = stretch(base, draws, [0, 2])
+    far = inflate(base, draws, [0, 2])
     torch.testing.assert_close(far.x[:, 1], draws[:, 1], rtol=0, atol=0)
     assert (far.x[:, [0, 2]].std(0) > 2.5 * draws[:, [0, 2]].std(0)).all()
     # the integrals of the base, and of a function of known integral, 2 pi 4^2 2 pi
@@ -180,7 +179,7 @@ def test_a_well_that_no_draw_sees_is_scaled_out():
     base = GaussianBase(np.zeros(1), np.eye(1))
     draws = base.sample(5000, generator=torch.Generator().manual_seed(0))
     x = torch.tensor(np.random.default_rng(0).normal(size=(500, 1)) / 2**0.5)
-    rows = TensorData(x.float(), torch.ones(500))
+    rows = TensorData(Batch(x.float(), torch.ones(500)))
 
     def blind():
         return ImportanceNormalizer(4096).estimate(
@@ -188,11 +187,11 @@ def test_a_well_that_no_draw_sees_is_scaled_out():
         )
 
     energy = CorrectedEnergy(Well(60.0, 1.0), base)
-    backtrack(energy, blind, rows, draws)
+    scale_correction(energy, blind, rows, draws)
     assert energy.scale == 1
     energy = CorrectedEnergy(Well(60.0, 1.0), base)
     with pytest.warns(ConvergenceWarning, match="correction was scaled by 0"):
-        backtrack(energy, blind, rows, draws, stretch(base, draws, [0]))
+        scale_correction(energy, blind, rows, draws, inflate(base, draws, [0]))
     exact = QuadratureNormalizer().estimate(energy, base).value
     # 4 errors of what a thousand draws see of a well; unscaled its mass is e^45
     assert abs(blind().value - exact) < 0.2
@@ -231,8 +230,8 @@ def test_a_dear_base_is_not_put_on_a_grid():
         return QuadratureNormalizer().estimate(energy, base)
 
     draws = base.sample(5000, generator=torch.Generator().manual_seed(0))
-    rows = TensorData(x.float(), torch.ones(500))
+    rows = TensorData(Batch(x.float(), torch.ones(500)))
     with pytest.warns(ConvergenceWarning, match="correction was scaled by 0"):
-        backtrack(energy, normalize, rows, draws)
+        scale_correction(energy, normalize, rows, draws)
     assert 0 < energy.scale < 1
     assert calls == [energy.scale]  # the last word only

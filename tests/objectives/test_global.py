@@ -20,7 +20,9 @@ from sk_wmvl.objectives import (
     RiemannianObjective,
 )
 
-NAMES = [n for n, make in OBJECTIVES.items() if isinstance(make(), BaseProposalObjective)]
+NAMES = [
+    n for n, make in OBJECTIVES.items() if isinstance(make(), BaseProposalObjective)
+]
 each = pytest.mark.parametrize("name", NAMES)
 
 
@@ -316,7 +318,7 @@ def test_a_weight_is_a_number_of_copies(name, global_random_seed):
             one = (weight * objective(energy, x, generator=g)).sum() / weight.sum()
             off.append(float(one - objective(energy, copies, generator=g).mean()))
     assert abs(np.mean(off)) < 4 * np.std(off) / 2000**0.5
-    assert not objective.couples_rows
+    assert not objective.couples_rows()
 
 
 @pytest.mark.statistical

@@ -12,12 +12,14 @@ from sklearn.datasets import load_wine
 from sklearn.preprocessing import StandardScaler
 
 from sk_wmvl import MVLDensity, RiemannianMVLDensity
+from sk_wmvl._rows import Rows
+from sk_wmvl.estimators._prepare import split
 from sk_wmvl.manifolds.units import from_lat_lon
 from sk_wmvl.objectives import OBJECTIVES, MaximumLikelihood, NoiseContrastive
 
 FLOODS = Path(os.environ.get("SK_WMVL_DATA", "no-data")) / "flood.csv"
 SMALL = {"max_epochs": 2, "hidden_layer_sizes": (8,), "random_state": 0}
-COUPLED = sorted(n for n in OBJECTIVES if OBJECTIVES[n]().couples_rows)
+COUPLED = sorted(n for n in OBJECTIVES if OBJECTIVES[n]().couples_rows())
 # Their rows act on one another in one space, not each in a tangent space of its own.
 FLAT_ONLY = ["mvl-birth-death", "mvl-spos", "mvl-svgd", "parzen"]
 GLOBAL = ["nce", "mle"]
@@ -103,9 +105,8 @@ def test_likelihood_is_monitored_as_it_is(modes):
         random_state=0,
     ).fit(modes)
     assert density.correction_scale_ == 1
-    train, valid = density._split(
-        type("Rows", (), {"points": modes, "groups": None}), density.validation_fraction
-    )
+    rows = Rows(modes, None, None)
+    train, valid = split(rows, density.validation_fraction, density._fitted.seed)
     assert density.energy_.columns is None
     log_det = float(density.energy_.log_det(torch.tensor(modes[:1])))
     held_out = -density.score_samples(modes[valid]).mean() - log_det

@@ -290,8 +290,6 @@ def test_only_langevin_moves_in_a_tangent_space():
 
 def test_objective_is_a_component():
     objective = make("cd1", 1e-3, Sphere(2))
-    assert not objective.is_monitorable
-    assert make("mvl", 1e-3, Sphere(2)).is_monitorable
     params = {"objective__sampler__step_size": 0.5, "manifold__dim": 3}
     copy = clone(objective).set_params(**params)
     assert copy.objective.sampler.step_size == 0.5
