@@ -16,7 +16,6 @@ from sk_wmvl.base_measures import BaseMeasure
 from sk_wmvl.base_measures.selection.gaussian_mixture import euclidean_base
 from sk_wmvl.estimators._base import COMPARISON, NORMALIZER, SAMPLE, BaseEnergyEstimator
 from sk_wmvl.estimators._settle import backtrack, stretch
-from sk_wmvl.manifolds.product import flat_columns
 from sk_wmvl.metrics import hyvarinen_score
 from sk_wmvl.normalizers import (
     NORMALIZERS,
@@ -161,7 +160,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             # Where densities are dear, draws are cheap, and have to do without a grid.
             n_draws = MORE_DRAWS if is_dear(proposal) else N_DRAWS
             draws = proposal.sample(n_draws, generator=generator)
-            columns = flat_columns(self.manifold_)
+            columns = self.manifold_.flat_columns
             far = stretch(proposal, draws, columns) if columns else None
             estimate = backtrack(energy.energy, normalize, rows, draws, far)
         warn_if_unreliable(estimate)

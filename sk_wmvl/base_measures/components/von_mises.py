@@ -20,7 +20,7 @@ from sk_wmvl.base_measures.components._concentration import (
     solve_concentration,
 )
 from sk_wmvl.manifolds import BaseManifold
-from sk_wmvl.manifolds._torus import Angles
+from sk_wmvl.manifolds._angles import Angles
 
 __all__ = ["VonMises"]
 

@@ -21,7 +21,7 @@ from sk_wmvl.base_measures.components._concentration import (
     solve_concentration,
 )
 from sk_wmvl.manifolds import BaseManifold
-from sk_wmvl.manifolds._sphere import UnitVectors
+from sk_wmvl.manifolds._unit_vectors import UnitVectors
 
 __all__ = ["VonMisesFisher"]
 

@@ -1,95 +1,58 @@
-"""The geometry of angles: flat, with a period."""
+"""Angles: the flat and periodic geometry that the circle and the torus share."""
 
 import math
+import warnings
 
 import torch
 from torch import Tensor
 
-from sk_wmvl.manifolds._base import BaseManifold, LocalChart
+from sk_wmvl.manifolds._flat import FlatManifold
 
-__all__ = ["Angles", "wrap"]
+__all__ = ["TWO_PI", "Angles", "wrap"]
 
 TWO_PI = 2 * math.pi
 N_HARMONICS = 2
 
 
 def wrap(x: Tensor) -> Tensor:
-    """Return angles in [-π, π), by adding multiples of 2π that carry no gradient."""
+    """Return angles in [-π, π); the multiples of 2π added carry no gradient."""
     turns = torch.floor((x.detach() + math.pi) / TWO_PI)
     return x - TWO_PI * turns
 
 
-class Angles(BaseManifold):
+class Angles(FlatManifold):
     r"""Angles in radians, with the flat metric and period 2π in each coordinate.
 
-    The network sees cosines and sines of the angle and of twice the angle, so that it is
-    exactly periodic.
+    The network sees cosines and sines of the angle and of twice the angle. It is
+    therefore exactly periodic.
     """
 
-    @property
-    def ambient_dim(self) -> int:
-        """The number of angles."""
-        return self._known_dim()
+    def _warn_of_degrees(self, x: Tensor) -> None:
+        """Warn if angles spread over many turns, as degrees taken for radians do."""
+        if len(x) and float(x.max() - x.min()) > 4 * TWO_PI:
+            warnings.warn(
+                f"{self!r} takes radians, but the angles span "
+                f"{float(x.max() - x.min()):.4g}: are they degrees? Convert them with "
+                "numpy.deg2rad.",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def projection(self, x: Tensor) -> Tensor:
         """Return `x` in [-π, π)."""
         return wrap(x)
 
-    def to_tangent(self, x: Tensor, u: Tensor) -> Tensor:
-        """Return `u`."""
-        del x
-        return u
-
-    def inner(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        """Return inner products, of shape (n,)."""
-        del x
-        return (u * v).sum(-1)
-
-    def frame(self, x: Tensor, v: Tensor) -> Tensor:
-        """Return `v`."""
-        del x
-        return v
-
-    def egrad2rgrad(self, x: Tensor, g: Tensor) -> Tensor:
-        """Return `g`."""
-        del x
-        return g
-
-    def retract(self, x: Tensor, u: Tensor) -> Tensor:
-        """Return ``x + u``, not reduced: what follows is periodic."""
-        return x + u
-
     def geodesic(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``x + u``, reduced, and `u`."""
+        """Return ``x + u`` in [-π, π), and `u`."""
         return wrap(x + u), u
 
     def log(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return ``y - x``, reduced."""
+        """Return ``y - x`` in [-π, π)."""
         return wrap(y - x)
 
     def dist(self, x: Tensor, y: Tensor) -> Tensor:
         """Return geodesic distances of shape (n,)."""
         return torch.linalg.vector_norm(wrap(y - x), dim=-1)
-
-    def transport(self, x: Tensor, y: Tensor, u: Tensor) -> Tensor:
-        """Return `u`: the metric is flat."""
-        del x, y
-        return u
-
-    def log_det_exp(self, x: Tensor, u: Tensor) -> Tensor:
-        """Return zero: the metric is flat."""
-        del x
-        return torch.zeros_like(u[:, 0])
-
-    def chart(self, x: Tensor) -> LocalChart:
-        """Return the angles themselves."""
-
-        def metric(y: Tensor) -> Tensor:
-            return torch.eye(y.shape[1], dtype=y.dtype, device=y.device).expand(
-                len(y), -1, -1
-            )
-
-        return LocalChart(x, lambda y: y, metric)
 
     def random_point(
         self,
@@ -117,19 +80,19 @@ class Angles(BaseManifold):
         return nodes, torch.full_like(nodes[:, 0], d * math.log(TWO_PI / n_nodes))
 
     def from_cube(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Return angles by their fraction of a turn; see `BaseManifold.from_cube`."""
+        """Return angles from fractions of a turn; see `BaseManifold.from_cube`."""
         return TWO_PI * u - math.pi, torch.full_like(u[:, 0], self.log_volume())
 
     def to_cube(self, x: Tensor) -> Tensor:
-        """Return fractions of a turn, (n, m)."""
+        """Return fractions of a turn, of shape (n, m)."""
         return (wrap(x) + math.pi) / TWO_PI
 
     @property
     def n_features(self) -> int:
-        """Cosines and sines of the first harmonics of each angle."""
+        """The number of cosines and sines, four for each angle."""
         return 2 * N_HARMONICS * self.ambient_dim
 
     def features(self, x: Tensor) -> Tensor:
-        """Return cosines and sines; see `BaseManifold.features`."""
+        """Return cosines and sines of two harmonics; see `BaseManifold.features`."""
         multiples = torch.cat([k * x for k in range(1, N_HARMONICS + 1)], -1)
         return torch.cat([multiples.cos(), multiples.sin()], -1)

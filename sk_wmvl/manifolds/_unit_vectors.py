@@ -1,56 +1,26 @@
-"""The geometry that spheres, axes, rotations and compositions share: unit vectors."""
+"""Unit vectors: the geometry that spheres, axes, rotations and compositions share."""
 
 import math
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sk_wmvl.manifolds._base import BaseManifold, LocalChart
+from sk_wmvl.manifolds._border import check_columns
+from sk_wmvl.manifolds._series import cos, safe_norm, sin_over
 
 __all__ = [
     "UnitVectors",
+    "UnitVectorsOfAnyDimension",
     "folded_quadrature",
     "half_sides",
     "nearer_sign",
     "orthant_sides",
-    "safe_norm",
-    "sin_over",
-    "sphere_from_cube",
     "sphere_quadrature",
-    "sphere_to_cube",
     "unit",
 ]
-
-SERIES_BELOW = 1e-2  # of the squared argument: five terms are then exact in float64
-
-
-def sin_over(square: Tensor) -> Tensor:
-    r"""Return :math:`\sin r / r` as a smooth function of :math:`r^2`.
-
-    With a double ``where``, so that all derivatives are finite at zero.
-    """
-    small = square < SERIES_BELOW
-    r = torch.where(small, 1.0, square).sqrt()
-    s = torch.where(small, square, 0.0)
-    series = 1 - s / 6 * (1 - s / 20 * (1 - s / 42 * (1 - s / 72 * (1 - s / 110))))
-    return torch.where(small, series, r.sin() / r)
-
-
-def cosine(square: Tensor) -> Tensor:
-    r"""Return :math:`\cos r` as a smooth function of :math:`r^2`."""
-    small = square < SERIES_BELOW
-    r = torch.where(small, 1.0, square).sqrt()
-    s = torch.where(small, square, 0.0)
-    series = 1 - s / 2 * (1 - s / 12 * (1 - s / 30 * (1 - s / 56 * (1 - s / 90))))
-    return torch.where(small, series, r.cos())
-
-
-def safe_norm(u: Tensor) -> Tensor:
-    """Return norms of shape (n, 1) whose gradient at zero is zero."""
-    square = u.square().sum(-1, keepdim=True)
-    zero = square == 0
-    return torch.where(zero, 0.0, torch.where(zero, 1.0, square).sqrt())
 
 
 def unit(x: Tensor) -> Tensor:
@@ -59,7 +29,7 @@ def unit(x: Tensor) -> Tensor:
 
 
 def nearer_sign(x: Tensor, y: Tensor) -> Tensor:
-    """Return, of shape (n, 1), the sign that brings y or -y nearer to `x`."""
+    """Return the sign s of shape (n, 1) that brings s y nearest to `x`."""
     one = torch.ones_like(x[:, :1])
     return torch.where((x * y).sum(-1, keepdim=True) < 0, -one, one)
 
@@ -67,21 +37,29 @@ def nearer_sign(x: Tensor, y: Tensor) -> Tensor:
 class UnitVectors(BaseManifold):
     r"""Unit vectors of :math:`\mathbb{R}^d` with the metric of a sphere of some radius.
 
-    Geodesics are great circles; lengths are `radius` times ambient lengths. A member adds
-    the border, and by `_signs` and `_representative` which points are the same: some
-    group of changes of sign acts on the coordinates, and functions on the manifold are
-    those on the sphere that it leaves alone.
+    Geodesics are great circles; lengths are `radius` times ambient lengths. Several unit
+    vectors may stand for one point of the manifold: they differ by changes of sign. A
+    subclass says which, by `_signs` and `_representative`, and functions on the manifold
+    are the functions on the sphere that these changes leave alone.
     """
 
     radius: float = 1.0
 
+    @property
+    def ambient_dim(self) -> int:
+        """The number m + 1."""
+        return self._known_dim() + 1
+
     def _signs(self, x: Tensor, y: Tensor) -> Tensor | None:
-        """Return the signs, (n, 1) or (n, d), that bring `y` nearest to `x`, or None."""
+        """Return the signs, (n, 1) or (n, d), that bring `y` nearest to `x`.
+
+        None means that no two unit vectors are one point.
+        """
         del x, y
         return None
 
     def _representative(self, x: Tensor) -> Tensor:
-        """Return the copy of `x` that users know."""
+        """Return the copy of `x` that users see."""
         return x
 
     def _nearest(self, x: Tensor, y: Tensor) -> Tensor:
@@ -119,13 +97,13 @@ class UnitVectors(BaseManifold):
     def geodesic(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return the end of a great circle and the velocity there."""
         square = u.square().sum(-1, keepdim=True)
-        c, s = cosine(square), sin_over(square)
+        c, s = cos(square), sin_over(square)
         return unit(c * x + s * u), c * u - s * square * x
 
     def log(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the velocity that leads to the nearest copy of `y`.
 
-        Towards an antipode every direction leads; the one returned is arbitrary.
+        All directions lead to an antipode; an arbitrary one is returned.
         """
         y = self._nearest(x, y)
         u = self.to_tangent(x, y)
@@ -134,7 +112,7 @@ class UnitVectors(BaseManifold):
         angle = torch.atan2(s, c)
         tiny = s <= 1e-12 if x.dtype == torch.float64 else s <= 1e-6
         ratio = angle / torch.where(tiny, 1.0, s)
-        # near x the ratio tends to one; near -x an arbitrary direction is taken
+        # the ratio tends to one near x; it has no limit near -x
         near = torch.where(tiny & (c > 0), u, ratio * u)
         axis = torch.zeros_like(x).scatter(
             -1, x.abs().argmin(-1, keepdim=True), torch.ones_like(c)
@@ -146,30 +124,21 @@ class UnitVectors(BaseManifold):
     def dist(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the angle times the radius, of shape (n,)."""
         y = self._nearest(x, y)
-        # 2 atan2(|x - y|, |x + y|) has full accuracy at both ends, and is 0 for x == y
+        # accurate for near points and for antipodes, and exactly zero for x == y
         half = torch.atan2(safe_norm(x - y), safe_norm(x + y))
         return 2 * self.radius * half.squeeze(-1)
 
-    def transport(self, x: Tensor, y: Tensor, u: Tensor) -> Tensor:
-        """Return `u` moved along the great circle from `x` to `y` (not its antipode)."""
-        signs = self._signs(x, y)
-        z = y if signs is None else signs * y
-        along = (z * u).sum(-1, keepdim=True) / (1 + (x * z).sum(-1, keepdim=True))
-        moved = u - along * (x + z)
-        # the change of sign that takes z to y takes tangent vectors along
-        return moved if signs is None else signs * moved
-
     def log_det_exp(self, x: Tensor, u: Tensor) -> Tensor:
-        r"""Return :math:`(m-1)\log(\sin r/r)`, of shape (n,); -inf where r is π."""
+        r"""Return :math:`(m-1)\log(\sin r/r)` of shape (n,), -inf where r = π."""
         del x
         ratio = sin_over(u.square().sum(-1))
         return (self.ambient_dim - 2) * ratio.abs().log()
 
     def chart(self, x: Tensor) -> LocalChart:
-        r"""Return stereographic coordinates, from the pole farther from each point.
+        r"""Return stereographic coordinates from the pole farther from each point.
 
-        With :math:`x = (2y, \pm(1-|y|^2))/(1+|y|^2)` and metric
-        :math:`4r^2/(1+|y|^2)^2\,I`, r the radius.
+        They are :math:`x = (2y, \pm(1-|y|^2))/(1+|y|^2)`, with the metric
+        :math:`4r^2/(1+|y|^2)^2\,I` for the radius r.
         """
         sign = torch.where(x[:, -1:] >= 0, 1.0, -1.0).to(x.dtype)
         y = x[:, :-1] / (1 + sign * x[:, -1:])
@@ -197,11 +166,11 @@ class UnitVectors(BaseManifold):
         return self.projection(torch.randn(shape, generator=generator, dtype=dtype))
 
     def _sides(self) -> list[float]:
-        """Return the part of each of the sphere's coordinates that one copy fills."""
+        """Return the part of each cube coordinate of the sphere that one copy fills."""
         return [1.0] * self._known_dim()
 
     def from_cube(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Return points by coordinates that preserve volume, for m up to 3.
+        """Map the cube, preserving volume up to a constant, for m up to 3.
 
         See `BaseManifold.from_cube`.
         """
@@ -211,7 +180,7 @@ class UnitVectors(BaseManifold):
         return x, torch.full_like(u[:, 0], self.log_volume())
 
     def to_cube(self, x: Tensor) -> Tensor:
-        """Return the coordinates in the cube, (n, m); see `BaseManifold.from_cube`."""
+        """Return coordinates in the cube, (n, m); see `BaseManifold.from_cube`."""
         if self._known_dim() > 3:
             return super().to_cube(x)
         pole = torch.zeros_like(x)
@@ -220,19 +189,35 @@ class UnitVectors(BaseManifold):
         return (sphere_to_cube(copy) / x.new_tensor(self._sides())).clamp(0, 1)
 
     def _log_area(self) -> float:
-        """Return the log of the area of the whole sphere of this radius."""
+        """Return the log of the area of the whole sphere."""
         d = self.ambient_dim
         unit = math.log(2) + d / 2 * math.log(math.pi) - math.lgamma(d / 2)
         return unit + (d - 1) * math.log(self.radius)
 
 
-def sphere_from_cube(u: Tensor) -> Tensor:
-    r"""Return points of :math:`S^m`, m = 1, 2, 3, at coordinates of the unit cube.
+class UnitVectorsOfAnyDimension(UnitVectors):
+    """Unit vectors whose dimension is a parameter, with m + 1 columns in users' rows."""
 
-    A fraction of a turn on the circle; on :math:`S^2` the height as
-    :math:`x_2=1-2u_0` and a fraction of a turn, by Archimedes' theorem; on :math:`S^3`
-    :math:`u_0=x_2^2+x_3^2` and the angles of the pairs :math:`(x_0,x_1)` and
-    :math:`(x_2,x_3)`. All preserve volume, but for the constant.
+    @property
+    def n_columns(self) -> int:
+        """The number m + 1."""
+        return self.ambient_dim
+
+    def with_columns(self, n_columns: int) -> Self:
+        """Return a copy for rows of a given width; see `BaseManifold.with_columns`."""
+        check_columns(
+            self, n_columns, n_columns >= 2 and self.dim in (None, n_columns - 1)
+        )
+        return self._resized(dim=n_columns - 1)
+
+
+def sphere_from_cube(u: Tensor) -> Tensor:
+    r"""Return the points of :math:`S^m`, m = 1, 2, 3, at coordinates of the unit cube.
+
+    On the circle u is a fraction of a turn. On :math:`S^2` the first coordinate gives the
+    height, :math:`x_2=1-2u_0`, and the second a fraction of a turn. On :math:`S^3` the
+    first is :math:`u_0=x_2^2+x_3^2`, and the others give the angles of the pairs
+    :math:`(x_0,x_1)` and :math:`(x_2,x_3)`. All preserve volume up to a constant.
     """
     angle = 2 * math.pi * u
     if u.shape[1] == 1:
@@ -249,7 +234,7 @@ def sphere_from_cube(u: Tensor) -> Tensor:
 
 
 def sphere_to_cube(x: Tensor) -> Tensor:
-    """Return the coordinates of the unit cube at points; see `sphere_from_cube`."""
+    """Return the coordinates of points in the unit cube; see `sphere_from_cube`."""
 
     def turn(x: Tensor, y: Tensor) -> Tensor:
         return (torch.atan2(y, x) / (2 * math.pi)) % 1
@@ -266,8 +251,9 @@ def sphere_to_cube(x: Tensor) -> Tensor:
 def sphere_quadrature(m: int, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
     r"""Return a product rule on the unit sphere :math:`S^m`, m at most 3.
 
-    Gauss-Gegenbauer in the last coordinate times a rule on the sphere of one dimension
-    less; equal spacing on the circle. Exact for polynomials of degree below `n_nodes`.
+    On the circle the nodes are equally spaced. Elsewhere the rule is Gauss-Gegenbauer's
+    in the last coordinate times a rule on the sphere of one dimension less. It is exact
+    for polynomials of degree below `n_nodes`.
 
     Returns
     -------
@@ -279,7 +265,7 @@ def sphere_quadrature(m: int, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
         return np.c_[np.cos(angle), np.sin(angle)], np.full(
             n_nodes, 2 * np.pi / n_nodes
         )
-    # With t = x_m the area element is (1 - t^2)^{(m-2)/2} dt times that of the slice.
+    # with t = x_m the area element is (1 - t^2)^{(m-2)/2} dt times that of the slice
     n_latitudes = math.ceil(n_nodes / 2)
     if m == 2:
         t, w = np.polynomial.legendre.leggauss(n_latitudes)
@@ -303,9 +289,10 @@ def folded_quadrature(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return nodes and weights on half of the unit sphere, or on its positive orthant.
 
-    The number of nodes per circle is rounded up to a multiple of four. Then the rule on
-    the whole sphere has all its symmetries and no node on a coordinate plane, and to
-    keep the nodes of one copy is to integrate, as exactly, functions with the symmetry.
+    The number of nodes per circle is rounded up to a multiple of four. The rule on the
+    whole sphere then has no node on a coordinate plane, and changes of sign leave it
+    alone. The nodes in one part integrate functions with the same symmetry as exactly as
+    all nodes do.
     """
     nodes, weights = sphere_quadrature(m, 4 * math.ceil(n_nodes / 4))
     kept = (nodes > 0).all(1) if orthant else nodes[:, -1] > 0
@@ -313,10 +300,10 @@ def folded_quadrature(
 
 
 def half_sides(m: int) -> list[float]:
-    """Return the part of the cube whose points have a last coordinate not below zero."""
+    """Return the sides of the part of the cube with a nonnegative last coordinate."""
     return {1: [0.5], 2: [0.5, 1.0], 3: [1.0, 1.0, 0.5]}[m]
 
 
 def orthant_sides(m: int) -> list[float]:
-    """Return the part of the cube whose points have no coordinate below zero."""
+    """Return the sides of the part of the cube with nonnegative coordinates."""
     return {1: [0.25], 2: [0.5, 0.25], 3: [1.0, 0.25, 0.25]}[m]
