@@ -118,9 +118,9 @@ class SolvedFitMixin(BaseEstimator):
                 device=self.device_,
                 seed=self._seed,
             )
-            law = family.law(solution.energy.coefficients)
-            if law is not None:
-                self._proposal = law
+            distribution = family.distribution(solution.energy.coefficients)
+            if distribution is not None:
+                self._proposal = distribution
             parameters = describe(family, solution, self.manifold_, self._coordinates)
             frozen = self._freeze(solution.energy, data)
             if self.manifold_.is_compact and self.base_ is None:
