@@ -21,7 +21,7 @@ from sk_wmvl.normalizers import (
     NORMALIZERS,
     BaseNormalizer,
     LogNormalizer,
-    is_dear,
+    is_expensive,
     warn_if_unreliable,
 )
 from sk_wmvl.samplers import draw
@@ -158,7 +158,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         else:
             generator = make_generator(self._seed, COMPARISON)
             # Where densities are dear, draws are cheap, and have to do without a grid.
-            n_draws = MORE_DRAWS if is_dear(proposal) else N_DRAWS
+            n_draws = MORE_DRAWS if is_expensive(proposal) else N_DRAWS
             draws = proposal.sample(n_draws, generator=generator)
             columns = self.manifold_.flat_columns
             far = stretch(proposal, draws, columns) if columns else None

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sk_wmvl.base_measures import BaseMeasure
 from sk_wmvl.energies import CorrectedEnergy
-from sk_wmvl.normalizers import LogNormalizer, find_fault, is_dear
+from sk_wmvl.normalizers import LogNormalizer, find_fault, is_expensive
 from sk_wmvl.normalizers._base import evaluate_in_chunks, log_mean_exp
 from sk_wmvl.normalizers.importance import summarize_weights
 from sk_wmvl.training.batches import TensorData
@@ -141,7 +141,7 @@ def backtrack(
         at_far = None if far is None else evaluate_in_chunks(energy.correction, far.x)
     mean = float((values * weight).sum())
     spread = _standard_error(values - mean, weight, rows.groups)
-    has_dear_base = energy.base is not None and is_dear(energy.base)
+    has_dear_base = energy.base is not None and is_expensive(energy.base)
 
     def quick() -> LogNormalizer:
         n = len(draws)
