@@ -11,7 +11,8 @@ computes once for both. `ratio` is the median over rounds of energy over auto-en
 
 import numpy as np
 import torch
-from _common import Sheet, options, time_interleaved
+from _lib.costs import time_interleaved
+from _lib.script import Sheet, options
 
 from sk_wmvl import ImplicitVAE, WassersteinAutoencoder
 

@@ -14,7 +14,7 @@ import math
 import time
 
 import numpy as np
-from _common import Sheet, options
+from _lib.script import Sheet, options
 
 from sk_wmvl import MVLDensity
 from sk_wmvl.datasets import DISTRIBUTIONS
@@ -65,12 +65,12 @@ class Run:
 
 def main():
     """Train with every objective."""
-    args = options(__doc__, seeds=(0, 1, 2), quick="banana, two objectives, 2 s each")
+    args = options(__doc__, seeds=(0, 1, 2), quick="banana, two objectives, 1 s each")
     names, methods, n, allowed = args.only or TARGETS, METHODS, 10_000, 10.0
     seeds = args.seeds
     if args.quick:
         methods = {name: METHODS[name] for name in ("mvl", "dsm")}
-        names, n, allowed, seeds = ["banana"], 2000, 2.0, seeds[:1]
+        names, n, allowed, seeds = ["banana"], 2000, 1.0, seeds[:1]
     sheet = Sheet(args.out)
     # torch's first call is slow.
     MVLDensity(normalizer=None).partial_fit([[0.0], [1.0]])

@@ -14,20 +14,16 @@ and noise, are equal. All is in float64.
 """
 
 import math
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
-from _figures import (
-    COLORS,
-    SIZE,
-    Sheet,
-    options,
-    outside_legend,
-    plt,
-    save,
-    show_progress,
-    train_energy,
-)
+from _lib.figures import COLORS, SIZE, outside_legend, plt, save
+from _lib.paper_energy import train_energy
+from _lib.script import Sheet, options, show_progress
 from scipy import stats
 
 from sk_wmvl._random import make_generator

@@ -10,22 +10,18 @@ paper's energy has, keeps it far from the truth in so few; all is done without i
     python benchmarks/paper/figure3_cd1.py --out benchmarks/results/figure3_cd1.csv
 """
 
+import sys
 import time
 import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
-from _figures import (
-    COLORS,
-    SIZE,
-    Sheet,
-    options,
-    outside_legend,
-    plt,
-    save,
-    show_progress,
-    train_energy,
-)
+from _lib.figures import COLORS, SIZE, outside_legend, plt, save
+from _lib.paper_energy import train_energy
+from _lib.script import Sheet, options, show_progress
 
 from sk_wmvl.datasets import Cosine
 from sk_wmvl.metrics import hyvarinen_values
@@ -109,11 +105,11 @@ def draw_figure(rows):
 
 def main():
     """Train, print and draw."""
-    quick = "one seed, two steps, 100 training steps"
+    quick = "one seed, two steps, 20 training steps"
     args = options(__doc__, seeds=(0, 1, 2), quick=quick, resume=True)
     n, n_steps, steps, seeds = N_ROWS, N_STEPS, STEPS, args.seeds
     if args.quick:
-        n, n_steps, steps, seeds = 2000, 100, (1e-4, 1e-1), seeds[:1]
+        n, n_steps, steps, seeds = 2000, 20, (1e-4, 1e-1), seeds[:1]
     sheet = Sheet(args.out, resume=args.resume)
     sliced = SlicedScoreMatching(variance_reduced=False)
     for normalized in (True, False):

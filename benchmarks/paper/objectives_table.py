@@ -13,20 +13,16 @@ so that a run that is cut off has compared what it compares; `--resume` goes on.
 """
 
 import math
+import sys
 import time
 import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from _figures import (
-    COLORS,
-    SIZE,
-    Sheet,
-    options,
-    outside_legend,
-    plain_ticks,
-    plt,
-    save,
-)
+from _lib.figures import COLORS, SIZE, outside_legend, plain_ticks, plt, save
+from _lib.script import Sheet, options
 
 from sk_wmvl import MVLDensity
 from sk_wmvl.datasets import DISTRIBUTIONS, GaussianMixtures
@@ -152,11 +148,11 @@ def draw_figure(rows):
 
 def main():
     """Fit, print and draw."""
-    quick = "one seed, two modes, 400 rows, 2 epochs"
+    quick = "one seed, two modes, 200 rows, 1 epoch"
     args = options(__doc__, seeds=range(5), quick=quick, resume=True)
     data, seeds, n, n_epochs = list(DATA), args.seeds, N_ROWS, N_EPOCHS
     if args.quick:
-        data, seeds, n, n_epochs = ["two-modes"], seeds[:1], 400, 2
+        data, seeds, n, n_epochs = ["two-modes"], seeds[:1], 200, 1
     sheet = Sheet(args.out, resume=args.resume)
     for seed in seeds:
         for name in data:

@@ -1,16 +1,11 @@
-"""What the paper's two figures of densities on manifolds share: fits and their KL."""
+"""The paper's two figures of densities on manifolds: fits, and their divergence."""
 
-import sys
 import time
-import warnings
-from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from _common import Sheet, options, show_progress
-
+from _lib.fits import fit_quietly
+from _lib.script import Sheet, options, show_progress
 from sk_wmvl import RiemannianMVLDensity
 from sk_wmvl.manifolds import Sphere
 
@@ -61,10 +56,10 @@ def figure(doc, truth, *, n_nodes, draw, name):
     name : str
         Of the PNG beside the CSV file.
     """
-    args = options(doc, seeds=range(5), quick="one seed, 2000 rows, 3 epochs")
+    args = options(doc, seeds=range(5), quick="one seed, 500 rows, 3 epochs")
     n, extra, seeds = 50_000, {}, args.seeds
     if args.quick:
-        n, extra, seeds = 2000, {"max_epochs": 3, "batch_size": 200}, seeds[:1]
+        n, extra, seeds = 500, {"max_epochs": 3, "batch_size": 200}, seeds[:1]
     sheet = Sheet(args.out)
     for setting, params in SETTINGS.items():
         if args.only and setting not in args.only:
@@ -73,9 +68,7 @@ def figure(doc, truth, *, n_nodes, draw, name):
             X = truth.sample(n, random_state=seed)
             start = time.perf_counter()
             model = RiemannianMVLDensity(random_state=seed, **{**params, **extra})
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a scaled correction is in the table
-                model.fit(X)
+            fit_quietly(model, X)
             seconds = time.perf_counter() - start
             value, mass_error, _ = kl(truth, model, n_nodes)
             sheet.add(

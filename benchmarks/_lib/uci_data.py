@@ -1,30 +1,13 @@
-"""Real data, bundled or in the folder that SK_WMVL_DATA names, with the fixed splits."""
-
-import os
-from pathlib import Path
+"""Tables of the UCI repository, and breast cancer, with their fixed splits."""
 
 import numpy as np
-from _common import show_progress
 from sklearn.datasets import load_breast_cancer
 
-__all__ = ["breast_cancer", "data_folder", "parkinsons", "red_wine"]
+from _lib.data import split
+
+__all__ = ["breast_cancer", "parkinsons", "red_wine"]
 
 MAX_CORRELATION = 0.98  # of near-copies
-
-
-def data_folder():
-    """Return the folder of the data sets, or None after saying that there is none."""
-    folder = os.environ.get("SK_WMVL_DATA")
-    if folder and (Path(folder) / "uci").is_dir():
-        return Path(folder)
-    show_progress("skipped: set SK_WMVL_DATA to the folder of the data sets")
-    return None
-
-
-def split(n, seed):
-    """Return the indices of training (80 %), validation and test rows."""
-    order = np.random.default_rng(seed).permutation(n)
-    return np.split(order, [int(0.8 * n), int(0.9 * n)])
 
 
 def breast_cancer(seed, n_columns=30):

@@ -19,6 +19,7 @@ __all__ = [
     "Space",
     "adaptive_kernel",
     "background_kernel",
+    "log_kernels",
     "one_bandwidth_kernel",
     "rotations",
     "sphere",
@@ -120,17 +121,22 @@ class KernelEstimate:
         return with_background(self.space, log_kernel, self.background)
 
 
+def log_kernels(space, t, kappas):
+    """Return log kernels of inner products t of shape (m, n), for n concentrations."""
+    if not space.even:
+        return kappas * (t - space.top) - space.log_z(kappas)
+    # log of the mean of exp(k t) and exp(-k t)
+    exponent = kappas * (np.abs(t) - space.top)
+    exponent += np.log1p(np.exp(-2 * kappas * np.abs(t))) - np.log(2)
+    return exponent - space.log_z(kappas)
+
+
 def log_mean_kernel(space, t, kappas, left_out=None):
     """Return log of the mean kernel of rows of inner products t of shape (m, n).
 
     Entries that are true in `left_out`, of the same shape, do not count.
     """
-    exponent = kappas * (t - space.top)
-    if space.even:
-        # log of the mean of exp(k t) and exp(-k t)
-        exponent = kappas * (np.abs(t) - space.top)
-        exponent += np.log1p(np.exp(-2 * kappas * np.abs(t))) - np.log(2)
-    exponent -= space.log_z(kappas)
+    exponent = log_kernels(space, t, kappas)
     n = t.shape[1]
     if left_out is not None:
         exponent[left_out] = -np.inf
@@ -138,14 +144,14 @@ def log_mean_kernel(space, t, kappas, left_out=None):
     return logsumexp(exponent, axis=1) - np.log(n)
 
 
-def with_background(space, log_kernel, share):
+def with_background(space, log_kernel, weight):
     """Return the log density of a mixture with the uniform distribution."""
-    if share == 0:
+    if weight == 0:
         return log_kernel
     with np.errstate(divide="ignore"):
         return np.logaddexp(
-            np.log1p(-share) + log_kernel if share < 1 else -np.inf,
-            np.log(share) - space.log_volume,
+            np.log1p(-weight) + log_kernel if weight < 1 else -np.inf,
+            np.log(weight) - space.log_volume,
         )
 
 
@@ -163,12 +169,12 @@ def _one(space, X, X_valid, groups, backgrounds):
     best = (-np.inf, None, None)
     for kappa in KAPPAS:
         log_kernel = log_mean_kernel(space, t, kappa, left_out)
-        for share in backgrounds:
-            value = with_background(space, log_kernel, share).mean()
-            best = max(best, (value, kappa, share))
-    _, kappa, share = best
-    label = f"kappa {kappa:.3g}, uniform {share:g}"
-    return lambda rows: KernelEstimate(space, rows, kappa, share, label)
+        for weight in backgrounds:
+            value = with_background(space, log_kernel, weight).mean()
+            best = max(best, (value, kappa, weight))
+    _, kappa, weight = best
+    label = f"kappa {kappa:.3g}, uniform {weight:g}"
+    return lambda rows: KernelEstimate(space, rows, kappa, weight, label)
 
 
 def one_bandwidth_kernel(space, X, X_valid=None, groups=None):
@@ -192,7 +198,7 @@ def one_bandwidth_kernel(space, X, X_valid=None, groups=None):
 
 
 def background_kernel(space, X, X_valid=None, groups=None):
-    """Return how to estimate from rows, with a share of the uniform distribution."""
+    """Return how to estimate from rows, with a weight of the uniform distribution."""
     return _one(space, X, X_valid, groups, BACKGROUNDS)
 
 
@@ -215,7 +221,7 @@ def adaptive_kernel(space, X, X_valid=None, groups=None):
     """Return how to estimate from rows, each with its own concentration.
 
     κ_i is scale · dim / r² with r the chord to the k-th neighbor, at most KAPPA_MAX; k,
-    the scale and the share of the uniform distribution suit X_valid best.
+    the scale and the weight of the uniform distribution suit X_valid best.
     """
     t, left_out = _inner(space, X, X_valid, groups)
     ks = [k for k in NEIGHBORS if k < len(X) // 3]
@@ -225,16 +231,16 @@ def adaptive_kernel(space, X, X_valid=None, groups=None):
         for scale in SCALES:
             kappas = _kappas(space, chords[:, j], scale)
             log_kernel = log_mean_kernel(space, t, kappas, left_out)
-            for share in ADAPTIVE_BACKGROUNDS:
-                value = with_background(space, log_kernel, share).mean()
-                best = max(best, (value, k, scale, share))
-    _, k, scale, share = best
-    label = f"neighbor {k}, scale {scale:.2g}, uniform {share:g}"
+            for weight in ADAPTIVE_BACKGROUNDS:
+                value = with_background(space, log_kernel, weight).mean()
+                best = max(best, (value, k, scale, weight))
+    _, k, scale, weight = best
+    label = f"neighbor {k}, scale {scale:.2g}, uniform {weight:g}"
 
     def fit(rows):
         chord = neighbor_distances(space, rows, [k])[:, 0]
         kappas = _kappas(space, chord, scale)
-        return KernelEstimate(space, rows, kappas, share, label)
+        return KernelEstimate(space, rows, kappas, weight, label)
 
     return fit
 
@@ -273,6 +279,6 @@ class RootKernel:
     def score_samples(self, X):
         """Return log densities."""
         p = X.shape[1]
-        # 2^p images, each of mass 1, share the whole sphere: the orthant has all of them.
+        # 2^p images, each of mass 1, divide the whole sphere: the orthant has all of them.
         on_sphere = self.kernel.score_samples(np.sqrt(X)) + p * np.log(2)
         return on_sphere - (p - 1) * np.log(2) - 0.5 * np.log(X).sum(1)

@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 import torch
-from _common import show_progress
 
+from _lib.script import show_progress
 from sk_wmvl._random import make_generator
 from sk_wmvl.evaluation import (
     AnnealingPlan,

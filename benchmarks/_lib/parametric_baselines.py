@@ -1,4 +1,4 @@
-"""Parametric baselines: von Mises mixtures on tori, Dirichlet and logistic-normal laws."""
+"""Parametric baselines: von Mises mixtures on tori, Dirichlet and logistic normal."""
 
 import numpy as np
 from scipy.special import digamma, gammaln, ive, logsumexp, polygamma
@@ -26,7 +26,7 @@ def concentration(r):
 
 
 def _em(X, k, rng, n_iter=200, tol=1e-5):
-    """Return a mixture of k products of von Mises laws, and its mean log-likelihood."""
+    """Return a mixture of k von Mises products, and its mean log-likelihood."""
     Z = np.exp(1j * X)
     model = VonMisesMixture(
         X[rng.choice(len(X), k, replace=False)], np.full((k, X.shape[1]), 4.0)
@@ -39,9 +39,9 @@ def _em(X, k, rng, n_iter=200, tol=1e-5):
         if value - old < tol:
             break
         old = value
-        share = np.exp(log_joint - log_p[:, None])
-        mass = share.sum(0) + 1e-9
-        mean = (share.T @ Z) / mass[:, None]
+        responsibility = np.exp(log_joint - log_p[:, None])
+        mass = responsibility.sum(0) + 1e-9
+        mean = (responsibility.T @ Z) / mass[:, None]
         model = VonMisesMixture(np.angle(mean), concentration(np.abs(mean)), mass)
     return model, value
 
@@ -80,7 +80,9 @@ def von_mises_mixture(X, seed=0):
 
 
 class Dirichlet:
-    """The Dirichlet law by maximum likelihood, w.r.t. Lebesgue on the first p - 1 parts.
+    """The Dirichlet distribution by maximum likelihood.
+
+    Log densities are with respect to Lebesgue measure on the first p - 1 parts.
 
     Parameters
     ----------
@@ -112,7 +114,9 @@ class Dirichlet:
 
 
 class LogisticNormal:
-    """A Gaussian in log ratios, w.r.t. Lebesgue measure on the first p - 1 parts.
+    """A Gaussian in log ratios.
+
+    Log densities are with respect to Lebesgue measure on the first p - 1 parts.
 
     Parameters
     ----------

@@ -1,10 +1,9 @@
-"""What the scripts share: options, one core, tables, CSV files and paired timings."""
+"""What every script does: read options, go down to one core, print and write its rows."""
 
 import argparse
 import csv
 import os
 import platform
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 
 import sk_wmvl
 
-__all__ = ["Sheet", "options", "show_progress", "time_interleaved"]
+__all__ = ["Sheet", "options", "show_progress"]
 
 
 def options(
@@ -141,40 +140,6 @@ def _cell(value):
     if isinstance(value, float | np.floating):
         return f"{value:.4g}"
     return str(value)
-
-
-def time_interleaved(functions, *, n_rounds, n_calls=1, n_warm_up=3):
-    """Return seconds per call of each function, of shape (n_rounds,).
-
-    In every round each function runs in turn: what slows the machine down for a while
-    slows all of them, and ratios of medians are fair. The seconds are of processor time:
-    on a shared machine the wall clock adds whole time slices of other processes, to long
-    calls more often than to short ones.
-
-    Parameters
-    ----------
-    functions : dict of callables
-    n_rounds : int
-    n_calls : int, default=1
-        Calls per round and function.
-    n_warm_up : int, default=3
-        Calls before the first round.
-
-    Returns
-    -------
-    seconds : dict of arrays
-    """
-    for function in functions.values():
-        for _ in range(n_warm_up):
-            function()
-    seconds = {name: np.empty(n_rounds) for name in functions}
-    for k in range(n_rounds):
-        for name, function in functions.items():
-            start = time.process_time()
-            for _ in range(n_calls):
-                function()
-            seconds[name][k] = (time.process_time() - start) / n_calls
-    return seconds
 
 
 def show_progress(text):

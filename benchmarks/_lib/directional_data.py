@@ -5,16 +5,13 @@ Files are found in the folder that SK_WMVL_DATA names. Large sets are split at r
 rotations by subject: then a seed is the number of a fold, and there is no validation part.
 """
 
-import csv
 from typing import NamedTuple
 
 import numpy as np
-from _data import split
-from sklearn.model_selection import KFold
 
-__all__ = ["SETS", "DataSet"]
+from _lib.data import N_FOLDS, fold, read_table, split
 
-N_FOLDS = 10
+__all__ = ["SETS", "DataSet", "orbit_normals", "unique_earthquakes"]
 
 
 class DataSet(NamedTuple):
@@ -42,8 +39,7 @@ class DataSet(NamedTuple):
             X, groups = X
             test = groups == np.unique(groups)[seed]
             return [X[~test], None, X[test], groups[~test]]
-        kfold = KFold(self.folds, shuffle=True, random_state=0)
-        train, test = list(kfold.split(X))[seed]
+        train, test = fold(len(X), self.folds, seed)
         return [X[train], None, X[test], None]
 
 
@@ -56,11 +52,6 @@ def from_radians(latitude, longitude):
     r = np.cos(latitude)
     X = np.c_[r * np.cos(longitude), r * np.sin(longitude), np.sin(latitude)]
     return X / np.linalg.norm(X, axis=1, keepdims=True)
-
-
-def _table(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def earthquakes(folder):
@@ -80,8 +71,14 @@ def floods(folder):
 
 def comets(folder):
     """Return normals of the orbits, without fragments."""
-    rows = [r for r in _table(folder / "sphere/comets.csv") if r["frag"] == "False"]
+    rows = [r for r in read_table(folder / "sphere/comets.csv") if r["frag"] == "False"]
     i, om = np.array([[float(r["i"]), float(r["om"])] for r in rows]).T
+    return orbit_normals(i, om)
+
+
+def orbit_normals(inclination, node):
+    """Return unit normals of orbits from their angles, in radians."""
+    i, om = inclination, node
     X = np.c_[np.sin(i) * np.sin(om), -np.sin(i) * np.cos(om), np.cos(i)]
     return X / np.linalg.norm(X, axis=1, keepdims=True)
 
@@ -102,7 +99,7 @@ def tim8(folder):
 def drill(folder):
     """Return complete quaternions, and their subjects."""
     names = ("Q1", "Q2", "Q3", "Q4")
-    rows = _table(folder / "so3/drill_quaternions.csv")
+    rows = read_table(folder / "so3/drill_quaternions.csv")
     rows = [r for r in rows if all(r[k] not in ("", "NA") for k in names)]
     Q = np.array([[float(r[k]) for k in names] for r in rows])
     subjects = np.array([int(r["Subject"]) for r in rows])
@@ -118,13 +115,13 @@ def _angles(name, unit=1.0):
 
 
 def arrivals(folder):
-    rows = _table(folder / "circle/icu_arrival_times.csv")
+    rows = read_table(folder / "circle/icu_arrival_times.csv")
     return np.array([[float(r["theta_rad"])] for r in rows])
 
 
 def _composition(name, parts):
     def load(folder):
-        rows = _table(folder / "simplex" / name)
+        rows = read_table(folder / "simplex" / name)
         rows = [r for r in rows if all(r[k] and float(r[k]) > 0 for k in parts)]
         X = np.array([[float(r[k]) for k in parts] for r in rows])
         return X / X.sum(1, keepdims=True)

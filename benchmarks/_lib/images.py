@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from _common import show_progress
 from sklearn.datasets import fetch_openml, load_digits
+
+from _lib.script import show_progress
 
 __all__ = ["Images", "binarize", "load_images"]
 

@@ -1,4 +1,4 @@
-"""What scikit-learn offers, as well tuned as a careful user would: mixtures and kernels."""
+"""The mixtures and kernels of scikit-learn, tuned as a careful user would."""
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -44,12 +44,12 @@ class Mixture:
     def score_fn(self, X):
         """Return gradients of the log density."""
         Z = (X - self.mean) / self.std
-        share = self.model.predict_proba(Z)
+        responsibility = self.model.predict_proba(Z)
         score = np.zeros_like(Z)
         for k, (mean, precision) in enumerate(
             zip(self.model.means_, self.model.precisions_, strict=True)
         ):
-            score += share[:, [k]] * ((mean - Z) @ precision)
+            score += responsibility[:, [k]] * ((mean - Z) @ precision)
         return score / self.std
 
 
@@ -80,9 +80,9 @@ class Kernel:
         scores = []
         for rows in np.array_split(Z, max(1, len(Z) // CHUNK)):
             exponent = -0.5 / h2 * cdist(rows, self.points, "sqeuclidean")
-            share = np.exp(exponent - exponent.max(1, keepdims=True))
-            share /= share.sum(1, keepdims=True)
-            scores.append((share @ self.points - rows) / h2)
+            responsibility = np.exp(exponent - exponent.max(1, keepdims=True))
+            responsibility /= responsibility.sum(1, keepdims=True)
+            scores.append((responsibility @ self.points - rows) / h2)
         return np.concatenate(scores) / self.std
 
 

@@ -3,14 +3,16 @@
 import os
 import pickle
 import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from _common import show_progress
 from sklearn.base import BaseEstimator
 
-__all__ = ["Run", "add_options", "default_folder", "load", "save", "train"]
+from _lib.script import show_progress
+
+__all__ = ["Run", "add_options", "default_folder", "load", "save", "trained"]
 
 SECONDS_PER_CHECKPOINT = 60
 
@@ -62,6 +64,7 @@ def save(path, value):
 
 
 def load(path):
+    """Return what `save` has kept."""
     with path.open("rb") as file:
         return pickle.load(file)
 
@@ -101,3 +104,47 @@ def train(make, X, path, n_iterations):
                 f"loss {np.mean(model.loss_curve_[-3:]):.2f}"
             )
     return Run(model, seconds)
+
+
+def trained(args, cells, make, X, folder, n_iterations):
+    """Yield the models that the options ask for, trained unless ``--stage`` says not to.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        With the options of `add_options`, `seeds`, `only` and `quick`.
+    cells : iterable of str
+        Names of models.
+    make : callable
+        From a name, a seed and `quick` to an untrained model.
+    X : ndarray of shape (n, n_columns)
+        Rows.
+    folder : Path
+        Of the checkpoints.
+    n_iterations : int
+        Updates of each model.
+
+    Yields
+    ------
+    name : str
+    seed : int
+    run : Run
+    path : Path
+        The checkpoint. With ``--stage train`` nothing is left to do, and all are skipped.
+    """
+    for seed in args.seeds:
+        for name in cells:
+            if args.only and name not in args.only:
+                continue
+            path = folder / f"{name}-seed{seed}.pkl"
+            if args.stage != "evaluate":
+                run = train(
+                    partial(make, name, seed, quick=args.quick), X, path, n_iterations
+                )
+            elif path.exists():
+                run = Run(*load(path))
+            else:
+                show_progress(f"{name}, seed {seed}: not trained")
+                continue
+            if args.stage != "train":
+                yield name, seed, run, path
