@@ -1,11 +1,11 @@
 """Cost of use: rows scored per second, and the memory of a fit.
 
-Scoring: `score_samples` of a fitted MVLDensity, whose cost does not depend on the rows it
-was fitted to, against KernelDensity fitted to 1e3, 1e4 and 1e5 rows (default exact
-tolerances, bandwidth by the normal rule). Memory: the growth of the peak resident memory
-during `fit` with default settings but one epoch, each in a process of its own; `per_data`
-divides it by the size of X in float64, which must stay level as n grows, and `d2` is what
-one n x d x d array of float32 would take.
+Scoring: `score_samples` of a fitted MVLDensity, whose cost does not depend on the rows
+it was fitted to, against KernelDensity fitted to 1e3, 1e4 and 1e5 rows (default exact
+tolerances, bandwidth by the normal rule). Memory: the growth of the peak resident
+memory during `fit` with default settings but one epoch, each in a process of its own.
+`per_data` divides it by the size of X in float64, and must not grow with n. `d2` is
+what one n x d x d array of float32 would take.
 
     python benchmarks/bench_scoring.py --out benchmarks/results/scoring.csv
 """

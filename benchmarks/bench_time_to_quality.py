@@ -1,11 +1,12 @@
 """Time to quality: seconds of training until a Fisher divergence is reached.
 
 Each objective trains the default network, over a Gaussian base, from 10 000 draws by
-`partial_fit`, an epoch a call, at a constant learning rate. All take turns, epoch by epoch,
-so that a busy machine slows them alike; `seconds` are epochs times the median processor
-time of an epoch. The divergence of the averaged weights is evaluated on 2 000 other draws
-after each call, outside the timed part. `seconds` is nan where the target was not reached
-within the time allowed; `best` is the lowest divergence seen.
+`partial_fit`, one epoch per call, at a constant learning rate. The objectives take
+turns, epoch by epoch, so that a busy machine slows them alike. `seconds` are epochs
+times the median processor time of an epoch, or nan where the target was not reached
+within the time allowed. The divergence of the averaged weights is evaluated on 2 000
+other draws after each call, outside the timed part; `best` is the lowest divergence
+seen.
 
     python benchmarks/bench_time_to_quality.py --out benchmarks/results/quality.csv
 """

@@ -1,12 +1,13 @@
 """Cost of training: time per step of every objective, in steps of supervised training.
 
-Every objective trains the same network with the same optimiser (fused AdamW) on the same
-batch, interleaved in one process; `ratio` is its median time over that of regressing the
-energy on numbers. The network is `InnerProductEnergy` (d inputs, d + 1 outputs) unless the
-case says mlp. TorchEBM's losses, if the package is there, are given the same network; its
-sliced loss takes 5 projections by default, 1 is timed too. The second table shows exact
-score matching and minimum velocity as d grows, the third the estimator's `fit` against a
-bare loop that does the same steps: loss, penalty, optimiser, schedule, weight average.
+Every objective trains the same network with the same optimiser (fused AdamW) on the
+same batch, interleaved in one process; `ratio` is its median time over that of
+regressing the energy on numbers. The network is `InnerProductEnergy` (d inputs, d + 1
+outputs) unless the case says mlp. TorchEBM's losses, if the package is installed, are
+given the same network; its sliced loss takes 5 projections by default, and is timed
+with 1 too. The second table has exact score matching and minimum velocity as d grows.
+The third has the estimator's `fit` over a bare loop with the same steps: loss, penalty,
+optimiser, schedule, weight average.
 
     python benchmarks/bench_training.py --out benchmarks/results/training.csv
 """

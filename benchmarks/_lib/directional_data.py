@@ -11,7 +11,7 @@ import numpy as np
 
 from _lib.data import N_FOLDS, fold, read_table, split
 
-__all__ = ["SETS", "DataSet", "orbit_normals", "unique_earthquakes"]
+__all__ = ["SETS", "orbit_normals", "unique_earthquakes"]
 
 
 class DataSet(NamedTuple):

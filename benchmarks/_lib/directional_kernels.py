@@ -1,9 +1,10 @@
 """Kernel estimates on spheres, tori and rotations: the baselines to beat, well tuned.
 
-A kernel is exp(κ t(x, y)) with t the inner product of features: unit vectors, cosines and
-sines of angles, or unit quaternions, where q and -q are one rotation. One bandwidth;
-the same with a uniform background; and adaptive, where every point has its own κ, by the
-distance of its k-th neighbor. What is free is chosen on other rows, or leaving one out.
+A kernel is exp(κ t(x, y)), where t is the inner product of features: unit vectors,
+cosines and sines of angles, or unit quaternions, where q and -q are one rotation. There
+are three kinds: one bandwidth; the same with a uniform background; and adaptive, where
+every point has its own κ, by the distance of its k-th neighbor. What is free is chosen
+on other rows, or by leaving one out.
 """
 
 from typing import NamedTuple
@@ -14,7 +15,6 @@ from scipy.special import logsumexp
 from sk_wmvl.datasets.directional import log_bessel
 
 __all__ = [
-    "KernelEstimate",
     "RootKernel",
     "Space",
     "adaptive_kernel",

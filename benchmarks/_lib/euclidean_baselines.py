@@ -7,8 +7,6 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
 __all__ = [
-    "Kernel",
-    "Mixture",
     "gaussian",
     "kernel",
     "mixture_by_bic",
@@ -22,24 +20,32 @@ CHUNK = 500  # rows at a time in the score of a kernel density
 PATIENCE = 3  # candidates tried beyond the best
 
 
-class Mixture:
-    """A Gaussian mixture of standardised columns, in the units of the data.
+class _Standardized:
+    """A model of standardised columns, in the units of the data.
 
     Parameters
     ----------
-    model : GaussianMixture
+    model : GaussianMixture or KernelDensity
         Fitted to (X - mean) / std.
     mean, std : array of shape (d,)
+    label : str
+        What was chosen.
     """
 
-    def __init__(self, model, mean, std):
-        self.model, self.mean, self.std = model, mean, std
-        self.label = f"{model.n_components} components"
+    def __init__(self, model, mean, std, label):
+        self.model, self.mean, self.std, self.label = model, mean, std, label
 
     def score_samples(self, X):
         """Return log densities."""
         Z = (X - self.mean) / self.std
         return self.model.score_samples(Z) - np.log(self.std).sum()
+
+
+class Mixture(_Standardized):
+    """A Gaussian mixture of standardised columns."""
+
+    def __init__(self, model, mean, std):
+        super().__init__(model, mean, std, f"{model.n_components} components")
 
     def score_fn(self, X):
         """Return gradients of the log density."""
@@ -53,25 +59,12 @@ class Mixture:
         return score / self.std
 
 
-class Kernel:
-    """A Gaussian kernel density of standardised columns, in the units of the data.
-
-    Parameters
-    ----------
-    model : KernelDensity
-        Fitted to (X - mean) / std.
-    mean, std : array of shape (d,)
-    """
+class Kernel(_Standardized):
+    """A Gaussian kernel density of standardised columns."""
 
     def __init__(self, model, mean, std):
-        self.model, self.mean, self.std = model, mean, std
-        self.label = f"bandwidth {model.bandwidth:.3g}"
+        super().__init__(model, mean, std, f"bandwidth {model.bandwidth:.3g}")
         self.points = np.asarray(model.tree_.data)
-
-    def score_samples(self, X):
-        """Return log densities."""
-        Z = (X - self.mean) / self.std
-        return self.model.score_samples(Z) - np.log(self.std).sum()
 
     def score_fn(self, X):
         """Return gradients of the log density."""

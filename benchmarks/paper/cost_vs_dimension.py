@@ -7,10 +7,10 @@ the energy on numbers. `mb` is the peak of what tensors allocated within the ste
 hold, gradients included, as torch's profiler counts it; weights and optimiser state are
 not in it. `mb_ratio` is over the supervised step's.
 
-Exact score matching takes one backward pass per column through a graph that is kept for
-the last of them. It is run while one step is expected, from the column counts before, to
-stay below 10 seconds and 2.5 GB, where a supervised step takes milliseconds; rows beyond
-say what was expected.
+Exact score matching takes one backward pass per column, and keeps the graph for the
+last of them. It is run as long as one step is expected, from the column counts before,
+to stay below 10 seconds and 2.5 GB, where a supervised step takes milliseconds. The
+rows beyond have what was expected.
 
     python benchmarks/paper/cost_vs_dimension.py \
         --out benchmarks/results/cost_vs_dimension.csv

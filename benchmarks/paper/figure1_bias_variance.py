@@ -1,13 +1,14 @@
 r"""The paper's Figure 1: bias and variance of estimates of score matching.
 
-As in its appendix E.1.1: an energy trained for 400 steps on the banana, K = 100 points of
-it and M = 50 000 draws of the noise at each. `bias2` is the mean over points of the squared
-difference between the mean of the estimator and that of sliced score matching (SSM), which
-is unbiased: an upper bound in expectation. What it would be without any bias, the Monte
-Carlo error of the two means, is `floor`; `bias2_se` is the standard error over points.
-`variance` is that of the noise at a point, averaged over points; without the control
-variate it is estimated from fewer draws. `z` and `p` test whether both means, over points
-and noise, are equal. All is in float64.
+As in the paper's appendix E.1.1: an energy is trained for 400 steps on the banana, and
+there are K = 100 points and M = 50 000 draws of the noise at each. `bias2` is the mean
+over points of the squared difference between the mean of the estimator and that of
+sliced score matching (SSM), which is unbiased: in expectation it is an upper bound.
+`floor` is what it would be without any bias, the Monte Carlo error of the two means;
+`bias2_se` is the standard error over points. `variance` is that of the noise at a
+point, averaged over points; without the control variate it is estimated from fewer
+draws. `z` and `p` test whether both means, over points and noise, are equal. All is in
+float64.
 
     python benchmarks/paper/figure1_bias_variance.py \
         --out benchmarks/results/figure1_bias_variance.csv

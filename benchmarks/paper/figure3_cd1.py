@@ -1,11 +1,12 @@
 """The paper's Figure 3: contrastive divergence with and without the control variate.
 
-As in its appendix E.1.2: on the cosine data, the energy of appendix E.1.1 trained by CD-1
-at several steps, by minimum velocity at the same, and by sliced score matching, which has
-no step. `loss` is the exact score-matching loss (the Hyvärinen score) on the training
-rows; lower is better, and the truth is at `truth`, edges left out. The number of training
-steps is not printed in the paper; here it is 1 000. Spectral normalisation, which the
-paper's energy has, keeps it far from the truth in so few; all is done without it as well.
+As in the paper's appendix E.1.2: on the cosine data the energy of appendix E.1.1 is
+trained by CD-1 at several steps, by minimum velocity at the same steps, and by sliced
+score matching, which has no step. `loss` is the exact score-matching loss (the
+Hyvärinen score) on the training rows; lower is better. `truth` is the loss of the
+truth, edges left out. The paper does not print the number of training steps; here it is
+1 000. The paper's energy has spectral normalisation, and stays far from the truth in so
+few steps; all is done without it as well.
 
     python benchmarks/paper/figure3_cd1.py --out benchmarks/results/figure3_cd1.csv
 """

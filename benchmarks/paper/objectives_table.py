@@ -1,12 +1,13 @@
 r"""Every objective on the same data: what each learns, what it misses, what it costs.
 
-`MVLDensity` with each objective by name, and minimum velocity with a diffusion of the
-user's (`ItoSampler`), from 2 000 draws, over a Gaussian base, in at most 30 epochs, else
-default. On 2 000 other draws: the gap of the mean log-likelihood to the truth's, with the
-standard error of the paired difference, and the Fisher divergence. `share` is the fitted
-probability of the half plane with the larger of two modes, where the truth is 0.8.
-`seconds` are of processor time for the whole fit, log Z included. Rows come seed by seed,
-so that a run that is cut off has compared what it compares; `--resume` goes on.
+`MVLDensity` is fitted with each objective by name, and with minimum velocity of a
+diffusion of the user's (`ItoSampler`), to 2 000 draws, over a Gaussian base, in at most
+30 epochs, and else with default settings. On 2 000 other draws: the gap of the mean
+log-likelihood to the truth's, with the standard error of the paired difference, and the
+Fisher divergence. `share` is the fitted probability of the half plane with the larger
+of two modes, in truth 0.8. `seconds` are of processor time for the whole fit, log Z
+included. Rows come seed by seed, so that a run that is cut off has every objective;
+`--resume` continues it.
 
     python benchmarks/paper/objectives_table.py \
         --out benchmarks/results/objectives_table.csv

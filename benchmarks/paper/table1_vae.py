@@ -1,15 +1,15 @@
 """The paper's Table 1: test log likelihood of variational auto-encoders of MNIST.
 
-Eight cells: codes in Euclidean space or on the sphere, explicit or implicit encoder, 8 or
-32 dimensions. Trained on 50 000 images (the last 10 000 of MNIST's training images are the
-test set), networks and settings as in the authors' code, and averaged weights. `nll`, in
-nats, is the estimate of `ImplicitVAE.score_samples` (importance sampling about the best
-code, and of many dimensions annealing from there) on the first `rows` test images,
-binarised once; `behind` is its mean difference to
+The eight cells have codes in Euclidean space or on the sphere, an explicit or implicit
+encoder, 8 or 32 dimensions. They learn from 50 000 images (the last 10 000 of MNIST's
+training images are the test set), with networks and settings as in the authors' code,
+and averaged weights. `nll`, in nats, is the estimate of `ImplicitVAE.score_samples`
+(importance sampling about the best code, and in many dimensions annealing from there)
+on the first `rows` test images, binarised once. `behind` is its mean difference to
 spherical implicit codes, image by image. `ais` is by annealed importance sampling, the
-paper's method, on the first `annealed` of them, and `ais_less` by how much that is less
-than `nll` on the same images; `gap` is how far its upper bound is from its lower on images
-that the model drew.
+paper's method, on the first `annealed` of the images, and `ais_less` is by how much
+that is less than `nll` on the same images. `gap` is the distance between its upper and
+lower bounds on images that the model drew.
 
 Training goes on from checkpoints in ``--folder``, to ``--iterations`` updates (the
 paper has 100 000), and so does the evaluation. ``--quick`` has 8 x 8 digits, n_z = 8
