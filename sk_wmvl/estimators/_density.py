@@ -13,7 +13,7 @@ from sk_wmvl._component import resolve
 from sk_wmvl._random import draw_seed, make_generator
 from sk_wmvl._validation import HasMethods, StrOptions
 from sk_wmvl.base_measures import BaseMeasure
-from sk_wmvl.base_measures.selection.gaussian_mixture import euclidean_base
+from sk_wmvl.base_measures.selection import euclidean_base
 from sk_wmvl.estimators._base import COMPARISON, NORMALIZER, SAMPLE, BaseEnergyEstimator
 from sk_wmvl.estimators._settle import backtrack, stretch
 from sk_wmvl.metrics import hyvarinen_score

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sk_wmvl._random import make_generator
 from sk_wmvl._validation import check_widths
-from sk_wmvl.base_measures.selection.gaussian_mixture import euclidean_base
+from sk_wmvl.base_measures.selection import euclidean_base
 from sk_wmvl.energies import BaseEnergy, ConditionalEnergy, GivenContext
 from sk_wmvl.estimators._base import WEIGHTS, BaseEnergyEstimator
 from sk_wmvl.manifolds import BaseManifold, Euclidean
