@@ -1,22 +1,22 @@
 """Annealed importance sampling in many dimensions: log Z and its error.
 
-Mixtures of three von Mises-Fisher laws on the 20-sphere, and of three products of von
-Mises laws of seven angles, normalised: log Z = 0. `log_z` is estimated from uniform
-draws, and `z_score` is its error in its own standard errors; the aim is at most four. Then
-`RiemannianMVLDensity` with its default settings is fitted to 4000 draws: `gap` is what its
-mean log density on 4000 others falls short of the truth's, `fit_log_z_se` the standard
-error of its own normaliser.
+Mixtures of three von Mises-Fisher distributions on the 20-sphere, and of three products
+of von Mises distributions of seven angles. Both are normalised: log Z = 0. `log_z` is
+estimated from uniform draws, and `z_score` is its error in its own standard errors; the
+aim is at most four. Then `RiemannianMVLDensity` with its default settings is fitted to
+4000 draws. `gap` is the truth's mean log density on 4000 other draws less the model's,
+and `fit_log_z_se` is the standard error of the model's own normaliser.
 
     python benchmarks/bench_annealing.py --seeds 0 1 2 3 4 \
         --out benchmarks/results/annealing.csv
 """
 
 import time
-import warnings
 
 import numpy as np
 import torch
-from _common import Sheet, options
+from _lib.fits import fit_quietly
+from _lib.script import Sheet, options
 
 from sk_wmvl import RiemannianMVLDensity
 from sk_wmvl.base_measures import UniformBase
@@ -29,7 +29,7 @@ WEIGHTS = [0.5, 0.3, 0.2]
 
 
 def sphere(seed):
-    """Return S^20 and three laws around directions 0.6 radians apart or so."""
+    """Return S^20 and three components around directions 0.6 radians apart or so."""
     rng = np.random.default_rng(seed)
     means = rng.normal(size=21) + 0.6 * rng.normal(size=(3, 21))
     means /= np.linalg.norm(means, axis=1, keepdims=True)
@@ -37,7 +37,7 @@ def sphere(seed):
 
 
 def torus(seed):
-    """Return T^7 and three laws around angles half a radian apart or so."""
+    """Return T^7 and three components around angles half a radian apart or so."""
     rng = np.random.default_rng(seed)
     means = rng.uniform(-np.pi, np.pi, 7) + 0.5 * rng.normal(size=(3, 7))
     kappas = rng.uniform(1, 5, (3, 7))
@@ -48,12 +48,15 @@ CASES = {"sphere-20": sphere, "torus-7": torus}
 
 
 class Truth(torch.nn.Module):
-    """Minus the log density of a law of `sk_wmvl.datasets`, in torch."""
+    """Minus the log density of a mixture of `sk_wmvl.datasets`, in torch."""
 
-    def __init__(self, law):
+    def __init__(self, mixture):
         super().__init__()
-        self.means, self.kappas = torch.tensor(law.means), torch.tensor(law.kappas)
-        own = torch.tensor(np.diag(law._components(law.means)))
+        self.means, self.kappas = (
+            torch.tensor(mixture.means),
+            torch.tensor(mixture.kappas),
+        )
+        own = torch.tensor(np.diag(mixture._components(mixture.means)))
         self.constants = own - self.kappas.reshape(len(own), -1).sum(1)
 
     def forward(self, x):
@@ -74,10 +77,12 @@ def main():
     sheet = Sheet(args.out)
     for name in args.only or CASES:
         for seed in args.seeds:
-            manifold, law = CASES[name](seed)
-            energy = Truth(law)
-            X, X_test = (law.sample(n_rows, random_state=2 * seed + k) for k in (0, 1))
-            truth = law.log_density(X_test)
+            manifold, mixture = CASES[name](seed)
+            energy = Truth(mixture)
+            X, X_test = (
+                mixture.sample(n_rows, random_state=2 * seed + k) for k in (0, 1)
+            )
+            truth = mixture.log_density(X_test)
             gap = abs(energy(torch.tensor(X_test)).numpy() + truth).max()
             assert gap < 1e-9, gap
             start = time.perf_counter()
@@ -89,10 +94,8 @@ def main():
             )
             seconds = time.perf_counter() - start
             start = time.perf_counter()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a scaled correction is in the table
-                model = RiemannianMVLDensity(manifold, random_state=seed, **params)
-                model.fit(X)
+            model = RiemannianMVLDensity(manifold, random_state=seed, **params)
+            fit_quietly(model, X)
             sheet.add(
                 data=name,
                 seed=seed,

@@ -1,9 +1,10 @@
 """Cost of an energy update, in updates of the auto-encoder it serves, at MNIST's sizes.
 
-784-256-256 networks, batches of 128, fresh binary rows at each step. Both updates are
-charged with what the energy makes of the rows (its first layer), which a training step
-computes once for both. `ratio` is the median over rounds of energy over auto-encoder;
-`step_ms` is a whole training step. The aim is a ratio of at most 0.8.
+Networks are 784-256-256, batches are of 128, and rows are binary and fresh at each
+step. What the energy makes of the rows (its first layer) is computed once in a training
+step for both updates, and charged to both here. `ratio` is the median over rounds of
+energy over auto-encoder; `step_ms` is a whole training step. The aim is a ratio of at
+most 0.8.
 
     python benchmarks/bench_autoencoder_cost.py \
         --out benchmarks/results/autoencoder_cost.csv
@@ -11,7 +12,8 @@ computes once for both. `ratio` is the median over rounds of energy over auto-en
 
 import numpy as np
 import torch
-from _common import Sheet, options, time_interleaved
+from _lib.costs import time_interleaved
+from _lib.script import Sheet, options
 
 from sk_wmvl import ImplicitVAE, WassersteinAutoencoder
 

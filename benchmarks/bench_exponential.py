@@ -1,11 +1,11 @@
 """Exponential families in closed form, against networks, mixtures and kernels.
 
-Known densities: 2 000 draws to learn from, 10 000 to score; the row "truth" is the density
-itself; the base measure is the fitted Gaussian throughout. Real directions and angles (with
-SK_WMVL_DATA; without it, left out): parts as in bench_manifolds.py, the validation rows
-learnt from too. `nll` is in nats per row, `seconds`
-is processor time of the whole fit on one core, the choice of length scale, penalty,
-components or bandwidth and the normalising constant included; `ratio` is that time over the
+Known densities: 2 000 draws to learn from, 10 000 to score; the row "truth" is the
+density itself. The base measure is the fitted Gaussian throughout. Real directions and
+angles (left out without SK_WMVL_DATA): parts as in bench_manifolds.py, where the
+methods learn from the validation rows too. `nll` is in nats per row. `seconds` is
+processor time of the whole fit on one core, with the choice of length scale, penalty,
+components or bandwidth and the normalising constant; `ratio` is that time over the
 default network's in the same run.
 
     python benchmarks/bench_exponential.py --seeds 0 1 \
@@ -15,13 +15,13 @@ default network's in the same run.
 import time
 import warnings
 
-import _baselines
-import _data
-import _directional
-import _manifold_data
-import _parametric
 import numpy as np
-from _common import Sheet, options
+from _lib import directional_kernels, euclidean_baselines
+from _lib.data import data_folder
+from _lib.directional_data import SETS
+from _lib.fits import nll_columns
+from _lib.parametric_baselines import von_mises_mixture
+from _lib.script import Sheet, options
 
 from sk_wmvl import MVLDensity, RiemannianMVLDensity
 from sk_wmvl.datasets import DISTRIBUTIONS
@@ -67,11 +67,11 @@ def known(distribution, X, seed, params):
         ("polynomial, degree 4", PolynomialFamily(4)),
     ):
         yield name, lambda f=family: fit(MVLDensity(energy=f, **params), X)
-    yield "GaussianMixture", lambda: _baselines.mixture_by_bic(X, seed)
+    yield "GaussianMixture", lambda: euclidean_baselines.mixture_by_bic(X, seed)
     n = len(X) * 4 // 5
     yield (
         "KernelDensity",
-        lambda: _baselines.refit(_baselines.kernel(X[:n], X[n:]), X),
+        lambda: euclidean_baselines.refit(euclidean_baselines.kernel(X[:n], X[n:]), X),
     )
     yield "truth", lambda: Truth(distribution)
 
@@ -93,13 +93,13 @@ def directional(kind, X, X_valid, seed, params):
     yield "kernel, RBF", lambda: ours(energy=KernelFamily(), base="uniform")
     yield "kernel, best base", lambda: ours(energy=KernelFamily())
     if kind == "circle":
-        space = _directional.torus(1)
-        yield "von Mises mixture", lambda: _parametric.von_mises_mixture(rows)
+        space = directional_kernels.torus(1)
+        yield "von Mises mixture", lambda: von_mises_mixture(rows)
     else:
-        space = _directional.sphere(X.shape[1])
+        space = directional_kernels.sphere(X.shape[1])
     yield (
         "kernel estimate",
-        lambda: _directional.one_bandwidth_kernel(space, X, X_valid)(rows),
+        lambda: directional_kernels.one_bandwidth_kernel(space, X, X_valid)(rows),
     )
 
 
@@ -111,14 +111,13 @@ def measure(sheet, data, seed, X_test, methods):
         model = make()
         seconds = time.process_time() - start
         own = seconds if method == NETWORK else own
-        values = -model.score_samples(X_test)
+        log_q = model.score_samples(X_test)
         sheet.add(
             data=f"{data:>15s}",
             method=f"{method:>20s}",
             seed=seed,
-            n_test=len(values),
-            nll=values.mean(),
-            nll_se=values.std() / len(values) ** 0.5,
+            n_test=len(log_q),
+            **nll_columns(log_q),
             seconds=seconds,
             ratio=seconds / own,
             note=model.label,
@@ -140,10 +139,10 @@ def main():
             X_test = distribution.sample(5 * n, 2 * seed + 1)
             methods = known(distribution, X, seed, params)
             measure(sheet, name, seed, X_test, methods)
-    real = [x for x in names if x in _manifold_data.SETS]
-    folder = _data.data_folder() if real else None
+    real = [x for x in names if x in SETS]
+    folder = data_folder() if real else None
     for name in real if folder else []:
-        data = _manifold_data.SETS[name]
+        data = SETS[name]
         n_folds = 1 if args.quick else data.folds
         for seed in range(n_folds) if data.folds else args.seeds:
             X, X_valid, X_test, _ = data.parts(folder, seed)

@@ -11,7 +11,8 @@ spheres and tori.
 
 import numpy as np
 import torch
-from _common import Sheet, options, time_interleaved
+from _lib.costs import make_step, time_interleaved
+from _lib.script import Sheet, options
 
 from sk_wmvl._random import make_generator
 from sk_wmvl.energies import InnerProductEnergy
@@ -51,20 +52,13 @@ class FeatureNet(torch.nn.Module):
         return self.network(self.manifold.features(x))
 
 
-def make_step(manifold, seed):
-    """Return a function that takes one optimiser step."""
+def make_manifold_step(manifold, seed):
+    """Return a function that takes one optimizer step."""
     net = FeatureNet(manifold, seed)
     generator = make_generator(seed, 1)
     x = manifold.random_point(BATCH, generator=generator, dtype=torch.float32)
     objective = RiemannianObjective(OBJECTIVES["mvl"](STEP), manifold)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-5, fused=True)
-
-    def step():
-        optimizer.zero_grad()
-        objective(net, x, generator=generator).mean().backward()
-        optimizer.step()
-
-    return step
+    return make_step(net, lambda net: objective(net, x, generator=generator).mean())
 
 
 def main():
@@ -78,7 +72,10 @@ def main():
         flat = Euclidean(manifold.n_features)
         for seed in args.seeds:
             seconds = time_interleaved(
-                {"flat": make_step(flat, seed), "curved": make_step(manifold, seed)},
+                {
+                    "flat": make_manifold_step(flat, seed),
+                    "curved": make_manifold_step(manifold, seed),
+                },
                 n_rounds=n_rounds,
             )
             ratios = seconds["curved"] / seconds["flat"]

@@ -1,21 +1,21 @@
 """Whether models see how much mass separated modes have.
 
-Two modes with weights 0.9 and 0.1, and eight equal ones, six and more standard deviations
-apart, in 2, 5 and 20 dimensions; 10 000 draws. `error` is the largest error of a mode's
-weight: the model's mass around a mode is the mean, over 4 000 draws of the mode, of the
-model's density over the mode's own, times the share of the draws there. `sampling` is the
-same error of the shares of the training rows themselves, which no method can
-escape; `gap` is the gap of the mean log-likelihood to the truth's on other draws.
+Two modes with weights 0.9 and 0.1, and eight equal ones, six and more standard
+deviations apart, in 2, 5 and 20 dimensions; 10 000 draws. A model's mass around a mode
+is the weight of the mode times the mean, over 4 000 draws of the mode, of the model's
+density over the truth's. `error` is the largest error of a mode's weight. `sampling` is
+the same error of the fractions of the training rows, which no method can escape. `gap`
+is how far the mean log-likelihood of other draws is below the truth's.
 
     python benchmarks/bench_modes.py --seeds 0 1 2 --out benchmarks/results/modes.csv
 """
 
 import time
-import warnings
 
-import _baselines
 import numpy as np
-from _common import Sheet, options
+from _lib.euclidean_baselines import mixture_by_bic
+from _lib.fits import fit_quietly
+from _lib.script import Sheet, options
 
 from sk_wmvl import MVLDensity
 from sk_wmvl.datasets import GaussianMixtures
@@ -40,11 +40,7 @@ def eight(d):
 
 
 def fit_mvl(X, seed, **params):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a scaled correction is in the table
-        model = MVLDensity(random_state=seed, **params).fit(X)
-    model.label = f"{model.n_iter_} epochs, correction x {model.correction_scale_:g}"
-    return model
+    return fit_quietly(MVLDensity(random_state=seed, **params), X)
 
 
 METHODS = {
@@ -56,7 +52,7 @@ METHODS = {
         X, seed, objective="mvl-birth-death", base="gaussian"
     ),
     "MVLDensity": fit_mvl,
-    "GaussianMixture": _baselines.mixture_by_bic,
+    "GaussianMixture": mixture_by_bic,
 }
 
 
@@ -94,7 +90,7 @@ def main():
                 X = mixture.sample(n, random_state=2 * seed)
                 X_test = mixture.sample(n, random_state=2 * seed + 1)
                 nearest = np.square(X[:, None] - mixture.means).sum(2).argmin(1)
-                share = np.bincount(nearest, minlength=len(mixture.means)) / n
+                seen = np.bincount(nearest, minlength=len(mixture.means)) / n
                 for method, fit in methods.items():
                     start = time.perf_counter()
                     model = fit(X, seed)
@@ -107,7 +103,7 @@ def main():
                         method=f"{method:>26s}",
                         seed=seed,
                         error=abs(weights - mixture.weights).max(),
-                        sampling=abs(share - mixture.weights).max(),
+                        sampling=abs(seen - mixture.weights).max(),
                         gap=gap.mean(),
                         gap_se=gap.std() / np.sqrt(n),
                         seconds=seconds,

@@ -1,70 +1,147 @@
 """Densities on the rarer manifolds: test negative log-likelihood on real data.
 
-Tumours as normal laws (hyperbolic plane), covariances of digits' ink (positive definite
-matrices), planes of comets (axes), their perihelia and normals (frames), earthquakes by
-latitude and longitude on the ellipsoid (a chart), comets and periwinkles (products). The
-kernel estimate has one bandwidth in each unit, chosen on validation rows or leaving one
-out; RiemannianMVLDensity has its default settings, and its base measure alone is in the
-table too. `nll` is in nats, with respect to the manifold's volume; `log_z_se` the
-standard error of the normalizer. Two sets come with scikit-learn; the others need
-SK_WMVL_DATA.
+Tumours as normal distributions (hyperbolic plane), covariances of digits' ink (positive
+definite matrices), planes of comets (axes), their perihelia and normals (frames),
+earthquakes by latitude and longitude on the ellipsoid (a chart), comets and periwinkles
+(products). The kernel estimate has one bandwidth in each unit, chosen on validation
+rows or by leaving one row out. RiemannianMVLDensity has its default settings; its base
+measure alone is in the table too. `nll` is in nats, with respect to the manifold's
+volume; `log_z_se` is the standard error of the normaliser. Two sets come with
+scikit-learn; the others need SK_WMVL_DATA.
 
     python benchmarks/bench_other_manifolds.py --seeds 0 \
         --out benchmarks/results/other_manifolds.csv
 """
 
+import math
 import time
-import warnings
+from typing import NamedTuple
 
-import _data
 import numpy as np
-import torch
-from _common import Sheet, options, show_progress
-from _other_manifolds import CASES, Kernel
+from _lib.data import N_FOLDS, data_folder, fold, split
+from _lib.directional_kernels import rotations, sphere, torus
+from _lib.fits import (
+    BaseAlone,
+    fit_quietly,
+    log_z_columns,
+    nll_columns,
+    summarize,
+)
+from _lib.manifold_data import (
+    ellipsoid,
+    frame_quaternions,
+    frames,
+    ink,
+    on_sphere,
+    periwinkles,
+    places,
+    planes,
+    sphere_per_ellipsoid,
+    textures,
+    tilts,
+)
+from _lib.manifold_kernels import (
+    Kernel,
+    axes,
+    directional_kernel,
+    hyperbolic_kernel,
+    spd_kernel,
+    with_normals,
+)
+from _lib.script import Sheet, options
 
 from sk_wmvl import RiemannianMVLDensity
+from sk_wmvl.manifolds import (
+    SPD,
+    AxialSphere,
+    Chart,
+    Circle,
+    Euclidean,
+    Hyperbolic,
+    Product,
+    Sphere,
+    Stiefel,
+)
+
+WIDTHS = np.geomspace(0.01, 3, 30)
 
 
-class Base:
-    """The base measure of a fitted density, alone."""
+class Case(NamedTuple):
+    """A data set on a manifold.
 
-    def __init__(self, model):
-        self.model = model
-        self.label = repr(model.base_).splitlines()[0].rstrip("(")
+    Attributes
+    ----------
+    manifold : BaseManifold
+    load : callable
+        From the folder to rows.
+    log_kernel : callable
+        For `Kernel`.
+    widths : list
+    folds : int
+        The number of folds; 0 for random splits by seed.
+    bundled : bool
+        Whether the data come with scikit-learn.
+    """
 
-    def score_samples(self, X):
-        """Return log densities with respect to the manifold's volume."""
-        energy = self.model.energy_
-        x = self.model.manifold_.from_user(torch.tensor(X, dtype=torch.float64))
-        with torch.no_grad():
-            log_q = energy.energy.base.log_prob(energy.to_internal(x))
-        return (log_q - energy.log_det(x)).numpy()
+    manifold: object
+    load: object
+    log_kernel: object
+    widths: object = tuple(WIDTHS)
+    folds: int = 0
+    bundled: bool = False
+
+    def parts(self, folder, seed):
+        """Return training, validation (or None) and test rows."""
+        X = self.load(folder)
+        if self.folds:
+            train, test = fold(len(X), self.folds, seed)
+            return X[train], None, X[test]
+        return [X[rows] for rows in split(len(X), seed)]
 
 
-def fit_mvl(manifold, X, seed, **params):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a scaled correction is in the table
-        model = RiemannianMVLDensity(manifold, random_state=seed, **params).fit(X)
-    model.label = f"{model.n_iter_} epochs, correction x {model.correction_scale_:g}"
-    return model
-
-
-def summarize(rows, data):
-    """Print the mean over splits, or over all rows of the folds, of every method."""
-    rows = [row for row in rows if row["data"] == data]
-    for method in dict.fromkeys(row["method"] for row in rows):
-        ours = [row for row in rows if row["method"] == method]
-        nll = np.array([row["nll"] for row in ours])
-        n = np.array([row["n_test"] for row in ours])
-        se = nll.std(ddof=1) / len(nll) ** 0.5 if len(nll) > 1 else np.nan
-        mean = n @ nll / n.sum()
-        show_progress(f"{data}, {method.strip()}: {mean:.3f} ± {se:.3f}")
+PAIRS = [(a, b) for a in WIDTHS[::2] for b in WIDTHS[::2]]
+CASES = {
+    "textures": Case(
+        Hyperbolic(2, model="ball"), textures, hyperbolic_kernel, bundled=True
+    ),
+    "ink": Case(SPD(2), ink, spd_kernel, bundled=True),
+    "comet-planes": Case(AxialSphere(2), planes, directional_kernel(axes(3))),
+    "comet-frames": Case(
+        Stiefel(3, 2),
+        frames,
+        directional_kernel(rotations(), frame_quaternions, -Stiefel(3, 2).log_volume()),
+    ),
+    "earthquakes-by-degrees": Case(
+        Chart(
+            metric=ellipsoid,
+            dim=2,
+            low=[-math.pi / 2, -math.pi],
+            high=[math.pi / 2, math.pi],
+            periodic=[False, True],
+        ),
+        places,
+        directional_kernel(sphere(3), on_sphere, sphere_per_ellipsoid),
+    ),
+    "comet-orbits": Case(
+        Product([("normal", Sphere(2)), ("shape", Euclidean(1))]),
+        tilts,
+        with_normals(directional_kernel(sphere(3)), 3),
+        PAIRS,
+    ),
+    "periwinkles": Case(
+        Product([("bearing", Circle("angle")), ("log_distance", Euclidean(1))]),
+        periwinkles,
+        with_normals(directional_kernel(torus(1)), 1),
+        PAIRS,
+        folds=N_FOLDS,
+    ),
+}
 
 
 def main():
     """Fit every method to every split."""
     args = options(__doc__, quick="the sets of scikit-learn, few rows, 2 epochs")
-    folder = _data.data_folder()
+    folder = data_folder()
     names, params = args.only or list(CASES), {}
     if args.quick:
         names, params = ["textures", "ink"], {"max_epochs": 2, "base": "kernel"}
@@ -79,27 +156,26 @@ def main():
                 X, X_valid, X_test = X[:40], X_valid[:20], X_test[:20]
 
             def add(method, model, seconds, seen=X_test):
-                values = -model.score_samples(seen)
-                result = getattr(model, "normalizer_result_", None)
+                log_q = model.score_samples(seen)
                 sheet.add(
                     data=name,  # noqa: B023 - called in this round only
                     manifold=type(case.manifold).__name__,  # noqa: B023 - called in this round only
                     method=f"{method:>20s}",
                     seed=seed,  # noqa: B023 - called in this round only
-                    n_test=len(values),
-                    nll=values.mean(),
-                    nll_se=values.std() / len(values) ** 0.5,
-                    log_z_se=0.0 if result is None else result.std_error,
-                    log_z_by="exact" if result is None else result.method,
+                    n_test=len(log_q),
+                    **nll_columns(log_q),
+                    **log_z_columns(model),
                     seconds=seconds,
                     note=model.label,
                 )
 
             rows = X if X_valid is None else np.r_[X, X_valid]
             start = time.perf_counter()
-            model = fit_mvl(case.manifold, rows, seed, **params)
+            model = fit_quietly(
+                RiemannianMVLDensity(case.manifold, random_state=seed, **params), rows
+            )
             add("RiemannianMVLDensity", model, time.perf_counter() - start)
-            add("its base alone", Base(model), 0.0)
+            add("its base alone", BaseAlone(model), 0.0)
             start = time.perf_counter()
             kernel = Kernel(case.log_kernel, X, X_valid, case.widths)
             add("kernel", kernel, time.perf_counter() - start)

@@ -2,15 +2,14 @@
 
 Earthquakes (with and without copies), floods, comets, craters of Venus (uniform: a null
 case), torsions, winds. RiemannianMVLDensity with its default settings learns from the
-training and validation rows together; beside it stands its base measure alone, in the same
-fit. `nll` is in nats with respect to area, or angles in radians; `mass_error` is
-| mass / base's mass - 1 | by quadrature, where a network corrects the base, which is
-normalised but may be too narrow for the grid. Calibration, on test rows:
-`cover50` and `cover90` are the shares of rows in the highest-density regions that should
-hold a half and nine tenths; `p_regions` is the p-value of the chi-squared test of predicted
-against observed numbers in eight regions, `p_pit` that of the Kolmogorov-Smirnov test of
-the probability integral transform, where there is one angle. Seeds are splits, or folds of
-small sets. Needs SK_WMVL_DATA.
+training and validation rows together; the base measure of the same fit stands beside
+it. `nll` is in nats with respect to area, or angles in radians. `mass_error` is | mass
+/ base's mass - 1 | by quadrature, where a network corrects the base. Calibration, on
+test rows: `cover50` and `cover90` are the fractions of rows in the highest-density
+regions that should hold 50 and 90 %; `p_regions` is the p-value of the chi-squared test
+of predicted against observed numbers in eight regions; `p_pit` is that of the
+Kolmogorov-Smirnov test of the probability integral transform, where there is one angle.
+Seeds are splits, or folds of small sets. Needs SK_WMVL_DATA.
 
     python benchmarks/bench_right_densities.py --seeds 0 1 2 3 4 \
         --out benchmarks/results/right_densities.csv
@@ -18,25 +17,28 @@ small sets. Needs SK_WMVL_DATA.
 
 import time
 
-import _data
-import _manifold_data
 import numpy as np
 import torch
-from _common import Sheet, options, show_progress
-from bench_manifolds import Base, fit_mvl, mass_error
+from _lib.data import data_folder
+from _lib.directional_data import SETS
+from _lib.fits import BaseAlone, fit_quietly, mass_error, nll_columns
+from _lib.script import Sheet, options, show_progress
 from scipy import stats
 from sklearn.cluster import KMeans
 
-SETS = ("earthquake", "earthquake-unique", "flood", "comets", "venus", "ile", "wind")
+from sk_wmvl import RiemannianMVLDensity
+
+NAMES = ("earthquake", "earthquake-unique", "flood", "comets", "venus", "ile", "wind")
 N_DRAWS, N_REGIONS = 20_000, 8
 N_GRID = 100_000  # of the circle, for the distribution function
 
 
-class BaseDraws(Base):
+class BaseDraws:
     """The base measure alone, with draws."""
 
     def __init__(self, model):
-        super().__init__(model)
+        alone = BaseAlone(model)
+        self.score_samples, self.label = alone.score_samples, alone.label
         self.manifold_ = model.manifold_
         self.base = model.base_
 
@@ -47,7 +49,7 @@ class BaseDraws(Base):
 
 
 def coverage(log_draws, log_rows, level):
-    """Return the share of rows in the model's region of the highest densities."""
+    """Return the fraction of rows in the model's region of the highest densities."""
     if np.ptp(log_draws) < 1e-9:
         return np.nan  # of a uniform density any region will do
     return float((log_rows >= np.quantile(log_draws, 1 - level)).mean())
@@ -61,9 +63,9 @@ def region_test(manifold, draws, X_test, seed):
         return manifold.features(x).numpy()
 
     cells = KMeans(N_REGIONS, n_init=1, random_state=seed).fit(features(draws))
-    share = np.bincount(cells.labels_, minlength=N_REGIONS) / len(draws)
+    expected = np.bincount(cells.labels_, minlength=N_REGIONS) / len(draws)
     seen = np.bincount(cells.predict(features(X_test)), minlength=N_REGIONS)
-    return stats.chisquare(seen, share * len(X_test)).pvalue
+    return stats.chisquare(seen, expected * len(X_test)).pvalue
 
 
 def transform_test(model, X_test):
@@ -77,19 +79,20 @@ def transform_test(model, X_test):
 def main():
     """Fit every set and split, and print the model and its base."""
     args = options(__doc__, quick="craters of Venus and winds, one split, 3 epochs")
-    folder = _data.data_folder()
+    folder = data_folder()
     if folder is None:
         return
-    sets = args.only or (("venus", "wind") if args.quick else SETS)
+    sets = args.only or (("venus", "wind") if args.quick else NAMES)
     params = {"max_epochs": 3} if args.quick else {}
     sheet = Sheet(args.out)
     for name in sets:
-        data = _manifold_data.SETS[name]
+        data = SETS[name]
         for seed in args.seeds:
             X, X_valid, X_test, groups = data.parts(folder, seed)
             rows = X if X_valid is None else np.r_[X, X_valid]
             start = time.perf_counter()
-            model = fit_mvl(data.kind, rows, groups, seed, **params)
+            model = RiemannianMVLDensity(data.kind, random_state=seed, **params)
+            fit_quietly(model, rows, groups)
             seconds = time.perf_counter() - start
             alone = BaseDraws(model)
             for method, fitted in (("model", model), ("base alone", alone)):
@@ -101,8 +104,7 @@ def main():
                     data=f"{name:>17s}",
                     method=f"{method:>10s}",
                     seed=seed,
-                    nll=-values.mean(),
-                    nll_se=values.std() / len(values) ** 0.5,
+                    **nll_columns(values),
                     cover50=coverage(at_draws, values, 0.5),
                     cover90=coverage(at_draws, values, 0.9),
                     p_regions=region_test(model.manifold_, draws, X_test, seed),

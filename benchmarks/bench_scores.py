@@ -1,13 +1,14 @@
 """Errors of scores estimated from draws, and what they cost.
 
-error: a mixture of D normals with standard deviation 1/2 at random vertices of the cube
-{-1, 1}^D, in the manner of Zhou, Shi and Zhu (2020); each method with default settings; the
-mean squared error of the score on fresh draws, divided by the mean square of the true
-score, so that zero everywhere has one. cost: draws of the same mixture with D = 2 and a
-regularisation of 1e-2, three epochs; seconds of processor time of a fit and of 1000 scores,
-and `mb`, by how much a fit raises the peak memory of a process of its own (first seed).
-Kernel methods stop where their matrices or products would not end in minutes: those that
-need eigenvectors at 1e3 rows here, the others at 1e4.
+error: draws of a mixture of D normals with standard deviation 1/2 at random vertices of
+the cube {-1, 1}^D, in the manner of Zhou, Shi and Zhu (2020), and each method with
+default settings. The mean squared error of the score on fresh draws is divided by the
+mean square of the true score, so that a score of zero everywhere has an error of one.
+cost: draws of the same mixture with D = 2, a regularisation of 1e-2 and three epochs;
+seconds of processor time of a fit and of 1000 scores, and `mb`, by how much a fit
+raises the peak memory of a process of its own (first seed). Kernel methods stop where
+their matrices or products would take more than minutes: at 1e3 rows if they need
+eigenvectors, else at 1e4.
 
     python benchmarks/bench_scores.py --out benchmarks/results/scores.csv
 """
@@ -16,8 +17,8 @@ import time
 import warnings
 
 import numpy as np
-from _common import Sheet, options
-from _memory import in_own_process, peak_bytes
+from _lib.costs import in_own_process, peak_bytes
+from _lib.script import Sheet, options
 from scipy.special import softmax
 
 from sk_wmvl import ImplicitScoreEstimator
@@ -35,8 +36,8 @@ def draw(rng, n, means):
         size=(n, means.shape[1])
     )
     offset = means - X[:, None]
-    share = softmax(-np.square(offset).sum(2) / (2 * SIGMA**2), axis=1)
-    return X, (share[:, :, None] * offset).sum(1) / SIGMA**2
+    responsibility = softmax(-np.square(offset).sum(2) / (2 * SIGMA**2), axis=1)
+    return X, (responsibility[:, :, None] * offset).sum(1) / SIGMA**2
 
 
 def problem(seed, d, n):
@@ -81,7 +82,8 @@ def run(sheet, table, method, seed, d, n, params, growth=np.nan):
 
 def main():
     """Run all cases."""
-    args = options(__doc__, seeds=(0, 1, 2))
+    quick = "two columns, 100 draws, one seed, the memory of one method"
+    args = options(__doc__, seeds=(0, 1, 2), quick=quick)
     warnings.simplefilter("ignore")  # errors of the scores are in the table
     sheet = Sheet(args.out)
     methods = args.only or METHODS
@@ -98,7 +100,7 @@ def main():
             for method in methods:
                 if n <= LARGEST.get(method, n):
                     growth = np.nan
-                    if seed == seeds[0]:
+                    if seed == seeds[0] and (method == methods[0] or not args.quick):
                         growth = in_own_process(fit_growth, method, seed, 2, n)
                     run(sheet, "cost", method, seed, 2, n, FIXED, growth)
 

@@ -1,11 +1,11 @@
 """Cost of use: rows scored per second, and the memory of a fit.
 
-Scoring: `score_samples` of a fitted MVLDensity, whose cost does not depend on the rows it
-was fitted to, against KernelDensity fitted to 1e3, 1e4 and 1e5 rows (default exact
-tolerances, bandwidth by the normal rule). Memory: the growth of the peak resident memory
-during `fit` with default settings but one epoch, each in a process of its own; `per_data`
-divides it by the size of X in float64, which must stay level as n grows, and `d2` is what
-one n x d x d array of float32 would take.
+Scoring: `score_samples` of a fitted MVLDensity, whose cost does not depend on the rows
+it was fitted to, against KernelDensity fitted to 1e3, 1e4 and 1e5 rows (default exact
+tolerances, bandwidth by the normal rule). Memory: the growth of the peak resident
+memory during `fit` with default settings but one epoch, each in a process of its own.
+`per_data` divides it by the size of X in float64, and must not grow with n. `d2` is
+what one n x d x d array of float32 would take.
 
     python benchmarks/bench_scoring.py --out benchmarks/results/scoring.csv
 """
@@ -13,8 +13,8 @@ one n x d x d array of float32 would take.
 import warnings
 
 import numpy as np
-from _common import Sheet, options, time_interleaved
-from _memory import in_own_process, peak_bytes
+from _lib.costs import in_own_process, peak_bytes, time_interleaved
+from _lib.script import Sheet, options
 from sklearn.neighbors import KernelDensity
 
 from sk_wmvl import MVLDensity
@@ -28,7 +28,7 @@ def scoring_table(sheet, dimensions, sizes, n_scored, seed, n_rounds):
     for d in dimensions:
         X_test = rng.normal(size=(n_scored, d))
         density = MVLDensity(max_epochs=1, random_state=seed)
-        density.fit(rng.normal(size=(2000, d)))
+        density.fit(rng.normal(size=(n_scored // 5, d)))
         functions = {"MVLDensity": lambda f=density, X=X_test: f.score_samples(X)}
         n_rows = {"MVLDensity": n_scored}
         for n in sizes:
@@ -88,12 +88,12 @@ def memory_table(sheet, shapes, seed):
 
 def main():
     """Print both tables."""
-    args = options(__doc__, quick="one dimension, 1 000 rows")
+    args = options(__doc__, quick="one number of columns, at most 1 000 rows")
     sheet = Sheet(args.out)
     for seed in args.seeds:
         if args.quick:
-            scoring_table(sheet, [2], [1000], 2000, seed, n_rounds=3)
-            memory_table(sheet, [(2000, 10, 256)], seed)
+            scoring_table(sheet, [2], [1000], 1000, seed, n_rounds=3)
+            memory_table(sheet, [(500, 5, 256)], seed)
             continue
         scoring_table(
             sheet, [2, 10], [1000, 10_000, 100_000], N_SCORED, seed, n_rounds=7

@@ -1,11 +1,12 @@
 """Time to quality: seconds of training until a Fisher divergence is reached.
 
 Each objective trains the default network, over a Gaussian base, from 10 000 draws by
-`partial_fit`, an epoch a call, at a constant learning rate. All take turns, epoch by epoch,
-so that a busy machine slows them alike; `seconds` are epochs times the median processor
-time of an epoch. The divergence of the averaged weights is evaluated on 2 000 other draws
-after each call, outside the timed part. `seconds` is nan where the target was not reached
-within the time allowed; `best` is the lowest divergence seen.
+`partial_fit`, one epoch per call, at a constant learning rate. The objectives take
+turns, epoch by epoch, so that a busy machine slows them alike. `seconds` are epochs
+times the median processor time of an epoch, or nan where the target was not reached
+within the time allowed. The divergence of the averaged weights is evaluated on 2 000
+other draws after each call, outside the timed part; `best` is the lowest divergence
+seen.
 
     python benchmarks/bench_time_to_quality.py --out benchmarks/results/quality.csv
 """
@@ -14,7 +15,7 @@ import math
 import time
 
 import numpy as np
-from _common import Sheet, options
+from _lib.script import Sheet, options
 
 from sk_wmvl import MVLDensity
 from sk_wmvl.datasets import DISTRIBUTIONS
@@ -65,12 +66,12 @@ class Run:
 
 def main():
     """Train with every objective."""
-    args = options(__doc__, seeds=(0, 1, 2), quick="banana, two objectives, 2 s each")
+    args = options(__doc__, seeds=(0, 1, 2), quick="banana, two objectives, 1 s each")
     names, methods, n, allowed = args.only or TARGETS, METHODS, 10_000, 10.0
     seeds = args.seeds
     if args.quick:
         methods = {name: METHODS[name] for name in ("mvl", "dsm")}
-        names, n, allowed, seeds = ["banana"], 2000, 2.0, seeds[:1]
+        names, n, allowed, seeds = ["banana"], 2000, 1.0, seeds[:1]
     sheet = Sheet(args.out)
     # torch's first call is slow.
     MVLDensity(normalizer=None).partial_fit([[0.0], [1.0]])

@@ -1,12 +1,13 @@
 """Cost of training: time per step of every objective, in steps of supervised training.
 
-Every objective trains the same network with the same optimiser (fused AdamW) on the same
-batch, interleaved in one process; `ratio` is its median time over that of regressing the
-energy on numbers. The network is `InnerProductEnergy` (d inputs, d + 1 outputs) unless the
-case says mlp. TorchEBM's losses, if the package is there, are given the same network; its
-sliced loss takes 5 projections by default, 1 is timed too. The second table shows exact
-score matching and minimum velocity as d grows, the third the estimator's `fit` against a
-bare loop that does the same steps: loss, penalty, optimiser, schedule, weight average.
+Every objective trains the same network with the same optimiser (fused AdamW) on the
+same batch, interleaved in one process; `ratio` is its median time over that of
+regressing the energy on numbers. The network is `InnerProductEnergy` (d inputs, d + 1
+outputs) unless the case says mlp. TorchEBM's losses, if the package is installed, are
+given the same network; its sliced loss takes 5 projections by default, and is timed
+with 1 too. The second table has exact score matching and minimum velocity as d grows.
+The third has the estimator's `fit` over a bare loop with the same steps: loss, penalty,
+optimiser, schedule, weight average.
 
     python benchmarks/bench_training.py --out benchmarks/results/training.csv
 """
@@ -17,7 +18,8 @@ import time
 
 import numpy as np
 import torch
-from _common import Sheet, options, show_progress, time_interleaved
+from _lib.costs import make_step, time_interleaved
+from _lib.script import Sheet, options, show_progress
 
 from sk_wmvl import MVLDensity
 from sk_wmvl._random import make_generator
@@ -111,18 +113,6 @@ def make_energy(kind, d, hidden, seed):
     return energy
 
 
-def make_step(module, loss_of):
-    """Return a function that takes one optimiser step."""
-    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-5, fused=True)
-
-    def step():
-        optimizer.zero_grad()
-        loss_of(module).backward()
-        optimizer.step()
-
-    return step
-
-
 def make_steps(case, seed):
     """Return a training step per objective, and the supervised one."""
     kind, d, hidden, batch = case
@@ -190,8 +180,8 @@ def bare_loop(X, n_epochs, batch_size, seed):
     for _ in range(n_epochs):
         for rows in x[torch.randperm(len(x), generator=generator)].split(batch_size):
             for group in optimizer.param_groups:
-                share = 0.5 * (1 + math.cos(math.pi * n_steps / total))
-                group["lr"] = 2e-3 * share
+                cosine = 0.5 * (1 + math.cos(math.pi * n_steps / total))
+                group["lr"] = 2e-3 * cosine
             seen.clear()
             loss = objective(energy, rows, generator=generator).mean()
             scale = torch.cat(seen).square().mean()
@@ -205,11 +195,11 @@ def bare_loop(X, n_epochs, batch_size, seed):
     return average.module
 
 
-def fit_table(sheet, seeds, n_epochs, n_rounds):
+def fit_table(sheet, names, n, seeds, n_epochs, n_rounds):
     batch = 200
-    for name in ("banana", "gaussian-10"):
+    for name in names:
         for seed in seeds:
-            X = DISTRIBUTIONS[name]().sample(4000, seed)
+            X = DISTRIBUTIONS[name]().sample(n, seed)
             bare = {"normalizer": None, "early_stopping": False}
             settings = {
                 "max_epochs": n_epochs,
@@ -256,14 +246,15 @@ def main():
     start = time.perf_counter()
     if args.quick:
         few = {"2x100-d2": CASES["2x100-d2"]}
-        objectives_table(sheet, few, args.seeds, n_rounds=12)
-        dimensions_table(sheet, (2, 8), args.seeds, n_rounds=12)
-        fit_table(sheet, args.seeds, n_epochs=3, n_rounds=3)
+        objectives_table(sheet, few, args.seeds, n_rounds=5)
+        dimensions_table(sheet, (2, 8), args.seeds, n_rounds=5)
+        fit_table(sheet, ["banana"], 400, args.seeds, n_epochs=2, n_rounds=1)
     else:
         objectives_table(sheet, cases, args.seeds, n_rounds=50)
         if args.only is None:
             dimensions_table(sheet, (2, 4, 8, 16, 32, 64), args.seeds, n_rounds=15)
-            fit_table(sheet, args.seeds, n_epochs=40, n_rounds=5)
+            names = ["banana", "gaussian-10"]
+            fit_table(sheet, names, 4000, args.seeds, n_epochs=40, n_rounds=5)
     show_progress(f"{time.perf_counter() - start:.0f} s")
 
 

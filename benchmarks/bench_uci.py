@@ -1,17 +1,17 @@
 """Real data: test negative log-likelihood on RedWine, Parkinsons and breast cancer.
 
-RedWine has unique rows, dequantised; Parkinsons is split by subject; of breast cancer there
-are all thirty columns, or the first ten, the means over the cells. Every method learns
-from the training and validation rows of the split together: the baselines choose their
-components or bandwidth on the validation rows and are fitted again to both parts,
-MVLDensity holds out rows of its own, whole subjects where there are such; "base alone" is
-its base measure in the same fit. "MVLDensity, searched" makes the same use of the
+RedWine has unique rows, dequantised; Parkinsons is split by subject; of breast cancer
+there are all thirty columns, or the first ten, the means over the cells. Every method
+learns from the training and validation rows of the split together: the baselines choose
+their components or bandwidth on the validation rows and are fitted again to both parts.
+MVLDensity holds out rows of its own, whole subjects where there are such; "base alone"
+is its base measure in the same fit. "MVLDensity, searched" makes the same use of the
 validation rows as the baselines: its base is the row GaussianMixture, and `alpha` and
-`epsilon` are those with the highest likelihood of the validation rows, or there is no
-correction at all if none raises it. `nll` is in nats per row with columns in standard
-deviations, lower is better, with its standard error over test rows; `nll_white` is the
-same for whitened rows, as in the literature; `log_z_se` is the standard error of the
-normaliser, common to all rows. RedWine and Parkinsons need SK_WMVL_DATA.
+`epsilon` have the highest likelihood of the validation rows; if no setting raises it,
+there is no correction. `nll` is in nats per row with columns in standard deviations,
+with its standard error over test rows; lower is better. `nll_white` is the same for
+whitened rows, as in the literature. `log_z_se` is the standard error of the normaliser,
+common to all rows. RedWine and Parkinsons need SK_WMVL_DATA.
 
     python benchmarks/bench_uci.py --seeds 0 1 2 3 4 --out benchmarks/results/uci.csv
 """
@@ -20,11 +20,11 @@ import time
 import warnings
 from functools import partial
 
-import _baselines
-import _data
 import numpy as np
-from _common import Sheet, options, show_progress
-from bench_other_manifolds import Base
+from _lib import euclidean_baselines, uci_data
+from _lib.data import data_folder
+from _lib.fits import BaseAlone, fit_quietly, log_z_columns
+from _lib.script import Sheet, options, show_progress
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, PredefinedSplit
@@ -33,10 +33,10 @@ from sk_wmvl import MVLDensity
 from sk_wmvl.normalizers import AutoNormalizer
 
 BUNDLED = {
-    "breast-cancer-10": partial(_data.breast_cancer, n_columns=10),
-    "breast-cancer": _data.breast_cancer,
+    "breast-cancer-10": partial(uci_data.breast_cancer, n_columns=10),
+    "breast-cancer": uci_data.breast_cancer,
 }
-IN_FOLDER = {"redwine": _data.red_wine, "parkinsons": _data.parkinsons}
+IN_FOLDER = {"redwine": uci_data.red_wine, "parkinsons": uci_data.parkinsons}
 # Powers of ten around the defaults, as the user guide advises.
 GRID = {"alpha": [1e-4, 1e-2], "epsilon": [1e-4, 1e-2]}
 # A tenth of the default: a setting whose log Z is that hard loses the search anyway.
@@ -45,11 +45,8 @@ MAX_EVALUATIONS = 100_000
 
 def fit_mvl(X, X_valid, groups, seed, **params):
     """Return MVLDensity fitted to all rows."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a scaled correction is in the table
-        model = MVLDensity(random_state=seed, **params)
-        model.fit(np.r_[X, X_valid], groups=groups)
-    model.label = f"{model.n_iter_} epochs, correction x {model.correction_scale_:g}"
+    model = MVLDensity(random_state=seed, **params)
+    fit_quietly(model, np.r_[X, X_valid], groups)
     if model.base == "mixture":
         model.label += f", {len(model.base_.weights)} components"
     return model
@@ -58,7 +55,7 @@ def fit_mvl(X, X_valid, groups, seed, **params):
 def search_mvl(X, X_valid, groups, seed):
     """Return MVLDensity on the best mixture, its settings chosen on X_valid too."""
     rows = np.r_[X, X_valid]
-    choice = _baselines.mixture_by_rows(X, X_valid, seed)
+    choice = euclidean_baselines.mixture_by_rows(X, X_valid, seed)
     mixture = clone(choice.model).fit(X)
     model = MVLDensity(
         base=FrozenEstimator(mixture),
@@ -71,7 +68,7 @@ def search_mvl(X, X_valid, groups, seed):
         warnings.simplefilter("ignore")  # settings that do worse lose the search
         search.fit(rows)
         # Rows are in standard deviations, so that this is in their units.
-        base = _baselines.refit(choice, rows)
+        base = euclidean_baselines.refit(choice, rows)
         gain = search.best_score_ - mixture.score(X_valid)
         if gain <= 0:
             base.label += ", no correction"
@@ -90,13 +87,13 @@ METHODS = {
     "MVLDensity": fit_mvl,
     "MVLDensity, mixture": lambda *args: fit_mvl(*args, base="mixture"),
     "MVLDensity, searched": search_mvl,
-    "GaussianMixture": lambda X, V, groups, seed: _baselines.refit(
-        _baselines.mixture_by_rows(X, V, seed), np.r_[X, V]
+    "GaussianMixture": lambda X, V, groups, seed: euclidean_baselines.refit(
+        euclidean_baselines.mixture_by_rows(X, V, seed), np.r_[X, V]
     ),
-    "KernelDensity": lambda X, V, groups, seed: _baselines.refit(
-        _baselines.kernel(X, V), np.r_[X, V]
+    "KernelDensity": lambda X, V, groups, seed: euclidean_baselines.refit(
+        euclidean_baselines.kernel(X, V), np.r_[X, V]
     ),
-    "Gaussian": lambda X, V, groups, seed: _baselines.gaussian(np.r_[X, V]),
+    "Gaussian": lambda X, V, groups, seed: euclidean_baselines.gaussian(np.r_[X, V]),
 }
 
 
@@ -109,26 +106,26 @@ def standardize(X, X_valid, X_test):
 def measure(model, X, log_det):
     """Return the likelihood of test rows, and what log Z is known by."""
     values = -model.score_samples(X)
-    result = getattr(model, "normalizer_result_", None)
     return {
         "nll": values.mean(),
         "nll_white": values.mean() - log_det,
         "nll_se": values.std() / len(values) ** 0.5,
-        "log_z_se": 0.0 if result is None else result.std_error,
-        "log_z_by": "exact" if result is None else result.method,
+        **log_z_columns(model),
     }
 
 
 def main():
     """Fit every method to every split."""
-    args = options(__doc__, quick="two sets, one split, 3 epochs")
+    args = options(
+        __doc__, quick="two sets, 3 epochs, no search for a base or settings"
+    )
     sets = dict(BUNDLED)
-    if (folder := _data.data_folder()) is not None:
+    if (folder := data_folder()) is not None:
         sets |= {name: partial(load, folder) for name, load in IN_FOLDER.items()}
     names = ["breast-cancer-10", "redwine"] if args.quick else args.only or list(sets)
     methods = dict(METHODS)
     if args.quick:
-        methods["MVLDensity"] = lambda *a: fit_mvl(*a, max_epochs=3)
+        methods["MVLDensity"] = lambda *a: fit_mvl(*a, max_epochs=3, base="mixture")
         del methods["MVLDensity, mixture"], methods["MVLDensity, searched"]
     sheet = Sheet(args.out)
     for name in [name for name in names if name in sets]:
@@ -144,7 +141,7 @@ def main():
                 case = {"data": name, "method": f"{method:>20s}", "seed": seed}
                 sheet.add(**case, **measure(model, X_test, log_det), **row)
                 if method == "MVLDensity":
-                    base = Base(model)
+                    base = BaseAlone(model)
                     case["method"], row["note"] = f"{'base alone':>20s}", base.label
                     sheet.add(**case, **measure(base, X_test, log_det), **row)
         rows = [r for r in sheet.rows if r["data"] == name]

@@ -67,9 +67,9 @@ def loss_sign(n_nodes):
 def sphere_loss(k, n_nodes, *, loss_sign, metric_sign, concentration=2.0):
     r"""Equation (17) on the sphere S2, in stereographic coordinates.
 
-    Data from the von Mises-Fisher law of `concentration` about the last axis, energies
-    -k x_2. Each point has the chart from the farther pole, so that |y| <= 1. All depends
-    on the height only: y lies on the first axis.
+    Data from the von Mises-Fisher distribution of `concentration` about the last axis,
+    energies -k x_2. Each point has the chart from the farther pole, so that |y| <= 1.
+    All depends on the height only: y lies on the first axis.
     """
     t, w_height = np.polynomial.legendre.leggauss(n_nodes)
     w_height = w_height * np.exp(concentration * t)
@@ -174,9 +174,9 @@ def von_mises_contrast():
     contrast = {}
     for name, kappas in [("printed", (1 / 4, 1 / 9)), ("released", (2.0, 3.0))]:
         density = 0.0
-        for share, mean, kappa in zip((0.7, 0.3), means, kappas, strict=True):
+        for weight, mean, kappa in zip((0.7, 0.3), means, kappas, strict=True):
             component = np.exp(kappa * np.cos(t - mean))
-            density = density + share * component / component.mean()
+            density = density + weight * component / component.mean()
         contrast[name] = density.max() / density.min()
     return contrast
 

@@ -1,10 +1,10 @@
-"""Draw the pictures of the gallery page.
-
-The earthquakes, torsions, soils and rotations are read from the folder that SK_WMVL_DATA
-names.
+"""Draw the pictures of the gallery page, all of them or those that are named.
 
     python doc/gallery.py [earthquakes] [torsions] [wind] [soils] [rotations] [textures]
-        [ink] [comets] [snails] [chart]
+        [ink] [comets] [periwinkles] [chart]
+
+The winds are made up, and the textures and the ink come from scikit-learn. The other data
+are read from the folder that SK_WMVL_DATA names.
 """
 
 import csv
@@ -55,6 +55,7 @@ def folder():
 
 
 def save(figure, name):
+    """Write the picture of a section."""
     path = OUT / f"gallery_{name}.png"
     figure.savefig(path, dpi=75, bbox_inches="tight")
     plt.close(figure)
@@ -62,6 +63,7 @@ def save(figure, name):
 
 
 def earthquakes():
+    """Draw places on the sphere, on a map and on a globe."""
     table = np.loadtxt(folder() / "quakes_all.csv", delimiter=",", skiprows=4)
     X = from_lat_lon(*np.unique(table, axis=0).T)
     density = RiemannianMVLDensity("sphere", random_state=0).fit(X)
@@ -76,6 +78,7 @@ def earthquakes():
 
 
 def torsions():
+    """Draw two angles of isoleucine on the torus."""
     path = folder() / "torus" / "ile_torsion.csv"
     X = np.loadtxt(path, delimiter=",", skiprows=1)[:, :2]
     density = RiemannianMVLDensity("torus", random_state=0).fit(X)
@@ -101,6 +104,7 @@ def weather(n=3000, seed=0):
 
 
 def wind():
+    """Draw bearings and speeds, a product of the circle and the line."""
     X = weather()
     place = Product([("bearing", Circle("angle")), ("log_speed", Euclidean(1))])
     density = RiemannianMVLDensity(place, random_state=0).fit(X)
@@ -129,6 +133,7 @@ def wind():
 
 
 def soils():
+    """Draw compositions of three parts."""
     with (folder() / "simplex" / "gemas.csv").open(newline="") as file:
         rows = [[r["sand"], r["silt"], r["clay"]] for r in csv.DictReader(file)]
     X = np.array([row for row in rows if all(row)], dtype=float)
@@ -146,6 +151,7 @@ def soils():
 
 
 def rotations():
+    """Draw turns of the wrist, one map per axis."""
     with (folder() / "so3" / "drill_quaternions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     names = ("Q1", "Q2", "Q3", "Q4")
@@ -162,6 +168,7 @@ def rotations():
 
 
 def textures():
+    """Draw normal distributions in the Poincaré disk."""
     cancer = load_breast_cancer(as_frame=True)
     mean, error = cancer.data["mean texture"], cancer.data["texture error"]
     scale = np.exp(np.log(error).median())
@@ -182,14 +189,15 @@ def textures():
 def ink_covariances():
     """Return the covariances (xx, xy, yy) of the place of the ink of 1797 digits."""
     images = load_digits().images
-    share = images / images.sum((1, 2), keepdims=True)
+    weight = images / images.sum((1, 2), keepdims=True)
     place = np.stack(np.meshgrid(np.arange(8.0), np.arange(8.0)), -1)
-    gap = place - np.einsum("nij,ijk->nk", share, place)[:, None, None]
-    C = np.einsum("nij,nijk,nijl->nkl", share, gap, gap)
+    gap = place - np.einsum("nij,ijk->nk", weight, place)[:, None, None]
+    C = np.einsum("nij,nijk,nijl->nkl", weight, gap, gap)
     return np.c_[C[:, 0, 0], C[:, 0, 1], C[:, 1, 1]]
 
 
 def ink():
+    """Draw quantities of covariance matrices."""
     X = ink_covariances()[::3]
     density = RiemannianMVLDensity("spd", base="mixture", random_state=0).fit(X)
     print(density.base_, density.correction_scale_)
@@ -203,7 +211,7 @@ def ink():
 
 
 def comets():
-    """Planes of orbits as axes, and perihelia with normals as frames.
+    """Draw planes of orbits as axes, and perihelia with normals as frames.
 
     Comets that the spacecraft SOHO found are left out: most are fragments of one.
     """
@@ -235,8 +243,8 @@ def comets():
     save(figure, "comets")
 
 
-def snails():
-    """Bearings of periwinkles and how far they went: a product of few rows."""
+def periwinkles():
+    """Draw the bearings of periwinkles and how far they went: a product of few rows."""
     path = folder() / "circle" / "periwinkles_deg.csv"
     distance, bearing = np.loadtxt(path, delimiter=",", skiprows=1).T
     X = np.c_[np.deg2rad(bearing), np.log(distance)]
@@ -262,7 +270,7 @@ def earth(y):
 
 
 def chart():
-    """Earthquakes by latitude and longitude on the ellipsoid."""
+    """Draw earthquakes by latitude and longitude on the ellipsoid."""
     table = np.loadtxt(folder() / "quakes_all.csv", delimiter=",", skiprows=4)
     X = np.deg2rad(np.unique(table, axis=0))
     place = Chart(
@@ -305,7 +313,7 @@ if __name__ == "__main__":
         textures,
         ink,
         comets,
-        snails,
+        periwinkles,
         chart,
     )
     pictures = {f.__name__: f for f in pages}

@@ -1,6 +1,6 @@
 """Draw doc/_static/idea.svg: the first step of a sampler from the data.
 
-Run ``python doc/idea.py``. Data and models are Gaussian: the velocity with which
+Run ``python doc/idea.py``. Data and models are Gaussian, so that the velocity with which
 Langevin dynamics moves the data, grad log q - grad log p, is exact.
 """
 

@@ -1,4 +1,4 @@
-"""Draw doc/_static/scores.png: a score known, and estimated from 500 draws.
+"""Draw doc/_static/scores.png: a known score, and estimates of it from 500 draws.
 
 Run ``python doc/score_picture.py`` (half a minute).
 """
@@ -26,13 +26,13 @@ def main():
     for method, label in METHODS.items():
         fitted = ImplicitScoreEstimator(method, random_state=0).fit(X)
         square = np.square(fitted.score_fn(new) - truth.score(new)).sum(1).mean()
-        share = square / np.square(truth.score(new)).sum(1).mean()
-        fields[f"{label}, error {share:.2f}"] = fitted.score_fn
+        relative = square / np.square(truth.score(new)).sum(1).mean()
+        fields[f"{label}, error {relative:.2f}"] = fitted.score_fn
     figure = Figure(figsize=(12, 3.3), layout="constrained")
     for ax, (title, field) in zip(figure.subplots(1, 4), fields.items(), strict=True):
         ax.plot(*X.T, ".", color="C1", markersize=2, alpha=0.5)
         arrows = field(at)
-        # long arrows are cut, far from the draws: the directions are what can be seen
+        # Far from the draws arrows are so long that only their directions can be shown.
         length = np.linalg.norm(arrows, axis=1, keepdims=True)
         arrows = arrows / np.maximum(length, 1e-12) * np.minimum(length, 10)
         ax.quiver(*at.T, *arrows.T, color="C0", scale=200, width=0.006)

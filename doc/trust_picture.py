@@ -1,4 +1,4 @@
-"""Draw doc/_static/trust.png: how a density can be wrong, and the cure.
+"""Draw doc/_static/trust.png: four ways in which a density can be wrong, and cures.
 
 Run ``python doc/trust_picture.py`` (two minutes).
 """
@@ -20,14 +20,14 @@ LABELS = {"gaussian": 'base="gaussian"', "auto": "default"}
 
 
 def fit(X, groups=None, **params):
-    """Return a density fitted without words."""
+    """Return a fitted density, without its warnings."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what the warnings say is what is drawn
+        warnings.simplefilter("ignore")  # the picture shows what they say
         return MVLDensity(random_state=0, **params).fit(X, groups=groups)
 
 
 def modes(ax):
-    """Draw two far modes, four to one."""
+    """Draw two separated modes with weights 0.8 and 0.2."""
     rng = np.random.default_rng(0)
     left = rng.random(1000) < 0.8
     X = np.where(left, -8.0, 8.0)[:, None] + rng.normal(size=(1000, 1))
@@ -54,7 +54,7 @@ def tails(ax):
 
 
 def groups(ax):
-    """Draw the likelihood of new subjects, by how rows were held out."""
+    """Draw the log density of new subjects, with rows or whole subjects held out."""
     rng = np.random.default_rng(0)
     subject = np.repeat(np.arange(60), 20)
     X = rng.normal(size=(60, 4))[subject] + 0.05 * rng.normal(size=(1200, 4))
@@ -69,10 +69,10 @@ def groups(ax):
 
 
 def coverage(ax):
-    """Draw the share of new rows in regions that should hold a share p."""
+    """Draw which fraction of new rows is in regions that should hold a given one."""
     X = load_wine().data
-    levels = np.linspace(0.02, 0.98, 49)
-    shares = {base: [] for base in BASES}
+    predicted = np.linspace(0.02, 0.98, 49)
+    observed = {base: [] for base in BASES}
     for seed in range(5):
         train, test = train_test_split(X, test_size=0.3, random_state=seed)
         scaler = StandardScaler().fit(train)
@@ -80,13 +80,13 @@ def coverage(ax):
             density = fit(scaler.transform(train), base=base)
             draws = density.sample(4000, random_state=0)
             at = density.score_samples(scaler.transform(test))
-            threshold = np.quantile(density.score_samples(draws), 1 - levels)
-            shares[base].append((at[:, None] > threshold).mean(0))
+            threshold = np.quantile(density.score_samples(draws), 1 - predicted)
+            observed[base].append((at[:, None] > threshold).mean(0))
     ax.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     for base, color in BASES.items():
-        ax.plot(levels, np.mean(shares[base], 0), color=color)
-    ax.set(title="coverage: new wines, 13 columns", xlabel="predicted")
-    ax.set_ylabel("observed share")
+        ax.plot(predicted, np.mean(observed[base], 0), color=color)
+    ax.set(title="coverage: new wines, 13 columns", xlabel="predicted fraction")
+    ax.set_ylabel("observed fraction")
 
 
 def main():

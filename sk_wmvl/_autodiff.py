@@ -1,8 +1,7 @@
-"""Derivatives of an energy with respect to the point: the only file that calls autograd.
+"""Derivatives with respect to points: the only file that calls autograd.
 
-Every function switches gradients on for itself, so that callers may be under
-``torch.no_grad()``, and says whether a graph is kept for a later derivative in the
-parameters (``create_graph``).
+Every function enables gradients for itself, so callers may be under ``torch.no_grad()``.
+``create_graph`` says whether the result can be differentiated again, in the parameters.
 """
 
 from collections.abc import Callable
@@ -38,11 +37,11 @@ def energy_and_grad(
     energy : Module
         Maps points of shape (n, d) to energies of shape (n,).
     x : Tensor of shape (n, d)
-        The points; taken as constants.
+        The points, taken as constants.
     create_graph : bool, default=False
         Whether value and gradient can be differentiated in the parameters.
     retain_graph : bool, default=False
-        Whether the value alone can be.
+        Whether the value can be differentiated, even if the gradient cannot.
 
     Returns
     -------
@@ -72,11 +71,12 @@ def joint_grad(
     Parameters
     ----------
     energy : Module
-        Maps points of shape (n, d) and levels of shape (n,) to energies of shape (n,).
+        Maps points of shape (n, d) and noise levels of shape (n,) to energies of shape
+        (n,).
     x : Tensor of shape (n, d)
-        The points; taken as constants.
+        The points, taken as constants.
     t : Tensor of shape (n,)
-        The levels; taken as constants.
+        The noise levels, taken as constants.
     create_graph, retain_graph : bool, default=False
         As in `energy_and_grad`.
 
@@ -97,7 +97,7 @@ def joint_grad(
 
 
 def quadratic_form(grad: Tensor, x: Tensor, v: Tensor, *, create_graph: bool) -> Tensor:
-    r"""Return :math:`v^\top \nabla^2 E(x)\, v` of shape (n,) from a kept gradient."""
+    r"""Return :math:`v^\top \nabla^2 E(x)\, v` of shape (n,) from a gradient with graph."""
     with torch.enable_grad():
         (hv,) = torch.autograd.grad(
             (grad * v).sum(), x, create_graph=create_graph, retain_graph=True
@@ -148,7 +148,7 @@ def energy_grad_laplacian(
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Return :math:`E`, :math:`\nabla E` and the exact Laplacian :math:`\Delta E`.
 
-    One Hessian-vector product per coordinate, so d times the cost of a gradient.
+    It takes one Hessian-vector product per coordinate, d times the cost of a gradient.
 
     Returns
     -------
@@ -171,9 +171,9 @@ def pullback(f: Callable[[Tensor], Tensor], y: Tensor, covector: Tensor) -> Tens
     f : callable
         Maps tensors of shape (n, m) to (n, d), rows independently.
     y : Tensor of shape (n, m)
-        Where; taken as constants.
+        The points, taken as constants.
     covector : Tensor of shape (n, d)
-        The result is linear in it, and carries a graph if it does.
+        The covector c. The result carries a graph if c does.
 
     Returns
     -------
@@ -188,16 +188,16 @@ def pullback(f: Callable[[Tensor], Tensor], y: Tensor, covector: Tensor) -> Tens
 
 
 def pushforward(f: Callable[[Tensor], Tensor], y: Tensor, vector: Tensor) -> Tensor:
-    r"""Return :math:`J(y)\,v`, row by row, with J the Jacobian of `f`; constant.
+    r"""Return :math:`J(y)\,v`, row by row, with J the Jacobian of `f`, without a graph.
 
     Parameters
     ----------
     f : callable
         Maps tensors of shape (n, m) to (n, d), rows independently.
     y : Tensor of shape (n, m)
-        Where.
+        The points.
     vector : Tensor of shape (n, m)
-        What is pushed.
+        The vector v.
 
     Returns
     -------
@@ -207,7 +207,7 @@ def pushforward(f: Callable[[Tensor], Tensor], y: Tensor, vector: Tensor) -> Ten
         y = y.detach().requires_grad_()
         value = f(y)
         dual = torch.zeros_like(value, requires_grad=True)
-        # J'c is linear in c, so its derivative in c along v is Jv: reverse over reverse.
+        # J'c is linear in c, and its derivative in c along v is Jv: reverse over reverse
         (pulled,) = torch.autograd.grad(value, y, dual, create_graph=True)
         (pushed,) = torch.autograd.grad(pulled, dual, vector.detach())
     return pushed
@@ -216,17 +216,17 @@ def pushforward(f: Callable[[Tensor], Tensor], y: Tensor, vector: Tensor) -> Ten
 def derivatives_along(
     f: Callable[[Tensor], Tensor], y: Tensor, vector: Tensor
 ) -> tuple[Tensor, Tensor]:
-    r"""Return the first two derivatives of :math:`t\mapsto f(y + tv)` at zero; constant.
+    r"""Return the first two derivatives of :math:`t\mapsto f(y + tv)` at zero.
 
-    The cost does not grow with the number of outputs. (torch's nested forward mode does the
-    same, after seconds for importing its compiler.)
+    The results carry no graph. The cost does not grow with the number of outputs. (Nested
+    forward mode would do the same, but torch then imports its compiler for seconds.)
 
     Parameters
     ----------
     f : callable
         Maps tensors of shape (n, m) to (n, ...), rows independently.
     y : Tensor of shape (n, m)
-        Where.
+        The points.
     vector : Tensor of shape (n, m)
         The direction v.
 
@@ -260,12 +260,14 @@ def derivatives_along(
 def metric_drift(
     metric: Callable[[Tensor], Tensor], y: Tensor
 ) -> tuple[Tensor, Tensor]:
-    r"""Return the metric and the drift of Brownian motion in coordinates, both constant.
+    r"""Return the metric and the drift of Brownian motion in coordinates, without a graph.
+
+    The drift
 
     .. math:: b^i = \tfrac12 g^{ij}\,\partial_j\log|G| + \partial_k g^{ik}
-              = |G|^{-1/2}\,\partial_k\bigl(|G|^{1/2} g^{ik}\bigr),
+              = |G|^{-1/2}\,\partial_k\bigl(|G|^{1/2} g^{ik}\bigr)
 
-    the first-order part of the Laplace-Beltrami operator
+    is the first-order part of the Laplace-Beltrami operator
     :math:`g^{ij}\partial_i\partial_j + b^i\partial_i`.
 
     Parameters
@@ -284,11 +286,11 @@ def metric_drift(
     with torch.enable_grad():
         y = y.detach().requires_grad_()
         g = metric(y)
-        if not g.requires_grad:  # the same everywhere
+        if not g.requires_grad:  # a constant metric
             return g, torch.zeros_like(y)
         inverse = torch.linalg.inv(g)
         (slope,) = torch.autograd.grad(torch.logdet(g).sum(), y, retain_graph=True)
-        # All entries along one coordinate at a time, as in `pushforward`.
+        # all entries along one coordinate at a time, as in `pushforward`
         dual = torch.zeros_like(g, requires_grad=True)
         (pulled,) = torch.autograd.grad(inverse, y, dual, create_graph=True)
         divergence = torch.zeros_like(y)
@@ -307,9 +309,9 @@ def jacobian(f: Callable[[Tensor], Tensor], y: Tensor, *, create_graph: bool) ->
     f : callable
         Maps tensors of shape (n, m) to (n, ...), rows independently.
     y : Tensor of shape (n, m)
-        Where.
+        The points.
     create_graph : bool
-        Whether the result can be differentiated, in `y` too if it carries a graph.
+        Whether the result can be differentiated, also in `y` if `y` carries a graph.
 
     Returns
     -------

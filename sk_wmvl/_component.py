@@ -1,7 +1,7 @@
 """Parameter objects: components that clone, print and grid-search like estimators.
 
-A component's ``__init__`` only assigns; it is never fitted. `resolve` turns what a user
-typed (a built-in's name, an object, or None) into a fresh component.
+A component's ``__init__`` only assigns, and a component is never fitted. `resolve` makes a
+component from a user's value: the name of a built-in or an object.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class BaseComponent(BaseEstimator):
-    """Base class of objectives, samplers, manifolds and normalizers."""
+    """The base class of parameter objects: objectives, samplers, manifolds and others."""
 
 
 def resolve(
@@ -35,11 +35,11 @@ def resolve(
     value : str or instance of `base`
         A key of `registry`, or an object, which is cloned.
     registry : mapping of str to callable
-        The built-in members; each value makes a component when called.
+        The built-in members by name. Each value makes a component when called.
     base : type
-        The family.
+        The base class of the family.
     name : str
-        The parameter's name, for messages.
+        The name of the parameter, for error messages.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def resolve(
     Raises
     ------
     ValueError
-        If `value` is a string that is no built-in's name.
+        If `value` is a string but not the name of a built-in member.
     TypeError
         If `value` is neither a string nor an instance of `base`.
     """

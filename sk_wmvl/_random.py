@@ -11,8 +11,8 @@ def draw_seed(random_state) -> int:
     """Return one integer seed drawn from a scikit-learn ``random_state``.
 
     An integer gives the same seed at each call, a ``RandomState`` advances, and None takes
-    fresh entropy from the system. Unlike scikit-learn's estimators, None does not read
-    numpy's global stream: nothing here reads or writes global random state.
+    fresh entropy from the system. Unlike in scikit-learn, None does not read numpy's
+    global stream: no function of the package reads or writes global random state.
 
     Parameters
     ----------
@@ -32,15 +32,15 @@ def draw_seed(random_state) -> int:
 def make_generator(seed: int, stream: int = 0) -> torch.Generator:
     """Return a CPU generator for one stream of a seed.
 
-    Streams of one seed are independent. Noise is always drawn on the CPU and moved, so
-    that a seed means the same numbers on every device.
+    Streams of one seed are independent. Noise is always drawn on the CPU and then moved,
+    so a seed gives the same numbers on every device.
 
     Parameters
     ----------
     seed : int
-        Seed, not negative.
+        A seed of at least zero.
     stream : int, default=0
-        Which of the seed's streams.
+        The index of the stream.
 
     Returns
     -------
@@ -59,6 +59,6 @@ def randn_like(x: torch.Tensor, generator: torch.Generator | None) -> torch.Tens
 def rademacher(
     shape: tuple[int, ...], x: torch.Tensor, generator: torch.Generator | None
 ) -> torch.Tensor:
-    """Return random signs of a given shape in the dtype and on the device of `x`."""
+    """Return random signs of a given shape, in the dtype and on the device of `x`."""
     signs = torch.randint(0, 2, shape, generator=generator, dtype=torch.int8)
     return (2 * signs - 1).to(x.device, x.dtype)

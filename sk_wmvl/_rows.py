@@ -1,10 +1,18 @@
-"""The rows of a fit, and how they are divided: held-out rows and folds."""
+"""The rows of a fit, and how they are divided: units, folds, rows held out, copies."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Rows", "split_rows"]
+__all__ = [
+    "Fold",
+    "Rows",
+    "hold_out",
+    "label_units",
+    "make_folds",
+    "merge_copies",
+    "split_rows",
+]
 
 
 class Rows(NamedTuple):
@@ -24,39 +32,166 @@ class Rows(NamedTuple):
     groups: np.ndarray | None
 
 
+class Fold(NamedTuple):
+    """A division of rows in two.
+
+    Attributes
+    ----------
+    train, held_out : ndarray of int
+        Indices of the rows to fit to and of the rows to judge by, each in ascending order.
+    """
+
+    train: np.ndarray
+    held_out: np.ndarray
+
+
+def label_units(
+    points: np.ndarray, groups: np.ndarray | None = None, *, in_order: bool = False
+) -> np.ndarray:
+    """Return the unit that each row belongs to: its group or, without groups, its copies.
+
+    The rows of a unit tell of one another, so that no division may separate them.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n, d)
+        Equal rows are copies.
+    groups : ndarray of int of shape (n,) or None, default=None
+        Labels of groups. With them copies in different groups are different units.
+    in_order : bool, default=False
+        Whether copies are numbered by where they come first, so that distinct rows are
+        0, 1, ..., n - 1. Else they are numbered in the order of their values, which does
+        not depend on the order of the rows.
+
+    Returns
+    -------
+    units : ndarray of int of shape (n,)
+        Labels 0, 1, ... without gaps.
+    """
+    if groups is not None:
+        return np.unique(groups, return_inverse=True)[1].reshape(-1)
+    first, label = merge_copies(points)
+    return np.argsort(np.argsort(first))[label] if in_order else label
+
+
+def merge_copies(
+    points: np.ndarray, groups: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where each distinct row comes first, and which of these each row equals.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n, d)
+    groups : ndarray of int of shape (n,) or None, default=None
+        Equal rows of different groups stay apart.
+
+    Returns
+    -------
+    first : ndarray of int of shape (n_distinct,)
+        Indices of distinct rows, in the order of their values.
+    label : ndarray of int of shape (n,)
+        Indices into `first`.
+    """
+    keys = points if groups is None else np.column_stack([points, groups])
+    _, first, label = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    return first, label.reshape(-1)
+
+
+def make_folds(
+    units: np.ndarray,
+    n_folds: int,
+    seed: int | list[int] | np.random.Generator,
+    *,
+    dealt: bool = False,
+) -> list[Fold]:
+    """Divide rows into folds for cross-validation, at random; units stay whole.
+
+    Parameters
+    ----------
+    units : ndarray of int of shape (n,)
+        Labels 0, 1, ... as by `label_units`.
+    n_folds : int
+        No more than there are units are made.
+    seed : int, list of int or Generator
+    dealt : bool, default=False
+        Whether shuffled units are dealt out in turn. Else each unit is given a shuffled
+        number. Both are as random; which one it is decides what folds a seed stands for.
+
+    Returns
+    -------
+    folds : list of Fold
+        Each unit is held out in one of them, and their numbers differ by one at most.
+        There are none if there is a single unit, which cannot be divided.
+    """
+    order = _shuffle(units, seed)
+    if len(order) < 2:
+        return []
+    n_folds = min(n_folds, len(order))
+    # units are dealt in this order
+    hand = order if dealt else np.argsort(order)
+    return [_fold(units, hand[k::n_folds]) for k in range(n_folds)]
+
+
+def hold_out(
+    units: np.ndarray, n_units: int, seed: int | list[int] | np.random.Generator
+) -> Fold:
+    """Hold out so many units, drawn at random.
+
+    Parameters
+    ----------
+    units : ndarray of int of shape (n,)
+        Labels 0, 1, ... as by `label_units`.
+    n_units : int
+    seed : int, list of int or Generator
+
+    Returns
+    -------
+    fold : Fold
+    """
+    return _fold(units, _shuffle(units, seed)[:n_units])
+
+
 def split_rows(
     n_samples: int, fraction: float, seed: list[int], groups: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of training rows and of held-out rows, each in order.
+) -> Fold:
+    """Hold out about a fraction of the rows, in whole groups.
 
     Parameters
     ----------
     n_samples : int
         How many rows there are.
     fraction : float
-        Share held out, rounded to whole rows, or to whole groups: at least two where
+        What part is held out, rounded to whole rows, or to whole groups: at least two where
         there are more than three, and one is left to train on.
     seed : list of int
         Seed of the permutation.
     groups : ndarray of int of shape (n_samples,) or None, default=None
-        Labels 0, 1, ...; the rows of a group stay together.
+        Labels; the rows of a group stay together. With None each row is a unit of its own:
+        give the units of `label_units` where rows may have copies.
 
     Returns
     -------
-    train, held_out : ndarray of int
+    fold : Fold
     """
-    rng = np.random.default_rng(np.random.SeedSequence(seed))
     if groups is None:
-        order = rng.permutation(n_samples)
-        n_held_out = round(fraction * n_samples)
-        return np.sort(order[n_held_out:]), np.sort(order[:n_held_out])
-    sizes = np.bincount(groups)
-    order = rng.permutation(np.flatnonzero(sizes))
-    if fraction == 0 or len(order) < 2:
-        return np.arange(n_samples), np.arange(0)
+        return hold_out(np.arange(n_samples), round(fraction * n_samples), seed)
+    units = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    sizes = np.bincount(units)
+    if fraction == 0 or len(sizes) < 2:
+        return Fold(np.arange(n_samples), np.arange(0))
+    order = _shuffle(units, seed)
     cut = np.cumsum(sizes[order])[:-1]
     nearest = 1 + np.abs(cut - fraction * n_samples).argmin()
     # The spread between groups needs two of them.
-    n_groups = max(int(nearest), 2 if len(order) > 3 else 1)
-    is_held_out = np.isin(groups, order[:n_groups])
-    return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
+    return _fold(units, order[: max(int(nearest), 2 if len(order) > 3 else 1)])
+
+
+def _shuffle(units: np.ndarray, seed) -> np.ndarray:
+    """Return the labels of all units in a random order."""
+    return np.random.default_rng(seed).permutation(int(units.max(initial=-1)) + 1)
+
+
+def _fold(units: np.ndarray, chosen: np.ndarray) -> Fold:
+    """Return the fold that holds some units out."""
+    is_held_out = np.isin(units, chosen)
+    return Fold(np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out))

@@ -1,4 +1,4 @@
-r"""The entropy of what an encoder draws, through the score of its distribution."""
+r"""Gradients of an encoder's entropy, from the score of its distribution."""
 
 from torch import Tensor, nn
 
@@ -11,7 +11,7 @@ __all__ = ["entropy_surrogate", "score_surrogate"]
 def entropy_surrogate(
     energy: nn.Module, z: Tensor, context: Tensor | None = None
 ) -> Tensor:
-    r"""Return a scalar whose gradient in an encoder is that of the entropy of its draws.
+    r"""Return a scalar whose gradient is that of the entropy of an encoder's draws.
 
     For :math:`z = f(\varepsilon;\phi)` with density q, and an energy with
     :math:`\nabla\log q \approx -\nabla E`,
@@ -20,11 +20,11 @@ def entropy_surrogate(
               \nabla_\phi f\bigr] \approx \mathbb{E}\bigl[\nabla E(z)\cdot
               \nabla_\phi f\bigr],
 
-    eq. (19) of the paper. With a context x, q is the conditional density of z given x, and
-    the gradient that of the conditional entropy averaged over x. If the points stay on a
-    manifold and q is a density with respect to its volume, it is the gradient of the
-    Hausdorff entropy (appendix D): the differential of E applied to the motion of the
-    point needs no metric.
+    eq. (19) of [Wang2020]_. With a context x, q is the conditional density of z given x,
+    and the gradient is that of the conditional entropy, averaged over x. If the points
+    stay on a manifold and q is a density with respect to its volume, the gradient is that
+    of the Hausdorff entropy (appendix D). No metric is needed, since the differential of E
+    acts on the motion of the point.
 
     Parameters
     ----------
@@ -33,16 +33,16 @@ def entropy_surrogate(
         energies of shape (n,); with a `context`, a `ConditionalEnergy` or any module
         that maps points and contexts to energies.
     z : Tensor of shape (n, d)
-        Draws of the encoder, which carry its graph.
+        Draws of the encoder, with their graph.
     context : Tensor of shape (n, c), default=None
-        What the encoder saw.
+        The encoder's inputs.
 
     Returns
     -------
     surrogate : Tensor of shape ()
-        Its value is the mean energy: the entropy up to the constant of the energy, which
-        is unknown. To be *maximised* where entropy is a gain. No gradient reaches the
-        energy's parameters or the context through it.
+        Its value is the mean energy, which is the entropy up to an unknown constant.
+        *Maximise* it to gain entropy. No gradient reaches the energy's parameters or the
+        context.
 
     References
     ----------
@@ -50,8 +50,8 @@ def entropy_surrogate(
 
     Examples
     --------
-    The entropy of N(0, σ²) grows like log σ, whose derivative at σ = 2 is one half. With
-    noise of mean square one:
+    The entropy of N(0, σ²) is log σ plus a constant, and its derivative at σ = 2 is one
+    half. The two draws here have the mean square σ²:
 
     >>> import torch
     >>> from sk_wmvl.entropy import entropy_surrogate
@@ -68,15 +68,15 @@ def entropy_surrogate(
 
 
 def score_surrogate(score: Tensor, z: Tensor) -> Tensor:
-    r"""Return zero, with the gradient of the entropy: a score field is all it needs.
+    r"""Return zero, with the gradient of the entropy, from a score field.
 
     Parameters
     ----------
     score : Tensor of shape (n, d)
-        :math:`\nabla\log q` at `z`, or on a manifold any covector that acts on the
-        motions of z as it does; taken as constant.
+        :math:`\nabla\log q` at `z`, taken as constant. On a manifold it may be any covector
+        that acts on tangent vectors in the same way.
     z : Tensor of shape (n, d)
-        Draws of the encoder, which carry its graph.
+        Draws of the encoder, with their graph.
 
     Returns
     -------
@@ -92,5 +92,5 @@ def score_surrogate(score: Tensor, z: Tensor) -> Tensor:
     >>> sigma.grad
     tensor(0.5000)
     """
-    moved = z - z.detach()  # zero, and its derivative that of z
+    moved = z - z.detach()  # its value is zero, its derivative that of z
     return -(score.detach() * moved).sum(-1).mean()

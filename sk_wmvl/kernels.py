@@ -1,7 +1,7 @@
-r"""Kernels of reproducing-kernel Hilbert spaces: how far one particle feels another.
+r"""Radial kernels of reproducing-kernel Hilbert spaces, and their length scales.
 
-All are radial, :math:`k(x, y) = f(t)` with :math:`t = \|x - y\|^2 / \ell^2`, so that a
-value and a slope per pair say everything, and sums of gradients need no array of shape
+A radial kernel is :math:`k(x, y) = f(t)` with :math:`t = \|x - y\|^2 / \ell^2`. A value and
+a slope per pair therefore give all gradients, and sums of gradients need no array of shape
 (n, n, d):
 
 .. math:: \nabla_x k(x, y) = \frac{2 f'(t)}{\ell^2}\,(x - y).
@@ -18,8 +18,8 @@ from sk_wmvl._component import BaseComponent, check_positive
 
 __all__ = ["IMQ", "KERNELS", "RBF", "BaseKernel", "Gram", "median_length_scale"]
 
-# Below this ratio of the largest distance to the length scale, 1 - k is at most a few
-# units of float32 rounding: the kernel is a constant.
+# Below this ratio of the largest distance to the length scale the kernel is constant to
+# within rounding: 1 - k is at most a few units of float32 rounding.
 LEAST_RATIO = 1e-3
 
 
@@ -39,15 +39,15 @@ class Gram(NamedTuple):
 
 
 def median_length_scale(x: Tensor) -> float:
-    """Return the median distance between two points; a positive number in any case.
+    """Return the median distance between two points, or a positive substitute.
 
-    If more than half of the pairs coincide, the root mean square of the distances that
-    are not zero; if all do, one.
+    The median is zero if more than half of the pairs coincide. The result is then the root
+    mean square of the distances above zero, or one if there are none.
 
     Parameters
     ----------
     x : Tensor of shape (n, d)
-        Points, at least two.
+        At least two points.
 
     Returns
     -------
@@ -71,9 +71,9 @@ class BaseKernel(BaseComponent, ABC):
     Attributes
     ----------
     length_scale : float or None
-        The length :math:`\ell`; None is the median distance between the points at hand.
+        The length :math:`\ell`; None takes the median distance between the given points.
     reach : float
-        How many length scales away two points are out of each other's sight.
+        The distance, in length scales, beyond which the kernel is negligible.
     """
 
     length_scale: float | None
@@ -84,7 +84,7 @@ class BaseKernel(BaseComponent, ABC):
         r"""Return :math:`f(t)` and :math:`f'(t)` of the same shape as `t`."""
 
     def derivative(self, t: Tensor, order: int) -> Tensor:
-        r"""Return :math:`f^{(k)}(t)` of the same shape as `t`, k the order."""
+        r"""Return the derivative :math:`f^{(k)}(t)` of order k, in the shape of `t`."""
         raise NotImplementedError(
             f"{type(self).__name__} offers no higher derivatives."
         )
@@ -92,8 +92,8 @@ class BaseKernel(BaseComponent, ABC):
     def gram(self, x: Tensor, y: Tensor | None = None) -> Gram:
         """Return values and slopes at every pair of points.
 
-        Points are taken as constants: neither they nor the length scale found from them
-        carries a gradient.
+        Points are taken as constants: no gradient flows through them, nor through a length
+        scale computed from them.
 
         Parameters
         ----------
@@ -109,19 +109,19 @@ class BaseKernel(BaseComponent, ABC):
         Raises
         ------
         ValueError
-            If `length_scale` is no positive number, or so small or so large for these
-            points that the kernel is blind to them.
+            If `length_scale` is not a positive number, or if it is so small or so large
+            that the kernel is constant on these points.
         """
         x = x.detach()
         y = x if y is None else y.detach()
-        # Differences, not the expanded square: coincident points are at distance zero.
+        # the expanded square would not give equal points the distance zero exactly
         distance = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
         if self.length_scale is None:
             length_scale = median_length_scale(x)
         else:
             check_positive(self, length_scale=self.length_scale)
             length_scale = float(self.length_scale)
-            self._check_sight(distance, length_scale)
+            self._check_length_scale(distance, length_scale)
         value, derivative = self.profile((distance / length_scale).square())
         return Gram(value, derivative / length_scale**2)
 
@@ -143,28 +143,29 @@ class BaseKernel(BaseComponent, ABC):
         y = x if y is None else y
         return 2 * slope.unsqueeze(-1) * (x.unsqueeze(1) - y).detach()
 
-    def _check_sight(self, distance: Tensor, length_scale: float) -> None:
+    def _check_length_scale(self, distance: Tensor, length_scale: float) -> None:
+        """Raise ValueError if the kernel is 0 at most pairs, or 1 at all, to rounding."""
         most = float(distance.max())
-        if most == 0:  # one place: there is nothing to see
+        if most == 0:  # all points are equal: every length scale is as good
             return
         apart = distance.masked_fill(distance == 0, torch.inf)
         neighbor = float(apart.min(1).values.median())
         name = type(self).__name__
         advice = (
             f"neighbors lie {neighbor:.2g} apart, the farthest points {most:.2g}. Choose a "
-            "length between, or length_scale=None for the median distance."
+            "length scale between these, or length_scale=None for the median distance."
         )
         if neighbor > self.reach * length_scale:
             raise ValueError(
                 f"length_scale={length_scale:.3g} of {name} is too small: half of the "
-                f"points have no other within {self.reach:g} length scales, so that they "
-                "feel none; " + advice
+                f"points have no other within {self.reach:g} length scales, where the "
+                "kernel is not zero; " + advice
             )
         if most < LEAST_RATIO * length_scale:
             raise ValueError(
                 f"length_scale={length_scale:.3g} of {name} is too large: the kernel is "
-                "the same at all pairs to within rounding, so that only the mean of a "
-                "difference of scores is seen; " + advice
+                "the same at all pairs to within rounding, so only the mean of a "
+                "difference of scores would count; " + advice
             )
 
 
@@ -174,7 +175,7 @@ class RBF(BaseKernel):
     Parameters
     ----------
     length_scale : float or None, default=None
-        The length :math:`\ell`, in units of `x`; None is the median distance between two
+        The length :math:`\ell`, in units of `x`; None takes the median distance between two
         points of the batch.
 
     See Also
@@ -193,7 +194,7 @@ class RBF(BaseKernel):
     tensor([1.0000, 0.6065])
     """
 
-    reach: ClassVar[float] = 30.0  # exp(-450) is zero in float32; in float64 as good as
+    reach: ClassVar[float] = 30.0  # exp(-450) is zero in float32, negligible in float64
 
     def __init__(self, length_scale: float | None = None):
         self.length_scale = length_scale
@@ -211,13 +212,13 @@ class RBF(BaseKernel):
 class IMQ(BaseKernel):
     r"""Inverse multiquadric kernel :math:`k(x, y) = (1 + \|x - y\|^2 / \ell^2)^b`.
 
-    Its discrepancy controls weak convergence, which that of a Gaussian kernel does not
-    from three dimensions on [Gorham2017]_.
+    Its Stein discrepancy controls weak convergence. That of a Gaussian kernel does not in
+    three or more dimensions [Gorham2017]_.
 
     Parameters
     ----------
     length_scale : float or None, default=None
-        The length :math:`\ell`, in units of `x`; None is the median distance between two
+        The length :math:`\ell`, in units of `x`; None takes the median distance between two
         points of the batch.
     exponent : float, default=-0.5
         The exponent `b`, between -1 and 0.
@@ -238,7 +239,7 @@ class IMQ(BaseKernel):
     tensor([1.0000, 0.7071])
     """
 
-    reach: ClassVar[float] = 1e6  # its tail is a power: there k = 1e-6 with b = -1/2
+    reach: ClassVar[float] = 1e6  # the tail is a power: k = 1e-6 there for b = -1/2
 
     def __init__(self, length_scale: float | None = None, *, exponent: float = -0.5):
         self.length_scale = length_scale

@@ -1,4 +1,4 @@
-"""Scores of a fitted density that do not depend on how it was trained."""
+"""Metrics of a fitted density that do not depend on how it was trained."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ __all__ = [
     "hyvarinen_values",
 ]
 
-# Above this many dimensions the exact Laplacian gives way to fixed random probes.
+# Above this many dimensions fixed random probes replace the exact Laplacian.
 MAX_EXACT_FEATURES = 20
 N_PROBES = 8
 CHUNK = 1024  # rows at a time: bounds the memory of second derivatives
@@ -34,10 +34,10 @@ def hyvarinen_values(
 
     .. math:: \tfrac12\|\nabla E(x)\|^2 - \Delta E(x)
 
-    The Laplacian is exact up to 20 dimensions; above, it is estimated with 8 random sign
-    vectors per point that depend only on the seed and the row's place, so that two
-    models, or two epochs, are compared on the same probes. On a manifold gradient and
-    Laplacian are those of its metric, evaluated on the lifted energy.
+    The Laplacian is exact up to 20 dimensions. Above that it is estimated with 8 random
+    sign vectors per point. They depend on the seed and the row's position only, so two
+    models, or two epochs, are compared on the same vectors. On a manifold the gradient and
+    the Laplacian are those of its metric, evaluated on the tangent spaces.
 
     Parameters
     ----------
@@ -46,10 +46,10 @@ def hyvarinen_values(
     x : Tensor of shape (n, d)
         Points.
     manifold : BaseManifold or None, default=None
-        Where the points live, with its dimension known; None is Euclidean space.
+        The manifold of the points, whose dimension is known; None is Euclidean space.
     base_grad : Tensor of shape (n, d) or None, default=None
-        If given, on a manifold, `energy` corrects a base measure with these derivatives
-        of its log density, and the value lacks the base's own Laplacian.
+        On a manifold, ambient derivatives of the log density of the base measure that
+        `energy` corrects. The value then lacks the Laplacian of that log density.
     seed : int, default=0
         Seed of the probes.
 
@@ -64,7 +64,7 @@ def hyvarinen_values(
 
     Examples
     --------
-    Of a von Mises-Fisher energy on the sphere, :math:`E = -\kappa\mu^\top x`, the score is
+    A von Mises-Fisher energy on the sphere, :math:`E = -\kappa\mu^\top x`, has the score
     :math:`\frac12\kappa^2(1-t^2) - 2\kappa t` with :math:`t=\mu^\top x`.
 
     >>> import torch
@@ -106,14 +106,14 @@ def hyvarinen_score(estimator, X, sample_weight=None) -> float:
 
     .. math:: \frac1n\sum_i \tfrac12\|\nabla\log q(x_i)\|^2 + \Delta\log q(x_i)
 
-    in the units of X. It needs no normalising constant and does not involve the step size
-    of training, so that models trained with different `epsilon` are compared fairly. It
+    is in the units of X. It needs no normalising constant and does not involve the step
+    size of training, so models trained with different `epsilon` can be compared. It
     estimates the Fisher divergence up to a constant of the data.
 
     Parameters
     ----------
     estimator : estimator
-        Fitted, with an `energy_`.
+        A fitted estimator with an `energy_`.
     X : array-like of shape (n_samples, n_features)
         Held-out data.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -134,12 +134,12 @@ def hyvarinen_score(estimator, X, sample_weight=None) -> float:
 
 
 def hyvarinen_scorer(estimator, X, y=None) -> float:
-    """Return minus the Hyvärinen score: a scorer for ``scoring=`` in searches.
+    """Return minus the Hyvärinen score, as a scorer for ``scoring=`` in searches.
 
     Parameters
     ----------
     estimator : estimator
-        Fitted, or a pipeline that ends in one.
+        A fitted estimator, or a pipeline that ends with one.
     X : array-like of shape (n_samples, n_features)
         Held-out data.
     y : None
@@ -148,8 +148,8 @@ def hyvarinen_scorer(estimator, X, y=None) -> float:
     Returns
     -------
     score : float
-        Higher is better. In a pipeline it is computed in the units that reach the last
-        step, so steps before it must be the same for all candidates.
+        Higher is better. In a pipeline the units are those that reach the last step, so
+        all candidates must have the same steps before it.
     """
     del y
     steps = getattr(estimator, "steps", None)
@@ -166,7 +166,7 @@ def fisher_divergence(estimator, X, score) -> float:
     Parameters
     ----------
     estimator : estimator
-        Fitted, with a method `score_fn`.
+        A fitted estimator with a method `score_fn`.
     X : array-like of shape (n_samples, n_features)
         Draws from p.
     score : array-like of shape (n_samples, n_features)

@@ -7,10 +7,10 @@ the energy on numbers. `mb` is the peak of what tensors allocated within the ste
 hold, gradients included, as torch's profiler counts it; weights and optimiser state are
 not in it. `mb_ratio` is over the supervised step's.
 
-Exact score matching takes one backward pass per column through a graph that is kept for
-the last of them. It is run while one step is expected, from the column counts before, to
-stay below 10 seconds and 2.5 GB, where a supervised step takes milliseconds; rows beyond
-say what was expected.
+Exact score matching takes one backward pass per column, and keeps the graph for the
+last of them. It is run as long as one step is expected, from the column counts before,
+to stay below 10 seconds and 2.5 GB, where a supervised step takes milliseconds. The
+rows beyond have what was expected.
 
     python benchmarks/paper/cost_vs_dimension.py \
         --out benchmarks/results/cost_vs_dimension.csv
@@ -19,23 +19,17 @@ say what was expected.
 import copy
 import json
 import math
+import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import numpy as np
 import torch
-from _figures import (
-    COLORS,
-    SIZE,
-    Sheet,
-    options,
-    outside_legend,
-    plain_ticks,
-    plt,
-    save,
-    show_progress,
-    time_interleaved,
-)
+from _lib.costs import make_step, time_interleaved
+from _lib.figures import COLORS, SIZE, outside_legend, plain_ticks, plt, save
+from _lib.script import Sheet, options, show_progress
 
 from sk_wmvl._random import make_generator
 from sk_wmvl.energies import InnerProductEnergy
@@ -72,19 +66,6 @@ STYLES = {
 }
 
 
-def make_step(energy, loss_of):
-    """Return a function that takes one optimiser step with a copy of the energy."""
-    module = copy.deepcopy(energy)
-    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-5, fused=True)
-
-    def step():
-        optimizer.zero_grad()
-        loss_of(module).backward()
-        optimizer.step()
-
-    return step
-
-
 def make_steps(d, names, seed):
     """Return a training step per objective, and the supervised one."""
     generator = make_generator(seed, 1)
@@ -101,7 +82,10 @@ def make_steps(d, names, seed):
             return objective(module, x, generator=generator).mean()
 
         losses[name] = loss_of
-    return {name: make_step(energy, loss_of) for name, loss_of in losses.items()}
+    return {
+        name: make_step(copy.deepcopy(energy), loss_of)
+        for name, loss_of in losses.items()
+    }
 
 
 def peak_megabytes(step):

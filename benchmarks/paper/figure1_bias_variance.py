@@ -1,33 +1,30 @@
 r"""The paper's Figure 1: bias and variance of estimates of score matching.
 
-As in its appendix E.1.1: an energy trained for 400 steps on the banana, K = 100 points of
-it and M = 50 000 draws of the noise at each. `bias2` is the mean over points of the squared
-difference between the mean of the estimator and that of sliced score matching (SSM), which
-is unbiased: an upper bound in expectation. What it would be without any bias, the Monte
-Carlo error of the two means, is `floor`; `bias2_se` is the standard error over points.
-`variance` is that of the noise at a point, averaged over points; without the control
-variate it is estimated from fewer draws. `z` and `p` test whether both means, over points
-and noise, are equal. All is in float64.
+As in the paper's appendix E.1.1: an energy is trained for 400 steps on the banana, and
+there are K = 100 points and M = 50 000 draws of the noise at each. `bias2` is the mean
+over points of the squared difference between the mean of the estimator and that of
+sliced score matching (SSM), which is unbiased: in expectation it is an upper bound.
+`floor` is what it would be without any bias, the Monte Carlo error of the two means;
+`bias2_se` is the standard error over points. `variance` is that of the noise at a
+point, averaged over points; without the control variate it is estimated from fewer
+draws. `z` and `p` test whether both means, over points and noise, are equal. All is in
+float64.
 
     python benchmarks/paper/figure1_bias_variance.py \
         --out benchmarks/results/figure1_bias_variance.csv
 """
 
 import math
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
-from _figures import (
-    COLORS,
-    SIZE,
-    Sheet,
-    options,
-    outside_legend,
-    plt,
-    save,
-    show_progress,
-    train_energy,
-)
+from _lib.figures import COLORS, SIZE, outside_legend, plt, save
+from _lib.paper_energy import train_energy
+from _lib.script import Sheet, options, show_progress
 from scipy import stats
 
 from sk_wmvl._random import make_generator

@@ -6,8 +6,13 @@ step and optimiser of the paper and no mixture as base measure; its fit is drawn
     python benchmarks/paper/figure2_circle.py --out benchmarks/results/figure2_circle.csv
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import numpy as np
-from _known_density import figure
+from _lib.density_figures import figure
 
 from sk_wmvl.datasets import circle_mixture
 from sk_wmvl.plots import CircleDisplay

@@ -1,31 +1,28 @@
 """The paper's Figure 3: contrastive divergence with and without the control variate.
 
-As in its appendix E.1.2: on the cosine data, the energy of appendix E.1.1 trained by CD-1
-at several steps, by minimum velocity at the same, and by sliced score matching, which has
-no step. `loss` is the exact score-matching loss (the Hyvärinen score) on the training
-rows; lower is better, and the truth is at `truth`, edges left out. The number of training
-steps is not printed in the paper; here it is 1 000. Spectral normalisation, which the
-paper's energy has, keeps it far from the truth in so few; all is done without it as well.
+As in the paper's appendix E.1.2: on the cosine data the energy of appendix E.1.1 is
+trained by CD-1 at several steps, by minimum velocity at the same steps, and by sliced
+score matching, which has no step. `loss` is the exact score-matching loss (the
+Hyvärinen score) on the training rows; lower is better. `truth` is the loss of the
+truth, edges left out. The paper does not print the number of training steps; here it is
+1 000. The paper's energy has spectral normalisation, and stays far from the truth in so
+few steps; all is done without it as well.
 
     python benchmarks/paper/figure3_cd1.py --out benchmarks/results/figure3_cd1.csv
 """
 
+import sys
 import time
 import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
-from _figures import (
-    COLORS,
-    SIZE,
-    Sheet,
-    options,
-    outside_legend,
-    plt,
-    save,
-    show_progress,
-    train_energy,
-)
+from _lib.figures import COLORS, SIZE, outside_legend, plt, save
+from _lib.paper_energy import train_energy
+from _lib.script import Sheet, options, show_progress
 
 from sk_wmvl.datasets import Cosine
 from sk_wmvl.metrics import hyvarinen_values
@@ -109,11 +106,11 @@ def draw_figure(rows):
 
 def main():
     """Train, print and draw."""
-    quick = "one seed, two steps, 100 training steps"
+    quick = "one seed, two steps, 20 training steps"
     args = options(__doc__, seeds=(0, 1, 2), quick=quick, resume=True)
     n, n_steps, steps, seeds = N_ROWS, N_STEPS, STEPS, args.seeds
     if args.quick:
-        n, n_steps, steps, seeds = 2000, 100, (1e-4, 1e-1), seeds[:1]
+        n, n_steps, steps, seeds = 2000, 20, (1e-4, 1e-1), seeds[:1]
     sheet = Sheet(args.out, resume=args.resume)
     sliced = SlicedScoreMatching(variance_reduced=False)
     for normalized in (True, False):

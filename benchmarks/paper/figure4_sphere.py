@@ -6,7 +6,12 @@ step and optimiser of the paper and no mixture as base measure; its fit is drawn
     python benchmarks/paper/figure4_sphere.py --out benchmarks/results/figure4_sphere.csv
 """
 
-from _known_density import figure
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from _lib.density_figures import figure
 
 from sk_wmvl.datasets import sphere_mixture
 from sk_wmvl.plots import SphereDisplay

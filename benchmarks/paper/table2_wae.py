@@ -9,7 +9,8 @@ compare within the column, not with the paper's. `data` is the distance of train
 from test images in the same features, what a perfect model would have.
 
 Training goes on from checkpoints in ``--folder``, to ``--iterations`` updates (the paper
-has 200 000). ``--quick`` has 8 x 8 digits.
+has 200 000). ``--quick`` has 8 x 8 digits and 60 updates; ``--quick --iterations 600`` is
+what doc/benchmarks.rst has of digits.
 
     python benchmarks/paper/table2_wae.py --out benchmarks/results/table2_wae.csv
 """
@@ -22,11 +23,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from _common import Sheet, options, show_progress
-from _images import binarize, load_images
+from _lib.autoencoder_pictures import save_pictures
+from _lib.checkpoints import add_options, default_folder, load, save, trained
+from _lib.images import binarize, load_images
 from _lib.lenet import train_lenet
-from _pictures import save_pictures
-from _training_runs import add_options, default_folder, load, save, train
+from _lib.script import Sheet, options, show_progress
 
 from sk_wmvl import WassersteinAutoencoder
 from sk_wmvl._random import make_generator
@@ -42,7 +43,7 @@ CELLS = {
     "sphere-mmd": ("sphere", "wae-mmd", np.nan, np.nan),
     "euclidean-mmd": ("euclidean", "wae-mmd", np.nan, np.nan),
 }
-ITERATIONS, QUICK_ITERATIONS = 200_000, 600
+ITERATIONS, QUICK_ITERATIONS = 200_000, 60
 ROWS = 10_000
 EPOCHS, QUICK_EPOCHS, QUICK_LR = 2, 8, 0.05  # of the LeNet: 99 % after two on MNIST
 
@@ -81,43 +82,31 @@ def run(args, folder):
     iterations = args.iterations or (QUICK_ITERATIONS if args.quick else ITERATIONS)
     n = min(args.rows or ROWS, len(images.test))
     models, features = {}, None
-    for seed in args.seeds:
-        for name, (latent, preset, paper, paper_sd) in CELLS.items():
-            if args.only and name not in args.only:
-                continue
-            path = folder / f"{name}-seed{seed}.pkl"
-            if args.stage == "evaluate":
-                if not path.exists():
-                    show_progress(f"{name}, seed {seed}: not trained")
-                    continue
-                model, seconds = load(path)
-            else:
-                fresh = partial(make, name, seed, quick=args.quick)
-                model, seconds = train(fresh, images.train, path, iterations)
-            if args.stage == "train":
-                continue
-            if features is None:
-                net = features_of(images, folder / "lenet.pkl", quick=args.quick)
-                test = binarize(images.test[:n], 0)
-                features = {
-                    "test": net(test),
-                    "train": net(binarize(images.train[:n], 2)),
-                }
-            draws = binarize(model.sample(n, random_state=seed).clip(0, 1), 3)
-            models[f"{name}, seed {seed}"] = model
-            sheet.add(
-                latent=latent,
-                divergence=preset.removeprefix("wae-"),
-                seed=seed,
-                iterations=model.n_steps_,
-                ms=1e3 * seconds / model.n_steps_,
-                fid=frechet_distance(net(draws), features["test"]),
-                data=frechet_distance(features["train"], features["test"]),
-                reconstruction=-model.score(test),
-                rows=n,
-                paper=paper,
-                paper_sd=paper_sd,
-            )
+    runs = trained(args, CELLS, make, images.train, folder, iterations)
+    for name, seed, (model, seconds), _ in runs:
+        latent, preset, paper, paper_sd = CELLS[name]
+        if features is None:
+            net = features_of(images, folder / "lenet.pkl", quick=args.quick)
+            test = binarize(images.test[:n], 0)
+            features = {
+                "test": net(test),
+                "train": net(binarize(images.train[:n], 2)),
+            }
+        draws = binarize(model.sample(n, random_state=seed).clip(0, 1), 3)
+        models[f"{name}, seed {seed}"] = model
+        sheet.add(
+            latent=latent,
+            divergence=preset.removeprefix("wae-"),
+            seed=seed,
+            iterations=model.n_steps_,
+            ms=1e3 * seconds / model.n_steps_,
+            fid=frechet_distance(net(draws), features["test"]),
+            data=frechet_distance(features["train"], features["test"]),
+            reconstruction=-model.score(test),
+            rows=n,
+            paper=paper,
+            paper_sd=paper_sd,
+        )
     if models and args.out is not None:
         save_pictures(models, images, args.out)
     return sheet.rows

@@ -14,7 +14,7 @@ from sk_wmvl.manifolds import (
     Hyperbolic,
     Product,
 )
-from sk_wmvl.manifolds._sphere import UnitVectors
+from sk_wmvl.manifolds._unit_vectors import UnitVectors
 
 __all__ = ["LatentSpace", "away_from_zero"]
 

@@ -13,7 +13,7 @@ from sk_wmvl.autoencoders.von_mises_fisher import (
     orthogonal_direction,
 )
 from sk_wmvl.manifolds import BaseManifold, Sphere
-from sk_wmvl.manifolds._sphere import unit
+from sk_wmvl.manifolds._unit_vectors import unit
 
 __all__ = ["PowerSphericalPosterior"]
 

@@ -13,7 +13,7 @@ from sk_wmvl.autoencoders._quadrature import angle_slope
 from sk_wmvl.autoencoders.latent import away_from_zero
 from sk_wmvl.base_measures.components._concentration import sample_cosine
 from sk_wmvl.manifolds import BaseManifold, Sphere
-from sk_wmvl.manifolds._sphere import unit
+from sk_wmvl.manifolds._unit_vectors import unit
 
 __all__ = ["VonMisesFisherPosterior", "log_sphere_area", "orthogonal_direction"]
 

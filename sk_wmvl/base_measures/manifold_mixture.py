@@ -100,10 +100,11 @@ class ManifoldMixture(BaseMeasure):
     def step(self, x: Tensor, weight: Tensor, prior: Tensor) -> None:
         """Make one step of expectation maximisation, in place."""
         joint = self.joint(x)
-        share = (joint - joint.logsumexp(-1, keepdim=True)).exp() * weight[:, None]
-        n = share.sum(0)
+        log_responsibility = joint - joint.logsumexp(-1, keepdim=True)
+        responsibility = log_responsibility.exp() * weight[:, None]
+        n = responsibility.sum(0)
         k = len(self.log_weights)
-        self.components.update(x, share[:, :k], prior)
+        self.components.update(x, responsibility[:, :k], prior)
         total = n[:k].clamp(min=1e-9)
         # at least one row's worth: no place is impossible
         background = float(n[-1].clamp(min=1.0)) if self.background > 0 else 0.0
@@ -130,13 +131,13 @@ def start_mixture(
     background = 1 / (len(x) + 1) if manifold.is_compact else 0.0
     weights = torch.full((k,), (1 - background) / k, dtype=x.dtype, device=x.device)
     components = family(manifold, centers, variance)
-    # One step with the rows shared out whole: in many dimensions a component at a single
-    # row is far from all others, and the background would take them.
+    # One step with each row given to one component: in many dimensions a component at a
+    # single row is far from all others, and the background would take them.
     nearest = torch.cat(
         [components.log_prob(rows).argmax(1) for rows in x.split(chunk_size(k))]
     )
-    share = torch.nn.functional.one_hot(nearest, k).to(x) * weight[:, None]
-    components.update(x, share, variance)
+    responsibility = torch.nn.functional.one_hot(nearest, k).to(x) * weight[:, None]
+    components.update(x, responsibility, variance)
     return ManifoldMixture(manifold, components, weights, background)
 
 
@@ -157,7 +158,8 @@ class Trial(NamedTuple):
 
 def try_mixture(
     manifold: BaseManifold,
-    rows: tuple,
+    train: tuple,
+    held_out: tuple,
     k: int,
     prior: Tensor,
     seed: int,
@@ -167,23 +169,26 @@ def try_mixture(
     Parameters
     ----------
     manifold : BaseManifold
-    rows : tuple
-        Points and weights to fit to, points and weights held out, and what else there is.
+    train : tuple
+        Points and weights to fit to, and what else there is.
+    held_out : tuple
+        The same of the rows held out.
     k : int
-    prior : float
+    prior : Tensor of shape (n_units,)
         See `Components.update`.
     seed : int
     """
-    x, weight, x_valid, weight_valid, *_ = rows
+    x, weight, *_ = train
+    x_out, weight_out, *_ = held_out
     mixture = start_mixture(manifold, x, weight, min(k, len(x)), prior, seed)
-    share = weight_valid / weight_valid.sum()
+    part = weight_out / weight_out.sum()
     best, best_mean, n_worse = None, -math.inf, 0
     for step in range(1, N_ITERATIONS + 1):
         mixture.step(x, weight, prior)
         if step % CHECK_EVERY:
             continue
-        values = mixture.log_prob(x_valid)
-        mean = float((share * values).sum())
+        values = mixture.log_prob(x_out)
+        mean = float((part * values).sum())
         n_worse = 0 if mean > best_mean + ENOUGH else n_worse + 1
         if best is None or mean > best_mean:
             best, best_mean = Trial(values, step), mean

@@ -28,8 +28,8 @@ class MixtureBase(BaseMeasure):
     covariances : array of shape (k, d, d)
         Positive definite; of a Student density the scale matrix, which is its covariance
         times :math:`(\nu - 2)/\nu`.
-    dof : array of shape (k,) or None, default=None
-        Degrees of freedom, positive or infinite; None stands for normal densities.
+    degrees_of_freedom : array of shape (k,) or None, default=None
+        Positive or infinite; None stands for normal densities.
 
     Examples
     --------
@@ -47,14 +47,14 @@ class MixtureBase(BaseMeasure):
     whiten: Tensor
     bias: Tensor
     log_constant: Tensor
-    dof: Tensor
+    degrees_of_freedom: Tensor
 
     def __init__(
         self,
         weights: np.ndarray,
         means: np.ndarray,
         covariances: np.ndarray,
-        dof: np.ndarray | None = None,
+        degrees_of_freedom: np.ndarray | None = None,
     ):
         super().__init__()
         chol = np.linalg.cholesky(covariances)
@@ -68,10 +68,12 @@ class MixtureBase(BaseMeasure):
             "whiten", torch.tensor(precision_chol.reshape(k * d, d), dtype=to)
         )
         self.register_buffer("bias", torch.tensor(bias.reshape(k * d), dtype=to))
-        nu = np.full(k, np.inf) if dof is None else np.asarray(dof, dtype=np.float64)
+        nu = np.full(k, np.inf)
+        if degrees_of_freedom is not None:
+            nu = np.asarray(degrees_of_freedom, dtype=np.float64)
         log_constant = np.log(weights) - log_det + log_student_constant(nu, d)
         self.register_buffer("log_constant", torch.tensor(log_constant, dtype=to))
-        self.register_buffer("dof", torch.tensor(nu, dtype=to))
+        self.register_buffer("degrees_of_freedom", torch.tensor(nu, dtype=to))
         self.is_normal = bool(np.isinf(nu).all())
         self.register_buffer("weights", torch.tensor(weights, dtype=to))
         self.register_buffer("means", torch.tensor(means, dtype=to))
@@ -83,8 +85,8 @@ class MixtureBase(BaseMeasure):
         squares = (r * r).view(len(x), len(self.weights), -1).sum(-1)
         exponent = -0.5 * squares
         if not self.is_normal:
-            heavy = torch.isfinite(self.dof)
-            nu = torch.where(heavy, self.dof, 1.0)
+            heavy = torch.isfinite(self.degrees_of_freedom)
+            nu = torch.where(heavy, self.degrees_of_freedom, 1.0)
             student = -0.5 * (nu + x.shape[1]) * torch.log1p(squares / nu)
             exponent = torch.where(heavy, student, exponent)
         return torch.logsumexp(self.log_constant + exponent, dim=1)
@@ -101,9 +103,10 @@ class MixtureBase(BaseMeasure):
         ).to(self.means.device)
         if not self.is_normal:
             # a normal vector over an independent root mean square: a Student vector
-            nu = torch.where(torch.isfinite(self.dof), self.dof, 1.0)[k].cpu()
+            heavy = torch.isfinite(self.degrees_of_freedom)
+            nu = torch.where(heavy, self.degrees_of_freedom, 1.0)[k].cpu()
             mean_square = 2 * torch._standard_gamma(nu / 2, generator=generator) / nu
-            heavy = torch.isfinite(self.dof)[k]
+            heavy = heavy[k]
             scale = mean_square.clamp(min=1e-300).rsqrt().to(z.device)
             z = torch.where(heavy, scale, 1.0)[:, None] * z
         return self.means[k] + torch.einsum("nij,nj->ni", self.chol[k], z)

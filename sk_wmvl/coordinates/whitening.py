@@ -82,7 +82,8 @@ def weighted_moments(
 
 def _shrinkage(Z: np.ndarray, w: np.ndarray) -> float:
     """Return the intensity with the best cross-validated Gaussian log-likelihood."""
-    fold = np.arange(len(Z)) % N_FOLDS  # rows in their order: no randomness
+    # Not `make_folds`: coordinates are the same for every seed, so rows go in their order.
+    fold = np.arange(len(Z)) % N_FOLDS
     loss = np.zeros(len(INTENSITIES))
     for k in range(min(N_FOLDS, len(Z))):
         inside, outside = fold != k, fold == k

@@ -1,4 +1,4 @@
-"""Data sets: distributions with a known density, and real data.
+"""Data sets: distributions whose density and score are known.
 
 Imports any room; nothing imports it but the main job.
 """

@@ -1,4 +1,4 @@
-r"""Known densities of directions and angles: mixtures of von Mises-Fisher components."""
+r"""Mixtures of directions and angles whose density and score are known."""
 
 import numpy as np
 from scipy import special, stats
@@ -24,7 +24,7 @@ def log_bessel(order, kappa) -> np.ndarray:
     r"""Return :math:`\log[I_\nu(\kappa)\,\kappa^{-\nu}]`, for large and small κ alike.
 
     The scaled Bessel function :math:`e^{-\kappa}I_\nu(\kappa)` does not overflow, but
-    vanishes where κ is small beside ν; there the power series, as 0F1, is used. Without
+    vanishes where κ is small beside ν. There the power series, as 0F1, is used. Without
     the factor :math:`\kappa^{-\nu}` the value at κ = 0 would be infinite.
     """
     kappa = np.asarray(kappa, dtype=float)
@@ -218,9 +218,9 @@ class VonMisesMixture(BaseDistribution):
         score : ndarray of shape (n_samples, m)
         """
         X = np.asarray(X, dtype=float)
-        share = special.softmax(self._components(X), axis=1)
+        responsibility = special.softmax(self._components(X), axis=1)
         pull = -self.kappas * np.sin(X[:, None] - self.means)
-        return (share[..., None] * pull).sum(1)
+        return (responsibility[..., None] * pull).sum(1)
 
 
 def _check_norms(means: np.ndarray) -> None:
@@ -269,7 +269,7 @@ def circle_mixture() -> VonMisesFisherMixture:
 def sphere_mixture(seed: int = 23) -> VonMisesFisherMixture:
     r"""Return a mixture of four components on the sphere, as in the paper's Figure 4.
 
-    Drawn from the paper's law: uniform means, concentrations
+    The parameters are drawn as in the paper: uniform means, concentrations
     :math:`\sqrt{U(1, 50)} + 0.1`, weights proportional to :math:`U(1, 50)^2`.
 
     Parameters

@@ -188,8 +188,9 @@ class Rings(BaseDistribution):
         """Return scores; see `BaseDistribution.score`."""
         X = np.asarray(X, dtype=float)
         r = np.linalg.norm(X, axis=1)
-        share = special.softmax(self._components(r), axis=1)
-        pull = (share * (np.asarray(self.radii) - r[:, None])).sum(1) / self.sigma**2
+        responsibility = special.softmax(self._components(r), axis=1)
+        gap = np.asarray(self.radii) - r[:, None]
+        pull = (responsibility * gap).sum(1) / self.sigma**2
         return (pull / r - 1 / r**2)[:, None] * X
 
 
@@ -271,8 +272,8 @@ class GaussianMixtures(BaseDistribution):
     def score(self, X) -> np.ndarray:
         """Return scores; see `BaseDistribution.score`."""
         X = np.asarray(X, dtype=float)
-        share = special.softmax(self._components(X), axis=1)
-        return (share @ self.means - X) / self.sigma**2
+        responsibility = special.softmax(self._components(X), axis=1)
+        return (responsibility @ self.means - X) / self.sigma**2
 
 
 class CorrelatedGaussian(BaseDistribution):

@@ -12,7 +12,7 @@ from torch import Tensor
 from sk_wmvl._autodiff import derivatives_along
 from sk_wmvl.energies._base import BaseEnergy
 from sk_wmvl.manifolds import BaseManifold
-from sk_wmvl.manifolds._sphere import UnitVectors
+from sk_wmvl.manifolds._unit_vectors import UnitVectors
 
 __all__ = ["TangentSpaceEnergy", "tangent_basis", "tangent_derivatives", "tangent_jets"]
 

@@ -25,12 +25,11 @@ from sk_wmvl.base_measures import BaseMeasure
 from sk_wmvl.energies import CorrectedEnergy, TransformedEnergy, freeze
 from sk_wmvl.estimators._fitted import FittedEnergy
 from sk_wmvl.estimators._prepare import COMPARISON, NORMALIZER, Setup
-from sk_wmvl.manifolds.product import flat_columns
 from sk_wmvl.normalizers import (
     BaseNormalizer,
     LogNormalizer,
     find_fault,
-    is_dear,
+    is_expensive,
     warn_if_unreliable,
 )
 from sk_wmvl.normalizers._base import evaluate_in_chunks, log_mean_exp
@@ -113,9 +112,9 @@ def settle(
     else:
         generator = make_generator(setup.seed, COMPARISON)
         # Where densities are expensive, draws are cheap, and have to do without a grid.
-        n_draws = MORE_DRAWS if is_dear(own) else N_DRAWS
+        n_draws = MORE_DRAWS if is_expensive(own) else N_DRAWS
         draws = own.sample(n_draws, generator=generator)
-        columns = flat_columns(setup.manifold)
+        columns = setup.manifold.flat_columns
         far = inflate(own, draws, columns) if columns else None
         estimate = scale_correction(corrected, normalize, judged, draws, far)
     warn_if_unreliable(estimate)
@@ -234,7 +233,7 @@ def scale_correction(
         )
     mean = float((values * weight).sum())
     spread = _standard_error(values - mean, weight, rows.groups)
-    is_expensive_base = energy.base is not None and is_dear(energy.base)
+    is_expensive_base = energy.base is not None and is_expensive(energy.base)
 
     def quick() -> LogNormalizer:
         n = len(draws)

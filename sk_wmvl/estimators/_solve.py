@@ -168,7 +168,7 @@ def solve_family(
         solution,
         *describe(family, solution, setup.manifold, setup.coordinates),
         robust_weights,
-        family.law(solution.energy.coefficients),
+        family.distribution(solution.energy.coefficients),
         TensorData(batch, rows.groups),
     )
 

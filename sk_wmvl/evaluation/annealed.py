@@ -1,13 +1,10 @@
 """Annealed importance sampling of log p(x): a path from the prior to each posterior."""
 
-import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.base import clone
-from torch import Tensor, nn
+from torch import Tensor
 
 from sk_wmvl.evaluation._weights import (
     LogLikelihood,
@@ -15,23 +12,18 @@ from sk_wmvl.evaluation._weights import (
     call_log_likelihood,
     log_mean_weight,
 )
-from sk_wmvl.manifolds import BaseManifold, Euclidean
-from sk_wmvl.samplers import (
-    HMC,
-    BaseSampler,
-    GeodesicHMC,
-    State,
-    adapt_step_size,
-    evaluate,
-)
+from sk_wmvl.manifolds import BaseManifold
+from sk_wmvl.samplers import BaseSampler, State, evaluate
+from sk_wmvl.samplers.annealing import AnnealedPath, AnnealingPlan, anneal
+from sk_wmvl.samplers.geodesic_hmc import make_hmc
+from sk_wmvl.samplers.pilot import FixedStages, plan_path
 
 __all__ = [
     "AnnealingPlan",
     "LogLikelihood",
     "PosteriorPath",
-    "anneal",
     "annealed_log_likelihood",
-    "make_sampler",
+    "choose_sampler",
     "plan_annealing",
     "prior_draws",
     "row_blocks",
@@ -41,91 +33,53 @@ LogDensity = Callable[[Tensor, Tensor], Tensor]
 
 # Chains at a time: a layer of 784 outputs then takes 3 MB in float32, a processor's cache.
 CHUNK = 1024
-# The pilot: rows, chains for each, stages of the path, and moves at each stage.
-N_PILOT_ROWS, N_PILOT_CHAINS = 64, 4
-N_STAGES, PILOT_STEPS = 40, 8
-# Stages at (j/J)^4 (Friel & Pettitt): near the prior the log likelihood varies by
-# hundreds of nats.
-STAGE_POWER = 4
+N_PILOT_ROWS, N_PILOT_CHAINS = 64, 4  # of the pilot run, the chains for each row
 
 
-class AnnealingPlan(NamedTuple):
-    """What is fixed before a run: where on the path to stop, and how to move there.
+class PosteriorPath(AnnealedPath):
+    r"""The path :math:`E_t(z) = -\log p(z) - t\log p(x\mid z)`, a row of x per chain.
 
-    Attributes
+    Parameters
     ----------
-    t : ndarray of shape (n_temperatures,)
-        Powers of the likelihood, increasing, the last one 1; 0 is left out.
-    step_sizes : ndarray of shape (n_temperatures,)
-        Step size of the sampler at each.
-    length : float
-        Thermodynamic length of the path. With perfect transitions the variance of a log
-        weight is ``length**2 / n_temperatures``.
-    """
-
-    t: np.ndarray
-    step_sizes: np.ndarray
-    length: float
-
-
-class PosteriorPath(nn.Module):
-    r"""The energies :math:`E_t(z) = -\log p(z) - t\log p(x\mid z)`, a row of x per chain.
-
-    Attributes
-    ----------
-    t : float
-        Where on the path `forward` evaluates, in [0, 1].
+    log_likelihood : callable
+        Maps rows and codes to log p(x|z) of shape (n,).
+    x : Tensor of shape (n, n_columns)
+        Rows.
+    prior : object
+        With ``log_prob(z)``.
     """
 
     def __init__(self, log_likelihood: LogDensity, x: Tensor, prior: Prior):
-        super().__init__()
+        super().__init__(prior)
         self.log_likelihood = log_likelihood
         self.x = x
-        self.prior = prior
-        self.t = 0.0
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the energies, of shape (n,)."""
-        # A uniform prior is a constant without a graph; 0 * z gives it one.
-        energy = -self.prior.log_prob(z) + 0 * z.sum(-1)
-        if self.t == 0:
-            return energy
-        return energy - self.t * call_log_likelihood(self.log_likelihood, self.x, z)
+        log_likelihood = call_log_likelihood(self.log_likelihood, self.x, z)
+        return self.start(z) - self.t * log_likelihood
 
-    def start(self, z: Tensor) -> State:
-        """Return the state at the path's start."""
-        self.t = 0.0
-        return evaluate(self, z)
+    def split(self, z: Tensor, state: State | None = None) -> tuple[State, State]:
+        """Recover -log p(x|z) from the state on the path; see `AnnealedPath.split`.
 
-    def split(self, state: State) -> tuple[State, State]:
-        """Return the states of -log p(z) and -log p(x|z), from the state at `t` > 0.
-
-        The prior is cheap, the decoder is not: it need not be called again. At a power
-        near t the rounding error of the difference is no larger than that of the energy.
+        The prior is cheap, the decoder is not: it need not be called again. The stops near
+        the start lie close together, and at a stop near t the rounding error of the
+        difference is no larger than that of the energy.
         """
-        t = self.t
-        start = self.start(state.x)
+        if state is None:
+            self.t = 1.0
+            state = evaluate(self, z)
+        start = evaluate(self.start, z)
         return start, State(
-            state.x,
-            (state.energy - start.energy) / t,
-            (state.grad - start.grad) / t,
-        )
-
-    def move_to(self, t: float, start: State, rest: State) -> State:
-        """Set `t` and return the state there, without a call of the decoder."""
-        self.t = t
-        return State(
-            start.x, start.energy + t * rest.energy, start.grad + t * rest.grad
+            z,
+            (state.energy - start.energy) / self.t,
+            (state.grad - start.grad) / self.t,
         )
 
 
-def make_sampler(manifold: BaseManifold, sampler: BaseSampler | None) -> BaseSampler:
-    """Return a copy of the sampler, or the default of the manifold."""
-    if sampler is not None:
-        return clone(sampler)
-    if isinstance(manifold, Euclidean):
-        return HMC(n_leapfrog=2)
-    return GeodesicHMC(manifold, n_leapfrog=2)
+def choose_sampler(manifold: BaseManifold, sampler: BaseSampler | None) -> BaseSampler:
+    """Return the sampler, or the default of the manifold."""
+    return make_hmc(manifold, n_leapfrog=2) if sampler is None else sampler
 
 
 def prior_draws(
@@ -138,41 +92,6 @@ def prior_draws(
 def row_blocks(x: Tensor, n_chains: int) -> Iterator[Tensor]:
     """Yield blocks of rows whose chains are moved together."""
     yield from x.split(max(1, CHUNK // n_chains))
-
-
-def anneal(
-    path: PosteriorPath,
-    z: Tensor,
-    plan: AnnealingPlan,
-    sampler: BaseSampler,
-    generator: torch.Generator,
-    *,
-    reverse: bool = False,
-) -> tuple[Tensor, float]:
-    r"""Carry codes along the path; return log weights, float64, and mean acceptance.
-
-    Forwards from draws of the prior the mean of w is unbiased for p(x). Backwards, from
-    draws of the posterior, the same transitions in reverse order make the mean of 1/w
-    unbiased for 1/p(x).
-    """
-    t = [0.0, *map(float, plan.t)]
-    last = len(plan.t)
-    path.t = 1.0
-    start, rest = path.split(evaluate(path, z))
-    log_w = torch.zeros(len(z), dtype=torch.float64, device=z.device)
-    accepted = []
-    for k in range(last, 0, -1) if reverse else range(1, last + 1):
-        log_w -= (t[k] - t[k - 1]) * rest.energy.double()
-        here = k - 1 if reverse else k
-        if here in (0, last):  # a move at the end would change no weight
-            continue
-        sampler.set_params(step_size=float(plan.step_sizes[here - 1]))
-        state = path.move_to(t[here], start, rest)
-        move = sampler.step(path, state, generator=generator)
-        if move.accept_prob is not None:
-            accepted.append(float(move.accept_prob.mean()))
-        start, rest = path.split(move.state or evaluate(path, move.x))
-    return log_w, float(np.mean(accepted)) if accepted else math.nan
 
 
 def _check(**values: int) -> None:
@@ -223,11 +142,9 @@ def plan_annealing(
     """
     _check(n_temperatures=n_temperatures)
     _check_rows(x)
-    sampler = make_sampler(manifold, sampler)
     with torch.inference_mode(False), torch.no_grad():
         rows = torch.randperm(len(x), generator=generator)[:N_PILOT_ROWS].to(x.device)
         x = x[rows].repeat(N_PILOT_CHAINS, 1)
-        path = PosteriorPath(log_likelihood, x, prior)
         z = prior_draws(prior, len(x), x, generator)
         first = call_log_likelihood(log_likelihood, x, z)
         if not torch.isfinite(first).all():
@@ -235,31 +152,14 @@ def plan_annealing(
                 f"log_likelihood is not finite at {int((~torch.isfinite(first)).sum())} of "
                 f"{len(first)} draws from the prior. Check x for NaN and the decoder."
             )
-        t = (np.arange(N_STAGES + 1) / N_STAGES) ** STAGE_POWER
-        speed, log_steps = [_spread(first)], []
-        for here in t[1:]:
-            path.t = float(here)
-            sampler, state = adapt_step_size(
-                sampler, path, z, n_steps=PILOT_STEPS, generator=generator
-            )
-            z = state.x
-            log_steps.append(math.log(sampler.step_size))
-            _, rest = path.split(state)
-            speed.append(_spread(rest.energy))
-    # exact for a speed that is a power of t between stages, as it nearly is
-    speed_ = np.maximum(speed, 1e-8)
-    lengths = np.r_[0.0, np.cumsum(np.diff(t) * np.sqrt(speed_[1:] * speed_[:-1]))]
-    at = np.linspace(0, lengths[-1], n_temperatures + 1)[1:]
-    stops = np.interp(at, lengths, t)
-    stops[-1] = 1.0  # not a rounding error less
-    steps = np.exp(np.interp(stops, t[1:], log_steps))
-    return AnnealingPlan(stops, steps, float(lengths[-1]))
-
-
-def _spread(values: Tensor) -> float:
-    """Return the standard deviation over chains, root mean square over rows."""
-    chains = values.double().view(N_PILOT_CHAINS, -1)
-    return math.sqrt(float(chains.var(0).mean()))
+        return plan_path(
+            PosteriorPath(log_likelihood, x, prior),
+            z,
+            choose_sampler(manifold, sampler),
+            FixedStages(N_PILOT_CHAINS),
+            n_temperatures=n_temperatures,
+            generator=generator,
+        )
 
 
 def annealed_log_likelihood(
@@ -365,13 +265,13 @@ def annealed_log_likelihood(
             sampler=sampler,
         )
     _check_rows(x)
-    sampler = make_sampler(manifold, sampler)
+    sampler = choose_sampler(manifold, sampler)
     values, errors, accepted = [], [], []
     with torch.inference_mode(False), torch.no_grad():
         for rows in row_blocks(x, n_chains):
             path = PosteriorPath(log_likelihood, rows.repeat(n_chains, 1), prior)
             z = prior_draws(prior, len(path.x), x, generator)
-            log_w, accept = anneal(path, z, plan, sampler, generator)
+            log_w, accept = anneal(path, z, plan, sampler, generator=generator)
             value, error = log_mean_weight(log_w.view(n_chains, -1))
             values.append(value)
             errors.append(error)

@@ -8,17 +8,16 @@ from torch import Tensor
 
 from sk_wmvl.evaluation._weights import Prior, log_mean_weight
 from sk_wmvl.evaluation.annealed import (
-    AnnealingPlan,
     LogDensity,
     PosteriorPath,
-    anneal,
-    make_sampler,
+    choose_sampler,
     plan_annealing,
     prior_draws,
     row_blocks,
 )
 from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.samplers import BaseSampler
+from sk_wmvl.samplers.annealing import AnnealingPlan, anneal
 
 __all__ = ["Bounds", "annealed_bounds"]
 
@@ -85,7 +84,7 @@ def annealed_bounds(
     ----------
     [Grosse2015]_, [Wu2017]_
     """
-    sampler = make_sampler(manifold, sampler)
+    sampler = choose_sampler(manifold, sampler)
     like = torch.empty(0, dtype=dtype)
     codes = prior_draws(prior, n_rows, like, generator)
     parts = []
@@ -106,10 +105,10 @@ def annealed_bounds(
         for rows, exact in blocks:
             path = PosteriorPath(log_likelihood, rows.repeat(n_chains, 1), prior)
             z = prior_draws(prior, len(path.x), exact, generator)
-            forward, _ = anneal(path, z, plan, sampler, generator)
+            forward, _ = anneal(path, z, plan, sampler, generator=generator)
             lower, lower_error = log_mean_weight(forward.view(n_chains, -1))
             z = exact.repeat(n_chains, 1)
-            back, _ = anneal(path, z, plan, sampler, generator, reverse=True)
+            back, _ = anneal(path, z, plan, sampler, reverse=True, generator=generator)
             upper, upper_error = log_mean_weight(-back.view(n_chains, -1))
             parts.append(torch.stack([lower, -upper, lower_error, upper_error]))
     lower, upper, lower_error, upper_error = torch.cat(parts, 1)

@@ -19,7 +19,7 @@ from sk_wmvl.exponential.kernel import KernelFamily, SectionEnergy
 from sk_wmvl.exponential.polynomial import PolynomialFamily
 from sk_wmvl.exponential.von_mises_fisher import VonMisesFisherFamily
 
-# Each makes a family from the estimator's alpha; those without a penalty ignore it.
+# Each entry makes a family from the estimator's alpha, if the family has a penalty.
 FAMILIES: dict[str, Callable[[float], ExponentialFamily]] = {
     "bingham": lambda alpha: BinghamFamily(),
     "fisher_bingham": lambda alpha: FisherBinghamFamily(),

@@ -1,7 +1,7 @@
-r"""What an exponential family must offer: statistics, and what its parameters mean.
+r"""What an exponential family offers: statistics, and the meaning of its parameters.
 
-Its energy :math:`E(x) = -\theta^\top T(x)` is linear in the parameters, so that score
-matching is least squares: solved, not descended.
+The energy :math:`E(x) = -\theta^\top T(x)` is linear in the parameters, so score matching
+is a least-squares problem with a closed form.
 """
 
 import math
@@ -30,14 +30,14 @@ __all__ = [
     "embed",
 ]
 
-# Weights of the penalty to choose from, a third of a decade apart.
+# Weights of the penalty for alpha="auto", a third of a decade apart.
 ALPHAS = tuple(10 ** (k / 3) for k in range(-24, 4))
 
 
 def embed(manifold: BaseManifold, x: Tensor) -> Tensor:
-    """Return coordinates of a Euclidean space in which the manifold lies.
+    """Return points as vectors of a Euclidean space that contains the manifold.
 
-    The features of the manifold, but of angles the first cosine and sine alone.
+    These are the manifold's features. Angles have the first cosine and sine only.
     """
     if isinstance(manifold, Circle | Torus):
         return torch.cat([x.cos(), x.sin()], -1)
@@ -50,7 +50,7 @@ class LinearEnergy(BaseEnergy, ABC):
     Attributes
     ----------
     coefficients : Tensor of shape (k,)
-        The natural parameters :math:`\theta`; zero until they are solved for.
+        The natural parameters :math:`\theta`, zero before the fit.
     """
 
     coefficients: Tensor
@@ -62,10 +62,10 @@ class LinearEnergy(BaseEnergy, ABC):
 
     @abstractmethod
     def statistics(self, x: Tensor) -> Tensor:
-        """Return T at points of shape (n, d): a tensor of shape (n, k)."""
+        """Return T of shape (n, k) at points of shape (n, d)."""
 
     def derivatives(self, manifold: BaseManifold, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return tangent gradients (n, m, k) and Laplacians (n, k) of T, without graph.
+        """Return tangent gradients (n, m, k) and Laplacians (n, k) of T, without a graph.
 
         See `tangent_derivatives`.
         """
@@ -77,15 +77,16 @@ class LinearEnergy(BaseEnergy, ABC):
 
 
 class Candidate(NamedTuple):
-    r"""Statistics to try, and how to measure their combinations.
+    r"""A set of statistics, with the penalty on their combinations.
 
     Attributes
     ----------
     energy : LinearEnergy
-        Of k statistics.
+        The energy of k statistics.
     penalty : Tensor of shape (k, k) or None
-        The matrix R of the penalty :math:`\frac12\alpha\,\theta^\top R\theta`, positive
-        semidefinite: its null vectors are functions that are zero. None for no penalty.
+        The positive semidefinite matrix R of the penalty
+        :math:`\frac12\alpha\,\theta^\top R\theta`. Its null vectors are combinations that
+        vanish everywhere. None means no penalty.
     """
 
     energy: LinearEnergy
@@ -95,16 +96,16 @@ class Candidate(NamedTuple):
 class ExponentialFamily(BaseComponent, ABC):
     r"""A family of densities :math:`q(x) \propto q_0(x)\,e^{\theta^\top T(x)}`.
 
-    A parameter object: what is fitted is the `LinearEnergy` that it makes for the data.
+    It is a parameter object. The `LinearEnergy` that it makes for the data is fitted.
 
     Attributes
     ----------
     takes_base : bool
-        Whether it corrects a base measure :math:`q_0`. If not, densities are with respect
-        to the volume, and the estimator's base measure only proposes draws.
+        Whether the family corrects a base measure :math:`q_0`. If False, densities are
+        with respect to the volume, and the estimator's base measure is only a proposal.
     robustness : float
-        The power c of Windham's weights; zero for none. Families of densities have it as
-        a parameter.
+        The power c of Windham's weights; zero means none. It is a parameter of the
+        families that take no base measure.
     """
 
     takes_base: ClassVar[bool] = False
@@ -114,18 +115,18 @@ class ExponentialFamily(BaseComponent, ABC):
     def candidates(
         self, manifold: BaseManifold, x: Tensor, weight: Tensor, *, seed: int
     ) -> Iterable[Candidate]:
-        """Return statistics to choose from by leaving rows out.
+        """Return sets of statistics; the one with the best leave-one-out score is used.
 
         Parameters
         ----------
         manifold : BaseManifold
-            With its dimension known.
+            A manifold whose dimension is known.
         x : Tensor of shape (n, d)
             Distinct points, in internal coordinates.
         weight : Tensor of shape (n,)
-            Positive, summing to one.
+            Positive weights that sum to one.
         seed : int
-            Seed of what is drawn.
+            Seed of random choices.
 
         Raises
         ------
@@ -134,16 +135,17 @@ class ExponentialFamily(BaseComponent, ABC):
         """
 
     def alphas(self) -> tuple[float, ...]:
-        """Return weights of the penalty to choose from; zero alone for none."""
+        """Return the weights of the penalty to compare; (0.0,) means no penalty."""
         return (0.0,)
 
     def check(self, theta: Tensor) -> None:
-        """Raise ValueError if parameters of shape (k,) belong to no density."""
+        """Raise ValueError if no density has these parameters of shape (k,)."""
 
-    def law(self, theta: Tensor) -> BaseMeasure | None:
-        """Return the density of parameters of shape (k,), where it is known in closed form.
+    def distribution(self, theta: Tensor) -> BaseMeasure | None:
+        """Return the normalized density of parameters of shape (k,), or None.
 
-        It is what the normalizer draws from then, and finds log Z without an error.
+        The normalizer takes it as its proposal, so that log Z has no error. None means
+        that it has no closed form.
         """
         del theta
         return None
@@ -158,27 +160,27 @@ class ExponentialFamily(BaseComponent, ABC):
         theta : Tensor of shape (n, k)
             Natural parameters in internal coordinates.
         manifold : BaseManifold
-            Where the family lives.
+            The manifold of the family.
         coordinates : Coordinates
             The map from internal coordinates to the users'.
 
         Returns
         -------
         parameters : dict of str to Tensor of shape (n, ...)
-            In the users' units where that has a meaning; empty if nothing has a name.
+            Parameters by name, in the users' units where they have units.
         """
         del theta, manifold, coordinates
         return {}
 
 
 def check_robustness(family: ExponentialFamily) -> None:
-    """Raise ValueError unless the power of the weights is a number of at least zero."""
+    """Raise ValueError unless `robustness` is a finite number of at least zero."""
     c = family.robustness
     number = isinstance(c, Real) and not isinstance(c, bool)
     if not (number and 0 <= c < math.inf):
         raise ValueError(
             f"robustness of {type(family).__name__} must be a number >= 0, the power of "
-            f"the density by which rows are weighted; got {c!r}."
+            f"the density that weights the rows; got {c!r}."
         )
 
 

@@ -1,4 +1,4 @@
-r"""Monomials as statistics: what the families with finitely many parameters share."""
+r"""Monomials as statistics: the common part of families with finitely many parameters."""
 
 import itertools
 import math
@@ -21,7 +21,7 @@ __all__ = [
 
 
 def unit_vectors(manifold: BaseManifold, x: Tensor) -> Tensor:
-    """Return points as the vectors of which monomials are taken."""
+    """Return points as vectors whose coordinates the monomials take."""
     if isinstance(manifold, Circle):
         return torch.cat([x.cos(), x.sin()], -1)
     return x
@@ -30,12 +30,13 @@ def unit_vectors(manifold: BaseManifold, x: Tensor) -> Tensor:
 def check_unit_vectors(
     family: ExponentialFamily, manifold: BaseManifold, *, even: bool = False
 ) -> int:
-    """Return the length of the unit vectors that a manifold's points are.
+    """Return the number of coordinates of a manifold's points as unit vectors.
 
     Raises
     ------
     ValueError
-        If they are not, or stand for a pair x and -x and the statistics are not `even`.
+        If the points are not unit vectors, or if x and -x are one point and the
+        statistics are not `even`.
     """
     kinds = (Sphere, Circle, AxialSphere, Rotation) if even else (Sphere, Circle)
     if not isinstance(manifold, kinds):
@@ -56,15 +57,15 @@ def monomials(
     n : int
         Number of coordinates.
     degrees : tuple of int
-        Positive and rising.
+        Positive degrees in ascending order.
     on_sphere : bool, default=False
-        Whether those with a square of the last coordinate are left out: on the unit sphere
-        it is one less the other squares.
+        Whether to leave out monomials with a square of the last coordinate, which on the
+        unit sphere is one minus the other squares.
 
     Returns
     -------
     index : ndarray of shape (k, max degree)
-        Rising along the row; n stands for no factor.
+        Ascending indices in each row; n stands for no factor.
     """
     rows = []
     for degree in degrees:
@@ -75,11 +76,11 @@ def monomials(
 
 
 def normal_covariance(index: np.ndarray, n: int, *, on_sphere: bool = False) -> Tensor:
-    r"""Return the covariance of monomials under a standard law.
+    r"""Return the covariance of monomials under a standard distribution.
 
-    The standard normal, under which even moments are products of double factorials; or the
-    uniform law on the unit sphere, the normal's direction, where a moment of degree 2s is
-    the normal's divided by :math:`n(n+2)\cdots(n+2s-2)`.
+    Even moments of the standard normal distribution are products of double factorials. The
+    uniform distribution on the unit sphere is that of the normal's direction; its moments
+    of degree 2s are the normal's divided by :math:`n(n+2)\cdots(n+2s-2)`.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ def normal_covariance(index: np.ndarray, n: int, *, on_sphere: bool = False) -> 
     n : int
         Number of coordinates.
     on_sphere : bool, default=False
-        Which law.
+        Whether the distribution is the uniform one on the unit sphere.
 
     Returns
     -------
@@ -140,12 +141,12 @@ def quadratic_form(theta: Tensor, index: Tensor, n: int) -> Tensor:
 
 
 class MonomialEnergy(LinearEnergy):
-    """Monomials of the coordinates of a point, or of the unit vector that it is.
+    """Monomials of the coordinates of a point, which on the circle is a unit vector.
 
     Parameters
     ----------
     manifold : BaseManifold
-        Where the points live.
+        The manifold of the points.
     index : ndarray of shape (k, p)
         Indices of the factors; the number of coordinates stands for no factor.
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sk_wmvl._rows import Rows
+from sk_wmvl._rows import Rows, merge_copies
 from sk_wmvl.base_measures import BaseMeasure, base_gradient
 from sk_wmvl.energies import tangent_basis
 from sk_wmvl.exponential import Candidate
@@ -50,16 +50,9 @@ def merge_rows(
     rows: Rows, manifold: BaseManifold, base: BaseMeasure | None, device: torch.device
 ) -> DistinctRows:
     """Merge equal rows: left out one at a time, a row would be seen in its copy."""
-    labels = () if rows.groups is None else (rows.groups[:, None],)
-    _, first, inverse = np.unique(
-        np.hstack([rows.points, *labels]),
-        axis=0,
-        return_index=True,
-        return_inverse=True,
-    )
+    first, label = merge_copies(rows.points, rows.groups)
     weight = np.ones(len(rows.points)) if rows.weight is None else rows.weight
     weight = weight / weight.sum()
-    inverse = inverse.reshape(-1)
     x = torch.from_numpy(rows.points[first]).to(device)
     gradient = None
     if base is not None:
@@ -69,15 +62,15 @@ def merge_rows(
             (ambient * manifold.frame(x, column)).sum(-1) for column in basis.unbind(-1)
         ]
         gradient = torch.stack(columns, -1)
-    label = None
+    group = None
     if rows.groups is not None:
-        label = torch.from_numpy(rows.groups[first]).to(device)
+        group = torch.from_numpy(rows.groups[first]).to(device)
     return DistinctRows(
         x,
-        torch.from_numpy(np.bincount(inverse, weight)).to(device),
-        torch.from_numpy(np.bincount(inverse, weight**2)).to(device),
+        torch.from_numpy(np.bincount(label, weight)).to(device),
+        torch.from_numpy(np.bincount(label, weight**2)).to(device),
         gradient,
-        label,
+        group,
     )
 
 
@@ -170,7 +163,8 @@ class QuadraticObjective:
     def leave_out(self, alphas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean scores of what is left out in turn, and their standard errors.
 
-        The weights of what stays, and the penalty, are not scaled up.
+        No folds are made: each distinct row, or each group, is left out exactly. The
+        weights of what stays, and the penalty, are not scaled up.
         """
         self._check_alpha(alphas)
         alone = self.data.label is None

@@ -1,10 +1,10 @@
 r"""Robust fits of exponential families, by Windham's weights.
 
-With a density :math:`f_\theta \propto e^{\theta^\top T}` the distribution with density
-proportional to :math:`f_\theta^c f_\theta` is again one of the family, with parameters
-:math:`(1 + c)\theta`. So rows are weighted by :math:`f_\theta^c`, the family is fitted to
-the weighted rows, and the parameters are divided by 1 + c, until they no longer change
-[Windham1995]_. The score-matching estimate, minimum of a quadratic, solves
+For a density :math:`f_\theta \propto e^{\theta^\top T}`, the density proportional to
+:math:`f_\theta^c f_\theta` is also in the family, with parameters :math:`(1 + c)\theta`.
+Therefore rows are weighted by :math:`f_\theta^c`, the family is fitted to the weighted
+rows, and the parameters are divided by 1 + c, until they no longer change [Windham1995]_.
+The score-matching estimate, the minimum of a quadratic form, solves
 
 .. math:: \sum_i w_i\,f_\theta(x_i)^c\,r_i(\theta) = 0,
           \qquad r_i(\theta) = (1 + c)\,D_i^\top D_i\,\theta + l_i.
@@ -24,9 +24,10 @@ from sk_wmvl.manifolds import BaseManifold
 
 __all__ = ["RobustFit", "fit_robust"]
 
-MAX_ITERATIONS, ENOUGH = 500, 1e-9  # of the largest parameter
-# A row is left out of the fit if its weight is less than this part of the mean weight.
-UNSEEN, LEAST_SHARE = 1e-3, 0.5
+MAX_ITERATIONS = 500
+TOLERANCE = 1e-9  # of the largest parameter
+NEGLIGIBLE = 1e-3  # a row with less than this part of the mean weight hardly counts
+LEAST_WEIGHT = 0.5  # warn if the rows that count had less of the total weight
 
 
 class RobustFit(NamedTuple):
@@ -35,7 +36,7 @@ class RobustFit(NamedTuple):
     Attributes
     ----------
     energy : LinearEnergy
-        The energy of the family, its coefficients not yet set.
+        The energy of the family; its coefficients are not yet set.
     theta : Tensor of shape (k,)
         The natural parameters.
     covariance : Tensor of shape (k, k)
@@ -43,8 +44,8 @@ class RobustFit(NamedTuple):
     loss : float
         The Hyvärinen score of the rows, without the robust weights.
     score, std_error : float
-        The same with each row (or group) left out in turn, to first order in its share of
-        the fit.
+        The mean score of rows (or groups) each left out in turn, to first order in the
+        row's weight, and its standard error.
     """
 
     energy: LinearEnergy
@@ -58,26 +59,26 @@ class RobustFit(NamedTuple):
 def fit_robust(
     candidate: Candidate, manifold: BaseManifold, data: DistinctRows, c: float
 ) -> RobustFit:
-    r"""Return the fixed point that is reached from the estimate of the central rows.
+    r"""Return the fixed point that the iteration reaches from the central rows' estimate.
 
-    These are all rows but those of which a Euclidean column is more than ten robust
-    standard deviations from its median (`central_rows`).
+    The central rows are those whose Euclidean columns lie within ten robust standard
+    deviations of the median (`central_rows`).
 
     The covariance is that of the root of the estimating equations above,
-    :math:`J^{-1}BJ^{-\top}` with B the sum of squares of the terms of rows (groups) and
-    J their derivative, which the weights enter too. A row left out changes the root by
-    :math:`J^{-1}` times its term.
+    :math:`J^{-1}BJ^{-\top}`. B is the sum of squares of the terms of rows (groups), and J
+    the derivative of their sum, including the derivative of the weights. Leaving out a
+    row changes the root by :math:`J^{-1}` times its term.
 
     Parameters
     ----------
     candidate : Candidate
-        Statistics, without a penalty.
+        Statistics without a penalty.
     manifold : BaseManifold
-        With its dimension known.
+        A manifold whose dimension is known.
     data : DistinctRows
-        Without a base measure.
+        Rows without a base measure.
     c : float
-        Above zero; the larger, the less a row counts where the density is low.
+        The power of the weights, above zero. Rows of low density count less for larger c.
 
     Returns
     -------
@@ -96,7 +97,8 @@ def fit_robust(
     first = data.weight * torch.from_numpy(central).to(data.x.device)
     first /= first.sum()
     T = candidate.energy.statistics(data.x)
-    T = T - first @ T  # a constant cancels, its rounding error does not
+    # a constant in T has no effect, but its rounding error would have
+    T = T - first @ T
     system = QuadraticObjective(candidate, manifold, data._replace(weight=first))
     theta = system.solution(0.0)[0]
     for _ in range(MAX_ITERATIONS):
@@ -106,49 +108,51 @@ def fit_robust(
             system = system.reweighted(weight)
         except ValueError as error:
             raise ValueError(
-                f"{_left(weight, data.weight, c)} These do not determine the "
+                f"{_remaining(weight, data.weight, c)} These do not determine the "
                 f"{len(theta)} parameters. Use a smaller robustness."
             ) from error
-        # half way: whole steps may oscillate
+        # half a step, since whole steps may oscillate
         last, theta = theta, 0.5 * (theta + system.solution(0.0)[0] / (1 + c))
-        if (theta - last).abs().max() <= ENOUGH * theta.abs().max():
+        if (theta - last).abs().max() <= TOLERANCE * theta.abs().max():
             break
     else:
         warnings.warn(
-            f"The robust fit had not settled after {MAX_ITERATIONS} rounds of weights with "
-            f"robustness={c:g}: parameters still changed by "
+            f"The robust fit did not converge in {MAX_ITERATIONS} iterations with "
+            f"robustness={c:g}: parameters still changed by a relative "
             f"{float((theta - last).abs().max() / theta.abs().max()):.1g}. Use a smaller "
-            "one.",
+            "robustness.",
             ConvergenceWarning,
             stacklevel=2,
         )
-    if _share(weight, data.weight) < LEAST_SHARE:
+    if _weight_of_rest(weight, data.weight) < LEAST_WEIGHT:
         warnings.warn(
-            f"{_left(weight, data.weight, c)} The fit describes these alone, which need "
-            "not be those that were meant. Use a smaller robustness.",
+            f"{_remaining(weight, data.weight, c)} The fit describes these alone, and they "
+            "may not be the rows of interest. Use a smaller robustness.",
             UserWarning,
             stacklevel=2,
         )
     return RobustFit(system.energy, theta, *_errors(system, T, theta, data, c))
 
 
-def _share(weight: Tensor, own: Tensor) -> float:
-    """Return the share of the rows, by their own weights, that robust ones leave."""
-    return float(own[weight > UNSEEN * own].sum())
+def _weight_of_rest(weight: Tensor, own: Tensor) -> float:
+    """Return the total of the rows' own weights over rows that still count."""
+    return float(own[weight > NEGLIGIBLE * own].sum())
 
 
-def _left(weight: Tensor, own: Tensor, c: float) -> str:
+def _remaining(weight: Tensor, own: Tensor, c: float) -> str:
+    """Return a sentence that says how many rows still count."""
     return (
-        f"With robustness={c:g} the weights leave {_share(weight, own):.0%} of the "
-        f"{len(own)} distinct rows, that is {int((weight > UNSEEN * own).sum())}: the "
-        f"density at the others is so low that they count less than {UNSEEN:g} of the mean."
+        f"With robustness={c:g} the weights leave {_weight_of_rest(weight, own):.0%} of "
+        f"the {len(own)} distinct rows, that is {int((weight > NEGLIGIBLE * own).sum())}: "
+        "the density at the others is so low that each counts less than "
+        f"{NEGLIGIBLE:g} of the mean."
     )
 
 
 def _errors(
     system: QuadraticObjective, T: Tensor, theta: Tensor, data: DistinctRows, c: float
 ) -> tuple[Tensor, float, float, float]:
-    """Return the covariance of theta, and scores with all rows and with rows left out."""
+    """Return the covariance of theta, and the last three fields of `RobustFit`."""
     scale = robust_weights(T, theta, c)
     slope, terms = T.new_zeros(len(theta), len(theta)), []
     for i, D, linear in system.parts():
@@ -166,7 +170,7 @@ def _errors(
     pull = data.weight[:, None] * term
     pull = pull.new_zeros(k, len(theta)).index_add(0, label, pull)
     moved = theta + torch.linalg.solve(slope, pull.T).T
-    # copies of a row are rows of their own
+    # the variance counts every copy of a row
     spread = data.square.sqrt()[:, None] * term if data.label is None else pull
     root = torch.linalg.solve(slope, spread.T)
     scores: list[Tensor] = []
@@ -186,6 +190,6 @@ def _errors(
 
 
 def robust_weights(T: Tensor, theta: Tensor, c: float) -> Tensor:
-    """Return densities to the power c over their largest, of shape (n,)."""
+    """Return densities to the power c, relative to the largest, of shape (n,)."""
     power = c * (T @ theta)
     return (power - power.max()).exp()

@@ -19,15 +19,17 @@ __all__ = ["BinghamFamily", "axes"]
 class BinghamFamily(ExponentialFamily):
     r"""Densities :math:`q(x) \propto e^{x^\top Ax}` of axes.
 
-    On spheres, the circle, axes (`AxialSphere`) and, of unit quaternions, rotations, where
-    it is the matrix Fisher distribution. A is symmetric; as :math:`x^\top x = 1` its trace
-    is free, and is reported as zero. Parameters: ``matrix``, A, and ``eigenvalues``, its
-    eigenvalues in rising order (their standard errors hold where they are distinct).
+    The family lives on spheres, the circle, axes (`AxialSphere`) and rotations, where x is
+    the unit quaternion and the density is the matrix Fisher distribution. A is symmetric.
+    Its trace is free, since :math:`x^\top x = 1`, and is reported as zero. The parameters
+    are ``matrix``, which is A, and its ``eigenvalues`` in ascending order. Standard errors
+    of eigenvalues are valid where the eigenvalues are distinct.
 
     Parameters
     ----------
     robustness : float, default=0.0
-        The power c of Windham's weights, which make outliers count less; 0 for none.
+        The power c of Windham's weights, which reduce the influence of outliers; 0 means
+        no weights.
 
     References
     ----------

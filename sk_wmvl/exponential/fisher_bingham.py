@@ -15,21 +15,22 @@ __all__ = ["FisherBinghamFamily"]
 class FisherBinghamFamily(ExponentialFamily):
     r"""Densities :math:`q(x) \propto e^{\kappa\mu^\top x + x^\top Ax}` on a sphere.
 
-    The normal distribution of the ambient space, conditioned on the sphere; Kent's
-    distribution is a case of it. Its normalising constant has no closed form, and score
-    matching needs none. Parameters: ``mean_direction`` (an angle where rows are
+    These are normal distributions of the ambient space, conditioned on the sphere; Kent's
+    distribution is a special case. The normalising constant has no closed form, and score
+    matching needs none. The parameters are ``mean_direction`` (an angle if rows are
     angles) and ``concentration`` of the linear part, ``matrix`` A of trace zero and its
     ``eigenvalues``.
 
-    On a small cap linear and quadratic parts are nearly the same functions, and score
-    matching, which sees slopes at the rows only, may well find a second, larger mode
-    at the antipode: `fit` warns if the rows come out less likely than if they were uniform.
+    On a small cap the linear and the quadratic part are nearly the same functions. Score
+    matching only sees slopes at the rows, and there it may find a spurious mode at the
+    antipode. `fit` warns if the rows are less likely than under the uniform distribution.
     `VonMisesFisherFamily` has no such mode.
 
     Parameters
     ----------
     robustness : float, default=0.0
-        The power c of Windham's weights, which make outliers count less; 0 for none.
+        The power c of Windham's weights, which reduce the influence of outliers; 0 means
+        no weights.
 
     References
     ----------

@@ -15,14 +15,16 @@ __all__ = ["GaussianFamily"]
 class GaussianFamily(ExponentialFamily):
     r"""Gaussians, :math:`\log q(x) = \eta^\top x - \frac12x^\top Px + \text{const}`.
 
-    The score-matching estimate is the maximum-likelihood one: the mean, and the covariance
-    with divisor n [Hyvarinen2005]_. What is new are standard errors that hold whatever
-    the distribution of the data. Parameters: ``mean``, ``covariance``, ``precision``.
+    The score-matching estimate is the maximum-likelihood estimate: the mean, and the
+    covariance with divisor n [Hyvarinen2005]_. Its standard errors are valid for any
+    distribution of the data. The parameters are ``mean``, ``covariance`` and
+    ``precision``.
 
     Parameters
     ----------
     robustness : float, default=0.0
-        The power c of Windham's weights, which make outliers count less; 0 for none.
+        The power c of Windham's weights, which reduce the influence of outliers; 0 means
+        no weights.
 
     References
     ----------
@@ -61,12 +63,12 @@ class GaussianFamily(ExponentialFamily):
         least = float(torch.linalg.eigvalsh(precision[0])[0])
         if not least > 0:
             raise ValueError(
-                "The Gaussian that score matching found is no density: its precision has "
-                f"the eigenvalue {least:.3g} in internal units."
+                "The Gaussian that score matching found is not a density: its precision "
+                f"has the eigenvalue {least:.3g} in internal units."
             )
 
-    def law(self, theta: Tensor) -> GaussianBase:
-        """Return the normal density, in internal units."""
+    def distribution(self, theta: Tensor) -> GaussianBase:
+        """Return the normal distribution, in internal units."""
         linear, precision = (part[0].cpu() for part in _natural(theta[None]))
         mean = torch.linalg.solve(precision, linear)
         return GaussianBase(mean.numpy(), torch.linalg.inv(precision).numpy())
@@ -92,7 +94,7 @@ class GaussianFamily(ExponentialFamily):
 
 def _natural(theta: Tensor) -> tuple[Tensor, Tensor]:
     """Return the linear part, (n, d), and the precision, (n, d, d)."""
-    # k = d + d (d + 1) / 2
+    # k = d + d (d + 1) / 2, solved for d
     d = round(((9 + 8 * theta.shape[1]) ** 0.5 - 3) / 2)
     index = torch.from_numpy(monomials(d, (2,))).to(theta.device)
     return theta[:, :d], -2 * quadratic_form(theta[:, d:], index, d)

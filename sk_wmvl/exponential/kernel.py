@@ -1,8 +1,8 @@
-r"""The kernel exponential family: the log density, less a base's, in an RKHS.
+r"""The kernel exponential family: corrections of a log density in an RKHS.
 
-By the representer theorem the solution lies in the span of the first derivatives of the
-kernel at the rows, :math:`\partial_ik(y_a,\cdot)`, and of one more function,
-:math:`\sum_a w_a\Delta k(y_a,\cdot)`. At fewer rows the same functions make the Nyström
+By the representer theorem the solution lies in the span of the kernel's first derivatives
+at the rows, :math:`\partial_ik(y_a,\cdot)`, and of one more function,
+:math:`\sum_a w_a\Delta k(y_a,\cdot)`. The same functions at fewer rows span the Nyström
 approximation.
 """
 
@@ -31,29 +31,23 @@ from sk_wmvl.manifolds import BaseManifold
 __all__ = ["KernelFamily", "SectionEnergy"]
 
 MAX_STATISTICS = 600  # functions of the span by default: seconds for 10 000 rows
-FACTORS = (
-    0.15,
-    0.25,
-    0.4,
-    0.7,
-    1.2,
-    2.5,
-)  # of the median distance: lengths to choose from
+# length scales to compare, in units of the median distance
+FACTORS = (0.15, 0.25, 0.4, 0.7, 1.2, 2.5)
 
 
 class SectionEnergy(LinearEnergy):
     r"""Derivatives of a kernel at some points, as functions of its other argument.
 
-    The statistics are :math:`\partial_ik(y_a, x)` along an orthonormal tangent basis, all i
-    for the first point, then for the next, and last :math:`\sum_aw_a\Delta_yk(y_a,x)`. On a
-    manifold k is the restriction of a kernel of its `embed`-ding.
+    The statistics are :math:`\partial_ik(y_a, x)` along an orthonormal tangent basis, point
+    by point, followed by :math:`\sum_aw_a\Delta_yk(y_a,x)`. On a manifold k is the
+    restriction of a kernel of the Euclidean space that `embed` maps to.
 
     Parameters
     ----------
     kernel : BaseKernel
-        With its length scale given, in units of the embedding.
+        A kernel whose length scale is given, in units of the embedding.
     manifold : BaseManifold
-        With its dimension m known.
+        A manifold whose dimension m is known.
     points : Tensor of shape (p, d)
         The points y, in float64.
     weight : Tensor of shape (p,)
@@ -129,8 +123,8 @@ class SectionEnergy(LinearEnergy):
     def derivatives(self, manifold: BaseManifold, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return gradients and Laplacians; see `LinearEnergy.derivatives`.
 
-        Two derivatives along each direction by the rules of products and of compositions;
-        an index is the order of the derivative.
+        The product and chain rules give two derivatives along each direction. The digit
+        in a name is the order of the derivative.
         """
         z = embed(manifold, x)
         velocities, accelerations = tangent_jets(
@@ -162,8 +156,8 @@ class SectionEnergy(LinearEnergy):
     def gram(self) -> Tensor:
         """Return the inner products of the statistics in the RKHS, of shape (k, k).
 
-        By the reproducing property the product with a derivative of the kernel at a point
-        is the derivative there.
+        By the reproducing property, the inner product of a function with a derivative of
+        the kernel at a point is the derivative of the function at that point.
         """
         parts = self.points.split(max(1, 2**21 // len(self.coefficients)))
         first, second = [], []
@@ -179,28 +173,30 @@ class SectionEnergy(LinearEnergy):
 class KernelFamily(ExponentialFamily):
     r"""Densities :math:`q(x) \propto q_0(x)\,e^{f(x)}` with f in an RKHS.
 
-    Score matching with the penalty :math:`\frac12\alpha\|f\|^2`, exactly solved: over all
-    of the RKHS if every row is used [Sriperumbudur2017]_, else over the span of the
-    kernel's derivatives at some rows [Sutherland2018]_ and of the mean of their
-    Laplacians. f vanishes far from the rows, so that the tails are those of the base
-    measure. On a manifold the kernel is one of its embedding: chords on a sphere,
-    differences of cosines and sines of angles.
+    Score matching with the penalty :math:`\frac12\alpha\|f\|^2` has a closed form: over the
+    whole RKHS if every row is used [Sriperumbudur2017]_, otherwise over the span of the
+    kernel's derivatives at some rows and of the mean of their Laplacians
+    [Sutherland2018]_. f vanishes far from the rows, so the tails are those of the base
+    measure. On a manifold the kernel is a function of distances in an embedding: chords
+    on a sphere, differences of cosines and sines of angles.
 
     Parameters
     ----------
     kernel : {'rbf', 'imq'} or BaseKernel, default='rbf'
-        The kernel. A `length_scale` of None, as of the names, is chosen among multiples of
-        the median distance by leaving rows out. It is in internal (whitened) units.
+        The kernel. Its length scale is in internal (whitened) units. A `length_scale` of
+        None, the default of the named kernels, is chosen among multiples of the median
+        distance by the leave-one-out score.
     n_components : int, 'auto' or None, default='auto'
-        How many rows the functions are attached to, spread out by k-means++. None is all:
-        the exact solution, at the cost of (n m)³ operations for n rows in m dimensions.
-        ``'auto'`` is as many as make 600 functions.
+        How many rows the functions are attached to; k-means++ spreads them out. None means
+        all rows: the exact solution, at a cost of (n m)³ operations for n rows in m
+        dimensions. ``'auto'`` means as many rows as make 600 functions.
     alpha : float or 'auto', default='auto'
-        Weight of the penalty. ``'auto'`` takes the one with the least leave-one-out score.
+        Weight of the penalty. ``'auto'`` takes the one with the best leave-one-out score.
 
     Notes
     -----
-    The functions stay the same when a row is left out of the sum.
+    A row that is left out still carries its functions; only its term in the sum is
+    missing.
 
     References
     ----------

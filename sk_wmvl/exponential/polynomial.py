@@ -20,21 +20,22 @@ __all__ = ["PolynomialFamily"]
 class PolynomialFamily(ExponentialFamily):
     r"""Densities :math:`q(x) \propto q_0(x)\,e^{f(x)}` with a polynomial f.
 
-    In Euclidean space f is a polynomial of the internal (whitened) coordinates, with
-    ``standardize=False`` of the users'. On a sphere or the circle it is one of the unit
-    vector, a sum of spherical harmonics. The penalty is :math:`\frac12\alpha` times the
-    variance of f under the standard normal, or the uniform law on the sphere.
-    Parameters: one per monomial, named ``x0``, ``x0 x1``, ``x0^2``, ...
+    In Euclidean space f is a polynomial of the whitened coordinates, or of the users'
+    coordinates with ``standardize=False``. On a sphere or the circle it is a polynomial of
+    the unit vector, a sum of spherical harmonics. The penalty is :math:`\frac12\alpha`
+    times the variance of f under the standard normal distribution, or under the uniform
+    distribution on the sphere. There is one parameter per monomial, named ``x0``,
+    ``x0 x1``, ``x0^2``, ...
 
-    A polynomial that grows in some direction belongs to no density of Euclidean space: the
-    normalizer says so, and the model goes back to its base measure.
+    In Euclidean space a polynomial that grows in some direction has no density. The
+    normalizer reports it, and the correction of the base measure is scaled down.
 
     Parameters
     ----------
     degree : int, default=4
         The highest degree; even in Euclidean space.
     alpha : float or 'auto', default='auto'
-        Weight of the penalty. ``'auto'`` takes the one with the least leave-one-out score.
+        Weight of the penalty. ``'auto'`` takes the one with the best leave-one-out score.
 
     References
     ----------
@@ -58,7 +59,7 @@ class PolynomialFamily(ExponentialFamily):
         self.alpha = alpha
 
     def alphas(self) -> tuple[float, ...]:
-        """Return weights of the penalty to choose from."""
+        """Return the weights of the penalty to compare."""
         check_alpha(self, self.alpha, least=">= 0")
         return ALPHAS if isinstance(self.alpha, str) else (float(self.alpha),)
 

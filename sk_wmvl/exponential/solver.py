@@ -163,7 +163,10 @@ def describe(
 
 
 def _subset(data: DistinctRows, seed: int) -> DistinctRows:
-    """Return rows that are enough to compare candidates by."""
+    """Return rows that are enough to compare candidates by.
+
+    This thins the rows; it divides them from no others, so that groups may be cut.
+    """
     n = len(data.x)
     if n <= MAX_COMPARED:
         return data

@@ -15,14 +15,15 @@ class VonMisesFisherFamily(ExponentialFamily):
     r"""Densities :math:`q(x) \propto e^{\kappa\mu^\top x}` on a sphere or the circle.
 
     On :math:`S^{d-1}` score matching solves
-    :math:`\overline{(I - xx^\top)}\,\kappa\mu = (d-1)\,\bar x`: no Bessel function
-    [Mardia2016]_. Parameters: ``mean_direction`` (an angle where rows are angles) and
+    :math:`\overline{(I - xx^\top)}\,\kappa\mu = (d-1)\,\bar x`, without Bessel functions
+    [Mardia2016]_. The parameters are ``mean_direction`` (an angle if rows are angles) and
     ``concentration``.
 
     Parameters
     ----------
     robustness : float, default=0.0
-        The power c of Windham's weights, which make outliers count less; 0 for none.
+        The power c of Windham's weights, which reduce the influence of outliers; 0 means
+        no weights.
 
     References
     ----------

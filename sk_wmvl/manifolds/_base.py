@@ -1,4 +1,4 @@
-"""What a manifold must offer: points, tangent vectors, geodesics, volume, and a border."""
+"""What a manifold offers: points, tangent vectors, geodesics, volume, users' rows."""
 
 import math
 from abc import ABC, abstractmethod
@@ -12,26 +12,20 @@ from torch import Tensor
 from sk_wmvl._component import BaseComponent
 from sk_wmvl._random import randn_like
 
-__all__ = [
-    "BaseManifold",
-    "LocalChart",
-    "check_columns",
-    "check_defect",
-    "check_finite",
-]
+__all__ = ["BaseManifold", "LocalChart"]
 
 
 class LocalChart(NamedTuple):
-    r"""Local coordinates y of shape (n, m), one chart per point.
+    r"""Local coordinates around n points; each point has its own chart.
 
     Attributes
     ----------
     y : Tensor of shape (n, m)
-        The points.
+        The coordinates of the points.
     to_manifold : callable
-        Maps coordinates of shape (n, m) to points of shape (n, d); row i in chart i.
+        Maps coordinates of shape (n, m) to points of shape (n, d). Row i is in chart i.
     metric : callable
-        Maps coordinates of shape (n, m) to the metric G, of shape (n, m, m).
+        Maps coordinates of shape (n, m) to the metric G of shape (n, m, m).
     """
 
     y: Tensor
@@ -42,19 +36,19 @@ class LocalChart(NamedTuple):
 class BaseManifold(BaseComponent, ABC):
     r"""A Riemannian manifold embedded in :math:`\mathbb{R}^d`.
 
-    Points `x` and tangent vectors `u` are tensors of shape (n, d) in the ambient
-    coordinates in which the geometry is written (unit quaternions, say). Users' rows may
-    be something else (rotation matrices, say) of shape (n, n_columns): `from_user`
-    validates and converts, `to_user` converts back. Densities are with respect to the
-    Riemannian volume. All functions are differentiable in their tensors, to second order
-    at u = 0 and at x = y too, and work in float32 and float64.
+    Points `x` and tangent vectors `u` are tensors of shape (n, d) in ambient coordinates,
+    such as unit quaternions. Users' rows of shape (n, n_columns) may have another form,
+    such as rotation matrices: `from_user` validates and converts them, `to_user` converts
+    back. Densities are with respect to the Riemannian volume. All functions work in
+    float32 and float64. They have two derivatives in their tensors, also at u = 0 and at
+    x = y.
 
     Attributes
     ----------
     dim : int or None
         Intrinsic dimension m; None until `with_columns` has seen data.
     columns_hint : str
-        What its columns are, for messages.
+        What the columns of a row are, for error messages.
     """
 
     dim: int | None
@@ -74,12 +68,12 @@ class BaseManifold(BaseComponent, ABC):
 
     @property
     def frame_dim(self) -> int:
-        """The number k of coordinates that `frame` takes, at least m."""
+        """The number k >= m of coordinates that `frame` takes."""
         return self.ambient_dim
 
     @abstractmethod
     def with_columns(self, n_columns: int) -> Self:
-        """Return a copy made for rows of a given width.
+        """Return a copy for rows of a given width.
 
         Parameters
         ----------
@@ -89,7 +83,7 @@ class BaseManifold(BaseComponent, ABC):
         Returns
         -------
         manifold : BaseManifold
-            With its dimension known.
+            A manifold whose dimension is known.
 
         Raises
         ------
@@ -114,7 +108,7 @@ class BaseManifold(BaseComponent, ABC):
 
     @abstractmethod
     def from_user(self, x: Tensor) -> Tensor:
-        """Return the points that users' rows mean.
+        """Return users' rows as points of the manifold.
 
         Parameters
         ----------
@@ -129,11 +123,12 @@ class BaseManifold(BaseComponent, ABC):
         Raises
         ------
         ValueError
-            If a row is off the manifold: the worst row, its defect, and the remedy.
+            If a row is off the manifold. The message names the worst row, its defect
+            and the remedy.
         """
 
     def warn_of_units(self, x: Tensor) -> None:
-        """Warn if users' rows, (n, n_columns), look like other units; once in each fit."""
+        """Warn if users' rows, (n, n_columns), seem to be in other units, as degrees."""
         del x
 
     def to_user(self, x: Tensor) -> Tensor:
@@ -149,7 +144,7 @@ class BaseManifold(BaseComponent, ABC):
 
     @abstractmethod
     def projection(self, x: Tensor) -> Tensor:
-        """Return the points of the manifold nearest to ambient points of shape (n, d)."""
+        """Return ambient points of shape (n, d) moved onto the manifold."""
 
     @abstractmethod
     def to_tangent(self, x: Tensor, u: Tensor) -> Tensor:
@@ -167,14 +162,15 @@ class BaseManifold(BaseComponent, ABC):
     def frame(self, x: Tensor, v: Tensor) -> Tensor:
         r"""Return :math:`A(x)\,v`, tangent at `x`, with :math:`A A^\top = G^{-1}(x)`.
 
-        Linear in `v` of shape (n, k). White noise becomes tangent noise, and the gradient
-        of :math:`v\mapsto f(\mathrm{retract}(x, A v))` at zero has the length of
-        the Riemannian gradient of f; its Laplacian there is that of Laplace-Beltrami.
+        The map is linear in `v` of shape (n, k). It turns white noise into tangent noise.
+        At zero the function :math:`v\mapsto f(\mathrm{retract}(x, A v))` has a gradient
+        as long as the Riemannian gradient of f, and the Laplace-Beltrami operator of f as
+        its Laplacian.
         """
 
     @abstractmethod
     def egrad2rgrad(self, x: Tensor, g: Tensor) -> Tensor:
-        """Return the Riemannian gradients that ambient derivatives `g` stand for."""
+        """Return Riemannian gradients from ambient derivatives `g`, both (n, d)."""
 
     def random_tangent(
         self, x: Tensor, *, generator: torch.Generator | None = None
@@ -186,13 +182,13 @@ class BaseManifold(BaseComponent, ABC):
 
     @abstractmethod
     def retract(self, x: Tensor, u: Tensor) -> Tensor:
-        """Return a second-order approximation of `exp`: it differs by O(u^3)."""
+        """Return a second-order approximation of `exp`, with an error of O(|u|^3)."""
 
     @abstractmethod
     def geodesic(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return point and velocity at time one of the geodesic from `x` with velocity `u`.
 
-        Both have shape (n, d). The geodesic flow: reversible, and it preserves volume.
+        Both have shape (n, d). This flow is reversible and preserves volume.
         """
 
     def exp(self, x: Tensor, u: Tensor) -> Tensor:
@@ -207,16 +203,10 @@ class BaseManifold(BaseComponent, ABC):
     def dist(self, x: Tensor, y: Tensor) -> Tensor:
         """Return geodesic distances of shape (n,); exactly zero for ``x == y``."""
 
-    def transport(self, x: Tensor, y: Tensor, u: Tensor) -> Tensor:
-        """Return `u` moved in parallel along the shortest geodesic from `x` to `y`."""
-        raise NotImplementedError(
-            f"{type(self).__name__} offers no parallel transport."
-        )
-
     def log_det_exp(self, x: Tensor, u: Tensor) -> Tensor:
         """Return the log determinant of d exp at `u`, in orthonormal frames, shape (n,).
 
-        What turns a density on the tangent space at `x` into one on the manifold.
+        It turns a density on the tangent space at `x` into one on the manifold.
         """
         raise NotImplementedError(f"{type(self).__name__} offers no Jacobian of exp.")
 
@@ -234,7 +224,7 @@ class BaseManifold(BaseComponent, ABC):
         x : Tensor of shape (n, d)
             Points.
         sigma : float or Tensor of shape (n,)
-            The noise level, a geodesic length.
+            The noise level as a geodesic length.
         generator : torch.Generator, default=None
             Source of noise, on the CPU.
 
@@ -247,7 +237,7 @@ class BaseManifold(BaseComponent, ABC):
         return self.exp(x, scale * self.random_tangent(x, generator=generator))
 
     def chart(self, x: Tensor) -> LocalChart:
-        """Return local coordinates around each point; `x` is well inside its chart."""
+        """Return local coordinates around each point, which is well inside its chart."""
         raise NotImplementedError(f"{type(self).__name__} offers no chart.")
 
     # --- volume -----------------------------------------------------------------------
@@ -262,11 +252,12 @@ class BaseManifold(BaseComponent, ABC):
     ) -> Tensor:
         """Return points of shape (n_samples, d), on the CPU.
 
-        Uniform if the manifold is compact; otherwise of the law its class names.
+        They are uniform if the manifold is compact. Otherwise the class says which
+        distribution they have.
         """
 
     def log_volume(self) -> float:
-        """Return the log of the total volume; infinite if the manifold is not compact."""
+        """Return the log of the total volume, infinite if the manifold is not compact."""
         return math.inf
 
     @property
@@ -292,36 +283,34 @@ class BaseManifold(BaseComponent, ABC):
         Raises
         ------
         NotImplementedError
-            Where there is no rule, as in more than three dimensions.
+            If there is no rule, as in more than three dimensions.
         """
         raise NotImplementedError(f"{type(self).__name__} offers no quadrature.")
 
     def from_cube(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        r"""Return points by coordinates in :math:`[0,1]^m`, and how these stretch volume.
-
-        The cube covers the manifold once, but for its faces.
+        r"""Map the cube :math:`[0,1]^m` onto the manifold, once but for its faces.
 
         Parameters
         ----------
         u : Tensor of shape (n, m)
-            Coordinates.
+            Coordinates in the cube.
 
         Returns
         -------
         x : Tensor of shape (n, d)
             Points.
         log_volume : Tensor of shape (n,)
-            Log of volume per volume of the cube; constant where coordinates preserve it.
+            Log of the manifold's volume per volume of the cube.
 
         Raises
         ------
         NotImplementedError
-            Where there are no such coordinates.
+            If the manifold has no such coordinates.
         """
         raise NotImplementedError(f"{type(self).__name__} offers no cube.")
 
     def to_cube(self, x: Tensor) -> Tensor:
-        """Return the coordinates in the unit cube, (n, m), of points; see `from_cube`."""
+        """Return the coordinates of points in the unit cube, (n, m); see `from_cube`."""
         raise NotImplementedError(f"{type(self).__name__} offers no cube.")
 
     # --- what a network sees ----------------------------------------------------------
@@ -334,58 +323,12 @@ class BaseManifold(BaseComponent, ABC):
     def features(self, x: Tensor) -> Tensor:
         """Return smooth functions of the point, of shape (n, n_features).
 
-        They separate points and have the manifold's symmetries (period, sign), so that
-        any network of them has too.
+        They separate points and have the manifold's symmetries (period, sign). A network
+        that is given them has these symmetries too.
         """
         return x
 
     @property
     def flat_columns(self) -> list[int]:
-        """Ambient coordinates that are Euclidean: they may be shifted and scaled."""
+        """The ambient coordinates that are Euclidean, so may be shifted and scaled."""
         return []
-
-
-def check_columns(owner: BaseManifold, n_columns: int, fits: bool) -> None:
-    """Raise ValueError unless the manifold's points can have so many columns."""
-    if not fits:
-        raise ValueError(
-            f"X has n_features = {n_columns}, but the rows of {owner!r} cannot: "
-            f"{type(owner).columns_hint}."
-        )
-
-
-def check_finite(owner: BaseManifold, x: Tensor) -> None:
-    """Raise ValueError naming the first row that holds a NaN or an infinity."""
-    bad = ~torch.isfinite(x).all(-1)
-    if bool(bad.any()):
-        row = int(bad.nonzero()[0])
-        raise ValueError(
-            f"Row {row} given to {type(owner).__name__} holds NaN or infinity: "
-            f"{x[row].tolist()}."
-        )
-
-
-def check_defect(
-    owner: BaseManifold, defect: Tensor, tolerance: float, *, what: str, remedy: str
-) -> None:
-    """Raise ValueError if a defect exceeds the tolerance, naming the worst row.
-
-    Parameters
-    ----------
-    owner : BaseManifold
-    defect : Tensor of shape (n,)
-        Not negative; how far each row is off.
-    tolerance : float
-    what : str
-        What the defect measures, such as ``"| |x| - 1 |"``.
-    remedy : str
-        What the user can do, as a sentence.
-    """
-    bad = ~(defect <= tolerance)
-    if bool(bad.any()):
-        row = int(defect.argmax())
-        raise ValueError(
-            f"X has rows that are no points of {owner!r}: {int(bad.sum())} of "
-            f"{len(defect)}, the worst is row {row} with {what} = "
-            f"{float(defect[row]):.3g}, tolerance {tolerance:g}. {remedy}"
-        )

@@ -1,4 +1,4 @@
-"""Functions of symmetric matrices, with derivatives where eigenvalues coincide."""
+"""Functions of symmetric matrices, differentiable also where eigenvalues coincide."""
 
 import math
 from collections.abc import Callable
@@ -6,13 +6,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sk_wmvl.manifolds._sinh import sinh_over
+from sk_wmvl.manifolds._series import sinh_over
 
 __all__ = [
     "inverse_sqrt_of_shifted",
     "log_of_shifted",
     "pack",
-    "sqrt_of_shifted",
     "unpack",
 ]
 
@@ -23,7 +22,7 @@ NEAR = 1e-3  # relative gap below which a series replaces a second divided diffe
 def pack(S: Tensor) -> Tensor:
     r"""Return the upper triangles of (n, s, s), row by row, off-diagonals times √2.
 
-    So Euclidean inner products are those of Frobenius.
+    The Euclidean inner product of triangles is the Frobenius product of matrices.
     """
     i, j = torch.triu_indices(S.shape[-1], S.shape[-1])
     scale = torch.where(i == j, 1.0, torch.tensor(ROOT_2, dtype=S.dtype)).to(S)
@@ -31,7 +30,7 @@ def pack(S: Tensor) -> Tensor:
 
 
 def unpack(x: Tensor, size: int) -> Tensor:
-    """Return the symmetric matrices (n, s, s) of scaled triangles; undoes `pack`."""
+    """Return symmetric matrices (n, s, s) from scaled triangles: the inverse of `pack`."""
     i, j = torch.triu_indices(size, size)
     index = torch.zeros(size, size, dtype=torch.long)
     index[i, j] = index[j, i] = torch.arange(len(i))
@@ -50,22 +49,11 @@ def log_second(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     a, b, c = torch.stack(torch.broadcast_tensors(a, b, c)).sort(0, descending=True)[0]
     mean = (a + b + c) / 3
     near = a - c < NEAR * mean
-    # Taylor's series at the mean: its cubic term has the factor a + b + c - 3 mean = 0
+    # Taylor's series at the mean, whose cubic term has the factor a + b + c - 3 mean = 0
     spread = ((a - mean) ** 2 + (b - mean) ** 2 + (c - mean) ** 2) / (2 * mean**2)
     series = -(0.5 + spread / 4) / mean**2
     gap = torch.where(near, 1.0, a - c)
     return torch.where(near, series, (log_first(a, b) - log_first(b, c)) / gap)
-
-
-def sqrt_first(a: Tensor, b: Tensor) -> Tensor:
-    r"""Return :math:`(\sqrt a-\sqrt b)/(a-b)`."""
-    return 1 / (a.sqrt() + b.sqrt())
-
-
-def sqrt_second(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """Return the second divided difference of the root at three arguments."""
-    a, b, c = a.sqrt(), b.sqrt(), c.sqrt()
-    return -1 / ((a + b) * (b + c) * (c + a))
 
 
 def inverse_sqrt_first(a: Tensor, b: Tensor) -> Tensor:
@@ -75,7 +63,7 @@ def inverse_sqrt_first(a: Tensor, b: Tensor) -> Tensor:
 
 
 def inverse_sqrt_second(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """Return the second divided difference of one over the root."""
+    """Return the second divided difference of one over the square root."""
     a, b, c = a.sqrt(), b.sqrt(), c.sqrt()
     return (a + b + c) / (a * b * c * (a + b) * (b + c) * (c + a))
 
@@ -85,10 +73,10 @@ def of_symmetric(
 ) -> Tensor:
     r"""Return f(I + D), of shape (n, s, s), with first and second derivatives.
 
-    Derivatives of eigenvectors do not exist where eigenvalues coincide, though those of
-    f(I + D) do. So eigenvectors V and eigenvalues are held constant, and
-    :math:`\delta = V^\top (I+D)V - \Lambda`, which is zero, carries the derivatives:
-    the expansion of f to second order in δ has divided differences as coefficients
+    Derivatives of f(I + D) exist where eigenvalues coincide, but those of eigenvectors do
+    not. Therefore the eigenvectors V and the eigenvalues Λ are constants here, and
+    :math:`\delta = V^\top (I+D)V - \Lambda`, whose value is zero, carries the derivatives.
+    The expansion of f to second order in δ has divided differences as its coefficients
     (Daleckii and Krein).
     """
     with torch.no_grad():
@@ -109,11 +97,6 @@ def of_symmetric(
 def log_of_shifted(D: Tensor) -> Tensor:
     """Return log(I + D), exactly zero where D is."""
     return of_symmetric(D, torch.log1p, log_first, log_second)
-
-
-def sqrt_of_shifted(D: Tensor) -> Tensor:
-    """Return the square root of I + D."""
-    return of_symmetric(D, lambda s: (1 + s).sqrt(), sqrt_first, sqrt_second)
 
 
 def inverse_sqrt_of_shifted(D: Tensor) -> Tensor:

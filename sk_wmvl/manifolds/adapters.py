@@ -1,4 +1,4 @@
-"""Manifold objects of other libraries, translated into ours."""
+"""Translation of the manifold objects of other libraries."""
 
 import math
 from collections.abc import Callable
@@ -19,20 +19,20 @@ Shape = tuple[int, ...] | None
 
 
 def refuse(manifold: Any, why: str) -> NoReturn:
-    """Raise ValueError saying why, and what can be translated."""
+    """Raise a ValueError that says why, and what can be translated."""
     raise ValueError(
         f"from_geoopt cannot translate {manifold!r} ({type(manifold).__name__}): {why}. "
         "It translates Euclidean, Sphere (the whole sphere), PoincareBall and Lorentz of "
         "curvature -1, SymmetricPositiveDefinite of the affine-invariant metric ('AIM'), "
-        "EuclideanStiefel, and ProductManifold of these. For other geometries write a "
-        "Chart."
+        "EuclideanStiefel, and ProductManifold of these. Write a Chart for other "
+        "geometries."
     )
 
 
 def check_order(manifold: Any, shape: Shape, order: int) -> None:
     """Raise ValueError unless points of that shape have that many axes."""
     if shape is not None and len(shape) != order:
-        refuse(manifold, f"its points have {order} axes, and shape={shape} does not")
+        refuse(manifold, f"its points have {order} axes, but shape={shape} does not")
 
 
 def euclidean(manifold: Any, shape: Shape) -> BaseManifold:
@@ -42,7 +42,7 @@ def euclidean(manifold: Any, shape: Shape) -> BaseManifold:
 
 
 def sphere(manifold: Any, shape: Shape) -> BaseManifold:
-    """Translate geoopt's sphere, unless it is one of a subspace."""
+    """Translate geoopt's sphere, unless it is the sphere of a subspace."""
     check_order(manifold, shape, 1)
     if manifold.projector is not None:
         refuse(manifold, "it is the sphere of a subspace: give coordinates there")
@@ -59,7 +59,7 @@ def ball(manifold: Any, shape: Shape) -> BaseManifold:
 
 
 def hyperboloid(manifold: Any, shape: Shape) -> BaseManifold:
-    """Translate geoopt's hyperboloid, whose k is minus one over the curvature."""
+    """Translate geoopt's hyperboloid of curvature -1/k."""
     check_order(manifold, shape, 1)
     k = float(manifold.k)
     if abs(k - 1) > ROUNDING:
@@ -96,8 +96,9 @@ def product(manifold: Any, shape: Shape) -> BaseManifold:
     )
 
 
-# By name, so that geoopt is imported nowhere; not by inheritance, since a subclass may
-# change the metric. The "Exact" ones differ in geoopt's retraction, which we do not use.
+# Classes are found by name, so that geoopt need not be imported. A subclass is not
+# accepted, since it may change the metric. The "Exact" classes differ from the others in
+# the retraction, which is not used here.
 TRANSLATORS: dict[str, Callable[[Any, Shape], BaseManifold]] = {
     "Euclidean": euclidean,
     "EuclideanStiefel": stiefel,
@@ -116,33 +117,39 @@ TRANSLATORS: dict[str, Callable[[Any, Shape], BaseManifold]] = {
 
 
 def from_geoopt(manifold: Any, shape: tuple[int, ...] | None = None) -> BaseManifold:
-    """Return our manifold of the same points and metric as one of geoopt.
+    """Return the manifold with the same points and metric as a geoopt manifold.
 
-    The object is translated, not wrapped. Training takes two derivatives, at zero
-    velocity, of a retraction of second order. There geoopt 0.5.1 gives NaN for those of
-    ``expmap``, for the first on its sphere and for the second in its ball, whose ``retr``
-    is of first order.
+    The object is translated, not wrapped. Training takes two derivatives at zero velocity
+    of a retraction of second order. In geoopt 0.5.1 the first derivative of ``expmap`` on
+    the sphere and the second in the ball are NaN there, and ``retr`` in the ball is of
+    first order.
 
     Parameters
     ----------
     manifold : geoopt.Manifold
         A Euclidean space, whole unit sphere, Poincaré ball or hyperboloid of curvature
         -1, positive definite matrices with the affine-invariant metric, frames with the
-        Euclidean metric, or a product of these. What cannot be translated is a
-        ValueError.
+        Euclidean metric, or a product of these.
     shape : tuple of int or None, default=None
-        The shape of one point. Frames need it; a product knows it; elsewhere None leaves
-        it to the data.
+        The shape of one point. Frames need it, and a product knows it. Otherwise None
+        takes it from the data.
 
     Returns
     -------
     manifold : BaseManifold
         Its rows are geoopt's points, flattened row by row.
 
+    Raises
+    ------
+    TypeError
+        If `manifold` is not an object of geoopt.
+    ValueError
+        If it cannot be translated.
+
     Notes
     -----
-    Needs nothing of geoopt but the object; the extra ``geometry`` installs it. There is
-    no adapter for geomstats: its release 2.8.0 cannot be imported beside NumPy 2.4.
+    The extra ``geometry`` installs geoopt. There is no adapter for geomstats: its release
+    2.8.0 cannot be imported beside NumPy 2.4.
 
     Examples
     --------
@@ -164,5 +171,5 @@ def from_geoopt(manifold: Any, shape: tuple[int, ...] | None = None) -> BaseMani
     if kind.__name__ not in TRANSLATORS:
         refuse(manifold, "it has no counterpart here")
     if any(parameter.requires_grad for parameter in manifold.parameters()):
-        refuse(manifold, "its curvature is learnable, and ours are fixed")
+        refuse(manifold, "its curvature is learnable, and here curvatures are fixed")
     return TRANSLATORS[kind.__name__](manifold, None if shape is None else tuple(shape))

@@ -1,39 +1,38 @@
 """Axes: directions without a sign, as of crystals, fractures or bedding planes."""
 
 import math
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sk_wmvl.manifolds._base import check_columns
-from sk_wmvl.manifolds._sphere import (
-    UnitVectors,
+from sk_wmvl.manifolds._border import unit_rows
+from sk_wmvl.manifolds._unit_vectors import (
+    UnitVectorsOfAnyDimension,
     folded_quadrature,
     half_sides,
     nearer_sign,
 )
-from sk_wmvl.manifolds.sphere import unit_rows
 
 __all__ = ["AxialSphere"]
 
 
-class AxialSphere(UnitVectors):
-    r"""Axes of :math:`\mathbb{R}^{m+1}`: the sphere :math:`S^m` where x and -x are one.
+class AxialSphere(UnitVectorsOfAnyDimension):
+    r"""Axes of :math:`\mathbb{R}^{m+1}`: the sphere :math:`S^m` with x and -x identified.
 
-    Rows are unit vectors of m + 1 columns, of either sign. Densities are with respect to
-    the surface measure of half a sphere: the uniform log density on axes in space is
+    Rows are unit vectors of m + 1 columns and of either sign. Densities are with respect
+    to the surface measure of half a sphere: the uniform log density on axes in space is
     :math:`-\log 2\pi`. Distances are angles of at most :math:`\pi/2`. The network sees
-    the products :math:`x_i x_j`, so that it is exactly even.
+    the products :math:`x_i x_j`, so its energy is exactly even.
 
     Parameters
     ----------
     dim : int or None, default=None
         The dimension m, at least 1; None takes it from the data.
     project : bool, default=False
-        Whether rows that are not of unit length are scaled. A zero row has no direction
-        and stays an error.
+        Whether to scale rows to unit length. A zero row has no direction and is an error
+        in any case.
 
     Examples
     --------
@@ -52,33 +51,9 @@ class AxialSphere(UnitVectors):
         self.dim = dim
         self.project = project
 
-    @property
-    def n_columns(self) -> int:
-        """Columns of the users' rows."""
-        return self.ambient_dim
-
-    @property
-    def ambient_dim(self) -> int:
-        """The number m + 1."""
-        return self._known_dim() + 1
-
-    def with_columns(self, n_columns: int) -> Self:
-        """Return a copy for rows of a given width; see `BaseManifold.with_columns`."""
-        check_columns(
-            self, n_columns, n_columns >= 2 and self.dim in (None, n_columns - 1)
-        )
-        return self._resized(dim=n_columns - 1)
-
     def from_user(self, x: Tensor) -> Tensor:
         """Return unit vectors; see `BaseManifold.from_user`."""
-        return unit_rows(
-            self,
-            x,
-            scale=self.project,
-            remedy=(
-                "Divide rows by their norm, or use AxialSphere(project=True), which does."
-            ),
-        )
+        return unit_rows(self, x, project=self.project)
 
     def _signs(self, x: Tensor, y: Tensor) -> Tensor:
         return nearer_sign(x, y)
@@ -88,7 +63,7 @@ class AxialSphere(UnitVectors):
         return self._log_area() - math.log(2)
 
     def quadrature(self, n_nodes: int) -> tuple[Tensor, Tensor]:
-        """Return a rule on half the sphere, for m up to 3; exact on even polynomials."""
+        """Return a rule on half the sphere for m up to 3; see `BaseManifold`."""
         if self._known_dim() > 3:
             return super().quadrature(n_nodes)
         nodes, weights = folded_quadrature(self._known_dim(), n_nodes, orthant=False)
@@ -105,7 +80,7 @@ class AxialSphere(UnitVectors):
     def features(self, x: Tensor) -> Tensor:
         r"""Return :math:`x_i^2` and :math:`\sqrt2\,x_ix_j`; see `BaseManifold.features`.
 
-        With the root, changing the basis of the axes rotates the features.
+        The factor √2 makes a change of the axes' basis a rotation of the features.
         """
         i, j = torch.triu_indices(x.shape[1], x.shape[1], 1, device=x.device)
         return torch.cat([x.square(), math.sqrt(2) * x[:, i] * x[:, j]], -1)

@@ -9,13 +9,8 @@ import torch
 from torch import Tensor
 
 from sk_wmvl._autodiff import jacobian
-from sk_wmvl.manifolds._base import (
-    BaseManifold,
-    LocalChart,
-    check_columns,
-    check_defect,
-    check_finite,
-)
+from sk_wmvl.manifolds._base import BaseManifold, LocalChart
+from sk_wmvl.manifolds._border import check_columns, check_defect, check_finite
 
 __all__ = ["Chart"]
 
@@ -23,29 +18,31 @@ VOLUME_NODES = 64  # per axis, for the volume of a box
 
 
 class Chart(BaseManifold):
-    r"""A manifold in local coordinates, whose metric a user's function gives.
+    r"""A manifold in local coordinates, with the metric given by a user's function.
 
-    Everything else, :math:`G^{-1}`, :math:`\log|G|` and Christoffel's symbols, comes
-    from automatic differentiation. Rows are coordinates y in :math:`\mathbb{R}^m`;
-    densities are with respect to the volume :math:`|G|^{1/2}dy`, not to dy.
-    There are no geodesics and distances, so that base measures are uniform, and a model's
-    draws are exact on a box of up to three coordinates, by rejection; elsewhere they are
-    resampled draws of the base, with a warning if few of these count.
+    Automatic differentiation supplies the rest: :math:`G^{-1}`, :math:`\log|G|` and the
+    Christoffel symbols. Rows are coordinates y in :math:`\mathbb{R}^m`; densities are with
+    respect to the volume :math:`|G|^{1/2}dy`, not to dy.
+
+    A chart has no geodesics and no distances, so base measures are uniform. A model's
+    draws are exact, by rejection, on a box of up to three coordinates. Elsewhere they are
+    resampled from the base measure, with a warning if few of its draws have weight.
 
     Parameters
     ----------
     immersion : callable or None, default=None
-        Maps coordinates (n, m) to (n, D), row by row; its metric is pulled back.
+        Maps coordinates (n, m) to points (n, D) of a Euclidean space, row by row. The
+        metric is the one pulled back from there.
     metric : callable or None, default=None
-        Maps coordinates (n, m) to the metric G, (n, m, m), row by row. Give this or
-        `immersion`; a function of a module, so that it can be pickled.
+        Maps coordinates (n, m) to the metric G of shape (n, m, m), row by row. Give either
+        this or `immersion`. A function defined in a module can be pickled.
     dim : int or None, default=None
         The number m of coordinates; None takes it from the data.
     low, high : sequence of m floats or None, default=None
-        The box of the coordinates. Without it they are any real numbers.
+        The box of the coordinates. None means that they are any real numbers.
     periodic : sequence of m bools or None, default=None
-        Which coordinates are periodic, from `low` to `high`. The network sees their
-        cosine and sine.
+        Which coordinates are periodic, with the period from `low` to `high`. The network
+        sees their cosine and sine.
 
     Examples
     --------
@@ -103,7 +100,7 @@ class Chart(BaseManifold):
         return chart
 
     def _box(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Return low, high and periodic as tensors like y, or None if there is no box."""
+        """Return low, high and periodic as tensors like y, or None without a box."""
         m = self._known_dim()
         if self.low is None and self.high is None:
             if self.periodic is not None and any(self.periodic):
@@ -134,8 +131,8 @@ class Chart(BaseManifold):
                 torch.where(periodic, 0.0, beyond).amax(-1),
                 0.0,
                 what="distance from the box",
-                remedy="Coordinates must lie between low and high; remove the row, widen "
-                "the box, or call the coordinate periodic.",
+                remedy="Coordinates must lie between low and high: remove the row, widen "
+                "the box, or declare the coordinate periodic.",
             )
         y = self.projection(x)
         G = self.metric_tensor(y)
@@ -146,7 +143,7 @@ class Chart(BaseManifold):
             raise ValueError(
                 f"The metric of a Chart is not positive definite at row {row}, y = "
                 f"{y[row].tolist()}: its smallest eigenvalue is {float(values[row]):.3g}. "
-                "Mend the function, or keep the data off the chart's singular points."
+                "Correct the function, or remove rows at the chart's singular points."
             )
         return y
 
@@ -176,7 +173,7 @@ class Chart(BaseManifold):
     # --- tangent vectors --------------------------------------------------------------
 
     def projection(self, x: Tensor) -> Tensor:
-        """Return `x` in the box: periodic coordinates by whole periods, others clipped."""
+        """Return `x` moved into the box: by whole periods, or clipped."""
         box = self._box(x)
         if box is None:
             return x
@@ -206,7 +203,7 @@ class Chart(BaseManifold):
     # --- geodesics --------------------------------------------------------------------
 
     def retract(self, x: Tensor, u: Tensor) -> Tensor:
-        r"""Return :math:`y + u - \frac12\Gamma(u,u)`, not reduced to the box."""
+        r"""Return :math:`y + u - \frac12\Gamma(u,u)`, which may leave the box."""
         return x + u - torch.einsum("nkij,ni,nj->nk", self.christoffel(x), u, u) / 2
 
     def geodesic(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -238,8 +235,8 @@ class Chart(BaseManifold):
     ) -> Tensor:
         """Return uniform points of the box, or standard normal coordinates without one.
 
-        Uniform by rejection, under 1.2 times the largest volume element at the nodes of
-        `quadrature`.
+        Uniform points come from rejection, with 1.2 times the largest volume element at
+        the nodes of `quadrature` as the bound.
         """
         m = self._known_dim()
         box = self._box(torch.zeros(1, m, dtype=torch.float64))
@@ -259,15 +256,16 @@ class Chart(BaseManifold):
         return torch.cat(kept)[:n_samples].to(dtype)
 
     def log_volume(self) -> float:
-        """Return the log of the volume of the box, by quadrature; inf without one."""
+        """Return the log of the box's volume by quadrature, or infinity without a box."""
         if self.low is None and self.high is None:
             return math.inf
         return float(torch.logsumexp(self.quadrature(VOLUME_NODES)[1], 0))
 
     def quadrature(self, n_nodes: int) -> tuple[Tensor, Tensor]:
-        """Return equal spacing on periodic axes and Gauss-Legendre's rule on others.
+        """Return a product rule on a box of at most three coordinates.
 
-        Needs a box of at most three coordinates; see `BaseManifold.quadrature`.
+        Nodes are equally spaced on periodic axes and Gauss-Legendre's on the others; see
+        `BaseManifold.quadrature`.
         """
         m = self._known_dim()
         box = self._box(torch.zeros(1, m, dtype=torch.float64))
@@ -288,7 +286,7 @@ class Chart(BaseManifold):
         return nodes, log_w + self.log_det_metric(nodes) / 2
 
     def from_cube(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Return coordinates by their place in the box; see `BaseManifold.from_cube`."""
+        """Return coordinates from places in the box; see `BaseManifold.from_cube`."""
         box = self._box(u)
         if box is None:
             return super().from_cube(u)
@@ -297,7 +295,7 @@ class Chart(BaseManifold):
         return y, (high - low).log().sum() + self.log_det_metric(y) / 2
 
     def to_cube(self, x: Tensor) -> Tensor:
-        """Return places in the box, (n, m)."""
+        """Return places in the box, of shape (n, m)."""
         box = self._box(x)
         if box is None:
             return super().to_cube(x)
@@ -308,11 +306,11 @@ class Chart(BaseManifold):
 
     @property
     def n_features(self) -> int:
-        """One per coordinate, two per periodic one."""
+        """One per coordinate, and two per periodic coordinate."""
         return self._known_dim() + sum(map(bool, self.periodic or []))
 
     def features(self, x: Tensor) -> Tensor:
-        """Return coordinates; of periodic ones the cosine and sine."""
+        """Return the coordinates, with cosine and sine of the periodic ones."""
         box = self._box(x)
         if box is None:
             return x

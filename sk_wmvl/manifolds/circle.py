@@ -1,15 +1,18 @@
-"""The circle: one angle, or the unit vector that points there."""
+"""The circle: one angle, or a unit vector of the plane."""
 
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from sk_wmvl.manifolds._base import check_columns, check_finite
-from sk_wmvl.manifolds._torus import Angles, wrap
-from sk_wmvl.manifolds._widths import form_of_width, width_of_form
-from sk_wmvl.manifolds.sphere import unit_rows
-from sk_wmvl.manifolds.torus import warn_of_degrees
+from sk_wmvl.manifolds._angles import Angles, wrap
+from sk_wmvl.manifolds._border import (
+    check_columns,
+    check_finite,
+    form_of_width,
+    unit_rows,
+    width_of_form,
+)
 
 __all__ = ["Circle"]
 
@@ -19,23 +22,23 @@ FORMS = {"angle": 1, "vector": 2}
 class Circle(Angles):
     r"""The circle :math:`S^1`, with the arc length in radians as its measure.
 
-    Rows are angles in radians, any real numbers, or unit vectors of two columns; inside,
-    points are angles in :math:`[-\pi, \pi)` either way, and results come back in the
-    user's form.
+    Rows are angles in radians (any real numbers) or unit vectors of two columns. Points
+    are angles in :math:`[-\pi, \pi)` either way, and results are returned in the form of
+    the rows.
 
     Parameters
     ----------
     coordinates : {"angle", "vector"} or None, default=None
-        The form of the rows; None tells it by the number of columns.
+        The form of the rows; None infers it from the number of columns.
     project : bool, default=False
-        Whether vectors that are not of unit length are scaled. A zero vector has no
-        direction and stays an error.
+        Whether to scale vectors to unit length. A zero vector has no direction and is an
+        error in any case.
 
     Warns
     -----
     UserWarning
-        By `warn_of_units`, which estimators call once in each fit: if the angles span more
-        than four turns, for they may be degrees.
+        If the angles span more than four turns, since they may be degrees. Estimators call
+        `warn_of_units` once in each fit.
 
     Examples
     --------
@@ -73,18 +76,13 @@ class Circle(Angles):
         if self.n_columns == 1:
             check_finite(self, x)
             return wrap(x)
-        rows = unit_rows(
-            self,
-            x,
-            scale=self.project,
-            remedy="Divide rows by their norm, or use Circle(project=True), which does.",
-        )
+        rows = unit_rows(self, x, project=self.project)
         return wrap(torch.atan2(rows[:, 1:], rows[:, :1]))
 
     def warn_of_units(self, x: Tensor) -> None:
         """Warn of degrees; see `BaseManifold.warn_of_units`."""
         if self.n_columns == 1:
-            warn_of_degrees(self, x)
+            self._warn_of_degrees(x)
 
     def to_user(self, x: Tensor) -> Tensor:
         """Return angles, or unit vectors of shape (n, 2)."""

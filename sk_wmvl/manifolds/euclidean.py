@@ -1,21 +1,17 @@
-"""Euclidean space: the flat case, where tangent vectors are differences of points."""
+"""Euclidean space, where tangent vectors are differences of points."""
 
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from sk_wmvl.manifolds._base import (
-    BaseManifold,
-    LocalChart,
-    check_columns,
-    check_finite,
-)
+from sk_wmvl.manifolds._border import check_columns, check_finite
+from sk_wmvl.manifolds._flat import FlatManifold
 
 __all__ = ["Euclidean"]
 
 
-class Euclidean(BaseManifold):
+class Euclidean(FlatManifold):
     r"""The space :math:`\mathbb{R}^m` with Lebesgue measure.
 
     Parameters
@@ -40,48 +36,19 @@ class Euclidean(BaseManifold):
         """The dimension m."""
         return self._known_dim()
 
-    @property
-    def ambient_dim(self) -> int:
-        """The dimension m."""
-        return self._known_dim()
-
     def with_columns(self, n_columns: int) -> Self:
         """Return a copy for rows of a given width; see `BaseManifold.with_columns`."""
         check_columns(self, n_columns, self.dim in (None, n_columns))
         return self._resized(dim=n_columns)
 
     def from_user(self, x: Tensor) -> Tensor:
-        """Return `x`, if it is finite."""
+        """Return `x` after a check that it is finite."""
         check_finite(self, x)
         return x
 
     def projection(self, x: Tensor) -> Tensor:
         """Return `x`."""
         return x
-
-    def to_tangent(self, x: Tensor, u: Tensor) -> Tensor:
-        """Return `u`."""
-        del x
-        return u
-
-    def inner(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        """Return inner products, of shape (n,)."""
-        del x
-        return (u * v).sum(-1)
-
-    def frame(self, x: Tensor, v: Tensor) -> Tensor:
-        """Return `v`."""
-        del x
-        return v
-
-    def egrad2rgrad(self, x: Tensor, g: Tensor) -> Tensor:
-        """Return `g`."""
-        del x
-        return g
-
-    def retract(self, x: Tensor, u: Tensor) -> Tensor:
-        """Return ``x + u``."""
-        return x + u
 
     def geodesic(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``x + u`` and `u`."""
@@ -94,26 +61,6 @@ class Euclidean(BaseManifold):
     def dist(self, x: Tensor, y: Tensor) -> Tensor:
         """Return Euclidean distances of shape (n,)."""
         return torch.linalg.vector_norm(y - x, dim=-1)
-
-    def transport(self, x: Tensor, y: Tensor, u: Tensor) -> Tensor:
-        """Return `u`."""
-        del x, y
-        return u
-
-    def log_det_exp(self, x: Tensor, u: Tensor) -> Tensor:
-        """Return zero."""
-        del x
-        return torch.zeros_like(u[:, 0])
-
-    def chart(self, x: Tensor) -> LocalChart:
-        """Return the coordinates themselves."""
-
-        def metric(y: Tensor) -> Tensor:
-            return torch.eye(y.shape[1], dtype=y.dtype, device=y.device).expand(
-                len(y), -1, -1
-            )
-
-        return LocalChart(x, lambda y: y, metric)
 
     def random_point(
         self,
@@ -129,5 +76,5 @@ class Euclidean(BaseManifold):
 
     @property
     def flat_columns(self) -> list[int]:
-        """All of them."""
+        """All columns."""
         return list(range(self.ambient_dim))

@@ -1,22 +1,17 @@
-"""Hyperbolic space: constant curvature -1, as the upper sheet of a hyperboloid."""
+"""Hyperbolic space of curvature -1, as the upper sheet of a hyperboloid."""
 
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from sk_wmvl.manifolds._base import (
-    BaseManifold,
-    LocalChart,
-    check_columns,
-    check_defect,
-    check_finite,
-)
-from sk_wmvl.manifolds._sinh import asinh_over, cosh, log_sinh_over, sinh_over
+from sk_wmvl.manifolds._base import BaseManifold, LocalChart
+from sk_wmvl.manifolds._border import check_columns, check_defect, check_finite
+from sk_wmvl.manifolds._series import asinh_over, cosh, log_sinh_over, sinh_over
 
 __all__ = ["Hyperbolic"]
 
-TOLERANCE = 1e-6  # of the time coordinate, relative: rows printed with seven digits
+TOLERANCE = 1e-6  # of the time coordinate, relative: seven printed digits
 MODELS = ("hyperboloid", "ball")
 
 
@@ -36,7 +31,7 @@ def tangent_above(x: Tensor, w: Tensor) -> Tensor:
 
 
 def difference(x: Tensor, y: Tensor) -> Tensor:
-    """Return ``y - x``; the time part without cancellation between points far out."""
+    """Return ``y - x``, with a time part that is accurate far from the origin."""
     d = y[:, 1:] - x[:, 1:]
     return torch.cat([dot(d, y[:, 1:] + x[:, 1:]) / (x[:, :1] + y[:, :1]), d], -1)
 
@@ -44,15 +39,17 @@ def difference(x: Tensor, y: Tensor) -> Tensor:
 def chord_square(x: Tensor, y: Tensor) -> Tensor:
     r"""Return :math:`q = \langle y-x, y-x\rangle = 4\sinh^2(\theta/2)`, of shape (n, 1).
 
-    Minkowski's form of the difference cancels along the line through the origin. With b
-    the part of d, the difference in space, along :math:`x+y=(\tau,\sigma)`, and p the
-    part across, :math:`q = p^2 + b^2(1-|\sigma|^2/\tau^2)`, where the bracket is
-    :math:`(4+q)/\tau^2`: solving for q leaves sums of squares only.
+    Minkowski's form of the difference loses digits along a line through the origin. Let
+    :math:`x+y=(\tau,\sigma)`, and split the difference in space into b along σ and p
+    across it. Then :math:`q = p^2 + b^2(1-|\sigma|^2/\tau^2)`, where the bracket is
+    :math:`(4+q)/\tau^2`. Solving for q leaves sums of squares only.
     """
     d = difference(x, y)
     time, d = d[:, :1], d[:, 1:]
     length, total = dot(d, d), x + y
-    plain = 2 * time.square() <= length  # elsewhere sigma is not zero
+    plain = (
+        2 * time.square() <= length
+    )  # no loss of digits; elsewhere sigma is not zero
     sigma = torch.where(plain, 1.0, total[:, 1:])
     sigma = sigma / torch.linalg.vector_norm(sigma, dim=-1, keepdim=True)
     b = dot(d, sigma)
@@ -66,19 +63,19 @@ def chord_square(x: Tensor, y: Tensor) -> Tensor:
 class Hyperbolic(BaseManifold):
     r"""Hyperbolic space :math:`H^m` with its Riemannian volume.
 
-    Points are those of the hyperboloid :math:`x_0 = \sqrt{1+|s|^2}`, :math:`x=(x_0, s)`,
-    with Minkowski's form :math:`\langle u,v\rangle = -u_0v_0 + u_1v_1 + \dots + u_mv_m`:
-    the time coordinate comes first. Rows are such points, or those of the Poincaré ball
-    :math:`y = s/(1+x_0)`. The network sees normal coordinates: the direction from the
-    origin times the distance, which grows as the logarithm of :math:`x_0`.
+    Points :math:`x=(x_0, s)` lie on the hyperboloid :math:`x_0 = \sqrt{1+|s|^2}`, with
+    Minkowski's form :math:`\langle u,v\rangle = -u_0v_0 + u_1v_1 + \dots + u_mv_m`; the
+    time coordinate comes first. Rows are such points, or points :math:`y = s/(1+x_0)` of
+    the Poincaré ball. The network sees normal coordinates: the direction from the origin
+    times the distance, which grows like the logarithm of :math:`x_0`.
 
     Parameters
     ----------
     dim : int or None, default=None
         The dimension m, at least 1; None takes it from the data.
     model : {"hyperboloid", "ball"}, default="hyperboloid"
-        What rows are: m + 1 columns on the hyperboloid, time first, or m columns inside
-        the unit ball.
+        The form of the rows: m + 1 columns on the hyperboloid, time first, or m columns
+        inside the unit ball.
 
     References
     ----------
@@ -173,7 +170,7 @@ class Hyperbolic(BaseManifold):
     # --- tangent vectors --------------------------------------------------------------
 
     def projection(self, x: Tensor) -> Tensor:
-        """Return the points with the same space coordinates: the first one is set."""
+        """Return the points with the same space coordinates; the time is recomputed."""
         return above(x[:, 1:])
 
     def to_tangent(self, x: Tensor, u: Tensor) -> Tensor:
@@ -182,8 +179,9 @@ class Hyperbolic(BaseManifold):
         return tangent_above(x, u[:, 1:] + form * x[:, 1:])
 
     def inner(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        """Return inner products of shape (n,), of vectors moved to the origin."""
-        # Minkowski's form of u and v cancels far out; this is a sum of squares for u = v
+        """Return inner products, of shape (n,)."""
+        # Minkowski's form loses digits far from the origin; the Euclidean product of the
+        # vectors moved to the origin is a sum of squares for u = v
         s = x[:, 1:] / (1 + x[:, :1])
         return dot(u[:, 1:] - u[:, :1] * s, v[:, 1:] - v[:, :1] * s).squeeze(-1)
 
@@ -201,7 +199,7 @@ class Hyperbolic(BaseManifold):
     # --- geodesics --------------------------------------------------------------------
 
     def retract(self, x: Tensor, u: Tensor) -> Tensor:
-        r"""Return the point above :math:`s + u_s + \frac12|u|^2 s`: no exponentials."""
+        r"""Return the point with space part :math:`s + u_s + \frac12|u|^2 s`."""
         square = self.inner(x, u, u)[:, None]
         return above(x[:, 1:] + u[:, 1:] + square / 2 * x[:, 1:])
 
@@ -220,18 +218,11 @@ class Hyperbolic(BaseManifold):
         return tangent_above(x, ratio * (d - square / 2 * x[:, 1:]))
 
     def dist(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return distances of shape (n,), with full accuracy for near points."""
+        """Return distances of shape (n,), also accurate for near points."""
         square = chord_square(x, y).squeeze(-1)
-        zero = square == 0  # a double where: the gradient there is zero
+        zero = square == 0  # a double where makes the gradient there zero
         root = torch.where(zero, 0.0, torch.where(zero, 1.0, square).sqrt())
         return 2 * (root / 2).asinh()
-
-    def transport(self, x: Tensor, y: Tensor, u: Tensor) -> Tensor:
-        """Return `u` moved in parallel along the geodesic from `x` to `y`."""
-        d = difference(x, y)
-        form = dot(d[:, 1:], u[:, 1:]) - d[:, :1] * u[:, :1]  # that of y and u
-        along = form / (2 + chord_square(x, y) / 2)
-        return tangent_above(y, u[:, 1:] + along * (x + y)[:, 1:])
 
     def log_det_exp(self, x: Tensor, u: Tensor) -> Tensor:
         r"""Return :math:`(m-1)\log(\sinh r/r)`, of shape (n,)."""
@@ -256,7 +247,7 @@ class Hyperbolic(BaseManifold):
         generator: torch.Generator | None = None,
         dtype: torch.dtype = torch.float64,
     ) -> Tensor:
-        """Return points of the wrapped standard normal at the origin, (n_samples, d)."""
+        """Return draws of the wrapped standard normal at the origin, (n_samples, d)."""
         shape = n_samples, self._known_dim()
         z = torch.randn(shape, generator=generator, dtype=dtype)
         return above(sinh_over(dot(z, z)) * z)
@@ -273,6 +264,6 @@ class Hyperbolic(BaseManifold):
 
 
 def from_ball(y: Tensor) -> Tensor:
-    """Return the points of the hyperboloid that points of the Poincaré ball mean."""
+    """Return points of the Poincaré ball as points of the hyperboloid."""
     square = dot(y, y)
     return torch.cat([1 + square, 2 * y], -1) / (1 - square)

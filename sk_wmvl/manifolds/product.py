@@ -9,34 +9,22 @@ from sklearn.base import clone
 from torch import Tensor
 
 from sk_wmvl.manifolds._base import BaseManifold, LocalChart
-from sk_wmvl.manifolds._sphere import safe_norm
-from sk_wmvl.manifolds.euclidean import Euclidean
+from sk_wmvl.manifolds._series import safe_norm
 
 __all__ = ["Product"]
 
 
 def known_width(manifold: BaseManifold) -> int | None:
-    """Return the columns of a manifold's rows, or None if data must tell."""
+    """Return the number of columns of a manifold's rows, or None if it is open."""
     try:
         return manifold.n_columns
     except ValueError:
         return None
 
 
-def flat_columns(manifold: BaseManifold) -> list[int]:
-    """Return which ambient columns are Euclidean space, alone or as a factor."""
-    if isinstance(manifold, Euclidean):
-        return list(range(manifold.ambient_dim))
-    columns, start = [], 0
-    for member in manifold._members() if isinstance(manifold, Product) else []:
-        columns += [start + j for j in flat_columns(member)]
-        start += member.ambient_dim
-    return columns
-
-
 @contextmanager
 def naming(factor: str) -> Iterator[None]:
-    """Put a factor's name before the message of a ValueError."""
+    """Put the name of a factor before the message of a ValueError."""
     try:
         yield
     except ValueError as error:
@@ -44,7 +32,7 @@ def naming(factor: str) -> Iterator[None]:
 
 
 def check_factors(factors: Any) -> None:
-    """Raise unless `factors` is a list of pairs of a fresh name and a manifold."""
+    """Raise unless `factors` is a list of pairs of a distinct name and a manifold."""
     form = 'such as Product([("direction", Sphere(2)), ("speed", Euclidean(1))])'
     if not isinstance(factors, list | tuple) or len(factors) == 0:
         raise ValueError(
@@ -76,14 +64,14 @@ def check_factors(factors: Any) -> None:
 class Product(BaseManifold):
     r"""A product :math:`M_1\times\dots\times M_k` with the product metric and volume.
 
-    Rows are the factors' rows side by side: a contiguous block of columns each, in the
-    order given. Everything is done blockwise; squared distances add.
+    A row holds the factors' rows side by side, in the order given. All functions work on
+    each factor's block of columns; squared distances add.
 
     Parameters
     ----------
     factors : list of (str, BaseManifold) pairs
-        Names and manifolds, like the steps of a pipeline: ``set_params(name__dim=2)``
-        reaches a factor. At most one of them may leave its width to the data.
+        Names and manifolds, like the steps of a pipeline. ``set_params(name__dim=2)``
+        reaches a factor. At most one factor may leave its width to the data.
 
     Examples
     --------
@@ -105,7 +93,8 @@ class Product(BaseManifold):
         Parameters
         ----------
         deep : bool, default=True
-            Whether to add the factors by name, and theirs as ``name__parameter``.
+            Whether to add the factors by name, and their parameters as
+            ``name__parameter``.
 
         Returns
         -------
@@ -120,7 +109,7 @@ class Product(BaseManifold):
         return params
 
     def set_params(self, **params: Any) -> Self:
-        """Set `factors`, a factor by its name, or ``name__parameter`` of one.
+        """Set `factors`, a factor by its name, or a factor's ``name__parameter``.
 
         Parameters
         ----------
@@ -150,7 +139,6 @@ class Product(BaseManifold):
 
     # --- shape ------------------------------------------------------------------------
 
-    # computed here, a plain attribute in the base class
     @property
     def dim(self) -> int | None:  # type: ignore[override]  # an attribute in the base
         """The sum of the factors' dimensions; None until all are known."""
@@ -173,9 +161,9 @@ class Product(BaseManifold):
         return sum(manifold.frame_dim for manifold in self._members())
 
     def with_columns(self, n_columns: int) -> Self:
-        """Return a copy whose factor of unknown width, if any, gets what is left over.
+        """Return a copy; a factor of unknown width gets the columns left over.
 
-        A ValueError tells when widths do not add up, or two factors leave theirs open.
+        Raises a ValueError if the widths do not add up, or if two widths are unknown.
         """
         pairs = clone(self)._pairs()
         widths = {name: known_width(manifold) for name, manifold in pairs}
@@ -184,16 +172,16 @@ class Product(BaseManifold):
         left = n_columns - sum(known.values())
         if len(unknown) > 1:
             raise ValueError(
-                f"The {n_columns} columns cannot be shared out: the factors {unknown} "
-                "all leave their width to the data. Give the dimension of all but one."
+                f"The {n_columns} columns cannot be divided: the factors {unknown} all "
+                "leave their width to the data. Give the dimension of all but one."
             )
         if (left < 1) if unknown else (left != 0):
             taken = ", ".join(f"{name}: {width}" for name, width in known.items())
             rest = f"; at least 1 must be left for {unknown[0]!r}" if unknown else ""
             raise ValueError(
                 f"X has n_features = {n_columns}, but the factors of a Product take "
-                f"{sum(known.values())} ({taken}){rest}. Order the columns as the "
-                "factors, and mend the factors' dimensions or the number of columns."
+                f"{sum(known.values())} ({taken}){rest}. Order the columns like the "
+                "factors, and correct the factors' dimensions or the number of columns."
             )
         factors = []
         for name, manifold in pairs:
@@ -214,7 +202,7 @@ class Product(BaseManifold):
         return torch.cat(points, -1)
 
     def warn_of_units(self, x: Tensor) -> None:
-        """Let each factor look at its block; see `BaseManifold.warn_of_units`."""
+        """Let each factor check its block; see `BaseManifold.warn_of_units`."""
         members = self._members()
         blocks = x.split([manifold.n_columns for manifold in members], -1)
         for manifold, block in zip(members, blocks, strict=True):
@@ -248,7 +236,7 @@ class Product(BaseManifold):
     # --- tangent vectors --------------------------------------------------------------
 
     def projection(self, x: Tensor) -> Tensor:
-        """Return the points nearest to ambient points, of shape (n, d)."""
+        """Return ambient points moved onto the manifold, of shape (n, d)."""
         return self._join(lambda m, x: m.projection(x), x)
 
     def to_tangent(self, x: Tensor, u: Tensor) -> Tensor:
@@ -260,7 +248,7 @@ class Product(BaseManifold):
         return self._add(lambda m, x, u, v: m.inner(x, u, v), x, u, v)
 
     def frame(self, x: Tensor, v: Tensor) -> Tensor:
-        """Return the factors' frames, one block of `v` each."""
+        """Return the factors' frames of their blocks of `v`."""
         members = self._members()
         points = x.split([manifold.ambient_dim for manifold in members], -1)
         noise = v.split([manifold.frame_dim for manifold in members], -1)
@@ -290,10 +278,6 @@ class Product(BaseManifold):
         """Return the root of the sum of the factors' squared distances."""
         parts = self._blockwise(lambda m, x, y: m.dist(x, y), x, y)
         return safe_norm(torch.stack(parts, -1)).squeeze(-1)
-
-    def transport(self, x: Tensor, y: Tensor, u: Tensor) -> Tensor:
-        """Return the factors' parallel transports, if all offer one."""
-        return self._join(lambda m, x, y, u: m.transport(x, y, u), x, y, u)
 
     def log_det_exp(self, x: Tensor, u: Tensor) -> Tensor:
         """Return the sum of the factors' log determinants, if all offer one."""
@@ -328,7 +312,7 @@ class Product(BaseManifold):
         generator: torch.Generator | None = None,
         dtype: torch.dtype = torch.float64,
     ) -> Tensor:
-        """Return independent points of the factors' own laws."""
+        """Return points whose blocks are independent draws of the factors'."""
         members = self._members()
         draws = [
             m.random_point(n_samples, generator=generator, dtype=dtype) for m in members
@@ -377,7 +361,7 @@ class Product(BaseManifold):
         return sum(manifold.n_features for manifold in self._members())
 
     def features(self, x: Tensor) -> Tensor:
-        """Return the factors' features side by side; Euclidean blocks enter as they are."""
+        """Return the factors' features side by side."""
         return self._join(lambda m, x: m.features(x), x)
 
     @property

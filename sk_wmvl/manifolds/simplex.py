@@ -1,42 +1,47 @@
-"""Compositions: parts of a whole, zeros allowed, as the folded sphere of their roots."""
+"""Compositions: parts of a whole, zeros allowed, as points of a folded sphere."""
 
 import math
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sk_wmvl.manifolds._base import check_columns, check_defect, check_finite
-from sk_wmvl.manifolds._sphere import UnitVectors, folded_quadrature, orthant_sides
+from sk_wmvl.manifolds._border import check_defect, check_finite
+from sk_wmvl.manifolds._unit_vectors import (
+    UnitVectorsOfAnyDimension,
+    folded_quadrature,
+    orthant_sides,
+)
 
 __all__ = ["Simplex"]
 
-TOLERANCE = 1e-6  # of the sum: parts printed with seven digits
-ROUNDING = 1e-12  # a part as little below zero as 1 - 0.9 - 0.1 is
-TRACE = 0.05  # a part that is small: the features resolve parts above and below
+TOLERANCE = 1e-6  # of the sum: parts are often printed with seven digits
+ROUNDING = 1e-12  # a part this little below zero is a rounding error, as 1 - 0.9 - 0.1
+TRACE = 0.05  # a small part: the features resolve parts above and below it
 
 
-class Simplex(UnitVectors):
+class Simplex(UnitVectorsOfAnyDimension):
     r"""Compositions of p parts, :math:`y_i\ge0` and :math:`\sum_i y_i=1`.
 
-    Points are the roots :math:`x_i=\sqrt{y_i}` on the positive orthant of the unit
-    sphere :math:`S^{p-1}`. A function of the squares is one on the whole sphere that no
-    change of sign alters, so the sphere is folded along the coordinate planes: the
-    boundary, where parts are zero, is nothing special, and reflects. Geodesics are those
-    of the sphere and may leave the orthant; `projection` folds them back.
+    Points are the square roots :math:`x_i=\sqrt{y_i}`, on the positive orthant of the unit
+    sphere :math:`S^{p-1}`. A density of compositions is a density on the whole sphere that
+    no change of sign alters: the sphere is folded along the coordinate planes. The
+    boundary, where a part is zero, therefore needs no special treatment; it reflects.
+    Geodesics are those of the sphere and may leave the orthant; `projection` folds them
+    back.
 
-    Densities are with respect to the sphere's surface measure, of total
-    :math:`2^{-p}` times the sphere's area; `log_jacobian` turns log densities into those
-    with respect to Lebesgue measure on the first p - 1 parts.
+    Densities are with respect to the sphere's surface measure, whose total is
+    :math:`2^{-p}` times the sphere's area. `log_jacobian` converts log densities to
+    Lebesgue measure on the first p - 1 parts.
 
     Parameters
     ----------
     dim : int or None, default=None
         The dimension p - 1, at least 1; None takes it from the data.
     close : bool, default=False
-        Whether rows are divided by their sum. If not, a row that does not sum to one is
-        an error; a row of zeros always is, and so is a negative part.
+        Whether to divide rows by their sum. If False, a row that does not sum to one is
+        an error. A row of zeros or with a negative part is an error in any case.
 
     Examples
     --------
@@ -56,34 +61,17 @@ class Simplex(UnitVectors):
         self.dim = dim
         self.close = close
 
-    @property
-    def n_columns(self) -> int:
-        """The number p of parts."""
-        return self.ambient_dim
-
-    @property
-    def ambient_dim(self) -> int:
-        """The number p of parts."""
-        return self._known_dim() + 1
-
-    def with_columns(self, n_columns: int) -> Self:
-        """Return a copy for rows of a given width; see `BaseManifold.with_columns`."""
-        check_columns(
-            self, n_columns, n_columns >= 2 and self.dim in (None, n_columns - 1)
-        )
-        return self._resized(dim=n_columns - 1)
-
     def from_user(self, x: Tensor) -> Tensor:
-        """Return the roots of the parts; see `BaseManifold.from_user`."""
+        """Return the square roots of the parts; see `BaseManifold.from_user`."""
         check_finite(self, x)
-        # in units of the largest part: sums cannot overflow, nor vanish
+        # in units of the largest part, sums neither overflow nor vanish
         largest = x.abs().amax(-1, keepdim=True)
         empty = (largest == 0).squeeze(-1)
         if bool(empty.any()):
             row = int(empty.nonzero()[0])
             raise ValueError(
-                f"Row {row} given to {self!r} has only zero parts: it is no composition. "
-                "Remove it."
+                f"Row {row} given to {self!r} has only zero parts and is not a "
+                "composition. Remove it."
             )
         parts = x / largest
         check_defect(
@@ -122,16 +110,16 @@ class Simplex(UnitVectors):
         return x.abs()
 
     def log_jacobian(self, x: Tensor) -> Tensor:
-        r"""Return log of the sphere's surface measure per Lebesgue measure of the parts.
+        r"""Return the log of the sphere's surface measure per Lebesgue measure of parts.
 
-        With Lebesgue measure on the first p - 1 parts it is
-        :math:`-(p-1)\log2-\frac12\sum_i\log y_i`, infinite where a part is zero. To be
-        added to a log density with respect to the surface measure.
+        For the first p - 1 parts it is :math:`-(p-1)\log2-\frac12\sum_i\log y_i`, infinite
+        where a part is zero. Add it to a log density with respect to the surface measure
+        to get one with respect to Lebesgue measure.
 
         Parameters
         ----------
         x : Tensor of shape (n, p)
-            Points, that is roots of parts.
+            Points, which are square roots of parts.
 
         Returns
         -------
@@ -144,7 +132,7 @@ class Simplex(UnitVectors):
         return self._log_area() - self.ambient_dim * math.log(2)
 
     def quadrature(self, n_nodes: int) -> tuple[Tensor, Tensor]:
-        """Return a rule on the orthant, for up to four parts; see `BaseManifold`."""
+        """Return a rule on the orthant for up to four parts; see `BaseManifold`."""
         if self._known_dim() > 3:
             return super().quadrature(n_nodes)
         nodes, weights = folded_quadrature(self._known_dim(), n_nodes, orthant=True)
@@ -161,7 +149,7 @@ class Simplex(UnitVectors):
     def features(self, x: Tensor) -> Tensor:
         r"""Return the parts, and :math:`\log(1+y_i/0.05)`; see `BaseManifold.features`.
 
-        The second resolves small parts.
+        The logarithms resolve small parts.
         """
         parts = x.square()
         return torch.cat([parts, (parts / TRACE).log1p()], -1)

@@ -6,16 +6,10 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from sk_wmvl.manifolds._base import (
-    BaseManifold,
-    LocalChart,
-    check_columns,
-    check_defect,
-    check_finite,
-)
-from sk_wmvl.manifolds._sinh import log_sinh_over
-from sk_wmvl.manifolds._sphere import safe_norm
-from sk_wmvl.manifolds._symmetric import log_of_shifted, pack, sqrt_of_shifted, unpack
+from sk_wmvl.manifolds._base import BaseManifold, LocalChart
+from sk_wmvl.manifolds._border import check_columns, check_defect, check_finite
+from sk_wmvl.manifolds._series import log_sinh_over, safe_norm
+from sk_wmvl.manifolds._symmetric import log_of_shifted, pack, unpack
 
 __all__ = ["SPD"]
 
@@ -26,23 +20,24 @@ FORMS = ("triangle", "matrix")
 class SPD(BaseManifold):
     r"""Symmetric positive definite matrices, with the affine-invariant metric.
 
-    The metric is :math:`\langle U,V\rangle_X = \mathrm{tr}(X^{-1}UX^{-1}V)`:
-    :math:`X\mapsto AXA^\top` is an isometry. Rows are upper triangles, row by row, or
-    whole matrices, flattened. Inside, points are triangles with off-diagonals times √2.
-    The network sees the factors of :math:`X=LDL^\top`: halves of log D, and L below
-    the diagonal.
+    The metric is :math:`\langle U,V\rangle_X = \mathrm{tr}(X^{-1}UX^{-1}V)`, for which
+    :math:`X\mapsto AXA^\top` is an isometry. Rows are upper triangles, row by row, or whole
+    matrices, flattened. Points are triangles with off-diagonal entries times √2. The
+    network sees the factors of :math:`X=LDL^\top`: half of log D, and L below the
+    diagonal.
 
     Parameters
     ----------
     size : int or None, default=None
-        Rows and columns s of the matrices; None takes it from the data.
+        The number s of rows and columns of a matrix; None takes it from the data.
     coordinates : {"triangle", "matrix"} or None, default=None
-        What rows are: s (s + 1) / 2 or s² columns. None tells them by their number.
+        The form of the rows: s (s + 1) / 2 or s² columns. None infers it from the number
+        of columns.
 
     Notes
     -----
-    Second derivatives of `log_det_exp` do not exist as computed where two eigenvalues of
-    the tangent vector coincide.
+    Second derivatives of `log_det_exp` cannot be computed where two eigenvalues of the
+    tangent vector coincide.
 
     References
     ----------
@@ -77,7 +72,6 @@ class SPD(BaseManifold):
             )
         return self.size
 
-    # computed here, a plain attribute in the base class
     @property
     def dim(self) -> int | None:  # type: ignore[override]  # an attribute in the base
         """The number s (s + 1) / 2."""
@@ -85,7 +79,7 @@ class SPD(BaseManifold):
 
     @property
     def n_columns(self) -> int:
-        """Columns of the users' rows; of triangles, unless they are matrices."""
+        """Columns of the users' rows, which are triangles unless known as matrices."""
         if self.coordinates == "matrix":
             return self._known_size() ** 2
         return self.ambient_dim
@@ -100,7 +94,7 @@ class SPD(BaseManifold):
         if self.coordinates not in (None, *FORMS):
             raise ValueError(
                 f"coordinates={self.coordinates!r} of SPD is not known. Choose one of "
-                f"{list(FORMS)}, or None, which tells them by the number of columns."
+                f"{list(FORMS)}, or None to tell them by the number of columns."
             )
         sizes = {
             "triangle": (math.isqrt(8 * n_columns + 1) - 1) // 2,
@@ -119,7 +113,7 @@ class SPD(BaseManifold):
         if len(set(fits.values())) > 1:
             raise ValueError(
                 f"{n_columns} columns can be triangles of {fits['triangle']} rows or "
-                f"matrices of {fits['matrix']}: say SPD(coordinates='triangle') or "
+                f"matrices of {fits['matrix']}: choose SPD(coordinates='triangle') or "
                 "SPD(coordinates='matrix')."
             )
         form, size = next(iter(fits.items()))
@@ -141,19 +135,19 @@ class SPD(BaseManifold):
                 TOLERANCE,
                 what="max |X - X'| / max |X|",
                 remedy="Rows are whole symmetric matrices: average X with its "
-                "transpose, or give upper triangles.",
+                "transpose, or pass upper triangles.",
             )
             points = pack((X + X.mT) / 2)
         else:
             points = x * pack(torch.ones(1, size, size).to(x))
         values = torch.linalg.eigvalsh(unpack(points, size))
-        # rounding moves eigenvalues by so much: below it no Cholesky factor is sure
+        # rounding moves eigenvalues by this much: below it a Cholesky factor may fail
         floor = size * torch.finfo(x.dtype).eps * values.abs().amax(-1)
         bad = ~(values[:, 0] > floor)
         if bool(bad.any()):
             row = int((values[:, 0] - floor).argmin())
             raise ValueError(
-                f"X has rows that are no points of {self!r}: {int(bad.sum())} of "
+                f"X has rows that are not points of {self!r}: {int(bad.sum())} of "
                 f"{len(bad)} are not positive definite, the worst is row {row} with "
                 f"smallest eigenvalue {float(values[row, 0]):.3g}, which must exceed "
                 f"{float(floor[row]):.3g}. Estimate covariances from more observations "
@@ -162,7 +156,7 @@ class SPD(BaseManifold):
         return points
 
     def _entries(self, x: Tensor) -> Tensor:
-        """Return the entries that users see of a symmetric matrix; linear."""
+        """Return symmetric matrices as users' entries; a linear map."""
         size = self._known_size()
         if self.coordinates == "matrix":
             return unpack(x, size).flatten(-2)
@@ -194,7 +188,7 @@ class SPD(BaseManifold):
         return (W + W.mT) / 2
 
     def projection(self, x: Tensor) -> Tensor:
-        """Return `x`, its eigenvalues raised to a small positive one where they are not."""
+        """Return `x` with its eigenvalues raised to a small positive number at least."""
         with torch.no_grad():
             values, V = torch.linalg.eigh(self._matrix(x))
             least = 1e-3 if x.dtype == torch.float32 else 1e-8
@@ -235,7 +229,7 @@ class SPD(BaseManifold):
         r"""Return :math:`L e^W L^\top` and :math:`L We^W L^\top`, U = LWLᵀ."""
         L = self._root(x)
         W = self._whiten(L, u)
-        half = torch.linalg.matrix_exp(W / 2)  # e^W is positive definite as its square
+        half = torch.linalg.matrix_exp(W / 2)  # its square e^W is positive definite
         left = L @ half
         return pack(left @ left.mT), pack(left @ W @ left.mT)
 
@@ -249,21 +243,15 @@ class SPD(BaseManifold):
         W = log_of_shifted(self._whiten(self._root(x), y - x))
         return safe_norm(W.flatten(1)).squeeze(-1)
 
-    def transport(self, x: Tensor, y: Tensor, u: Tensor) -> Tensor:
-        r"""Return :math:`EUE^\top` with :math:`E=(YX^{-1})^{1/2}`."""
-        L = self._root(x)
-        left = L @ sqrt_of_shifted(self._whiten(L, y - x))
-        return pack(left @ self._whiten(L, u) @ left.mT)
-
     def log_det_exp(self, x: Tensor, u: Tensor) -> Tensor:
-        r"""Return :math:`\sum\log(\sinh t/t)`, twice t the gap of two eigenvalues."""
+        r"""Return :math:`\sum\log(\sinh t/t)`, where 2t is the gap of two eigenvalues."""
         values = torch.linalg.eigvalsh(self._whiten(self._root(x), u))
         i, j = torch.triu_indices(self._known_size(), self._known_size(), 1)
         gaps = values[:, j] - values[:, i]
         return log_sinh_over(gaps.square() / 4).sum(-1)
 
     def chart(self, x: Tensor) -> LocalChart:
-        """Return the features as coordinates: one chart for all matrices."""
+        """Return the features as coordinates; one chart covers all matrices."""
         size = self._known_size()
         i, j = torch.tril_indices(size, size, -1)
         k = torch.arange(size)
@@ -297,14 +285,14 @@ class SPD(BaseManifold):
         generator: torch.Generator | None = None,
         dtype: torch.dtype = torch.float64,
     ) -> Tensor:
-        """Return points of the wrapped standard normal at the identity."""
+        """Return draws of the wrapped standard normal at the identity."""
         shape = n_samples, self.ambient_dim
         W = self._matrix(torch.randn(shape, generator=generator, dtype=dtype))
         half = torch.linalg.matrix_exp(W / 2)
         return pack(half @ half.mT)
 
     def features(self, x: Tensor) -> Tensor:
-        """Return half the log of D and L below the diagonal, of X = L D Lᵀ."""
+        """Return half of log D, and L below the diagonal, for X = L D Lᵀ."""
         L = self._root(x)
         root = L.diagonal(dim1=-2, dim2=-1)
         i, j = torch.tril_indices(self._known_size(), self._known_size(), -1)

@@ -1,4 +1,4 @@
-"""Orthonormal frames: the Stiefel manifold, with the metric of the space around it."""
+"""Orthonormal frames: the Stiefel manifold, with the metric of the space of matrices."""
 
 import math
 from typing import ClassVar, Self
@@ -6,22 +6,18 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from sk_wmvl.manifolds._base import (
-    BaseManifold,
-    check_columns,
-    check_defect,
-    check_finite,
-)
+from sk_wmvl.manifolds._base import BaseManifold
+from sk_wmvl.manifolds._border import check_columns, check_defect, check_finite
 from sk_wmvl.manifolds._symmetric import inverse_sqrt_of_shifted
 
 __all__ = ["Stiefel"]
 
-TOLERANCE = 1e-6  # of X'X - I: matrices printed with seven digits
+TOLERANCE = 1e-6  # of X'X - I: matrices are often printed with seven digits
 SINGULAR = 1e-6  # ratio of singular values below which no frame is nearest
 
 
 def polar(Y: Tensor) -> Tensor:
-    r"""Return :math:`Y(Y^\top Y)^{-1/2}`, with derivatives, of well-conditioned Y."""
+    r"""Return :math:`Y(Y^\top Y)^{-1/2}` of well-conditioned Y, with derivatives."""
     eye = torch.eye(Y.shape[-1], dtype=Y.dtype, device=Y.device)
     return Y @ inverse_sqrt_of_shifted(Y.mT @ Y - eye)
 
@@ -46,21 +42,21 @@ class Stiefel(BaseManifold):
     p : int
         The number of vectors of a frame, from 1 to n.
     project : bool, default=False
-        Whether rows that are off are replaced by their polar factor, the nearest frame.
-        Matrices of dependent columns have none and stay an error.
+        Whether to replace rows by their polar factor, the nearest frame. Matrices of
+        dependent columns have none and are an error in any case.
 
     Notes
     -----
     The volume is :math:`2^{p(p-1)/4}\prod_{k=n-p+1}^{n} 2\pi^{k/2}/\Gamma(k/2)`. Books
-    that use the canonical metric leave out the power of two: in the embedded one a
+    that use the canonical metric leave out the power of two: in the embedded metric a
     rotation within the frame counts twice. Log densities with respect to the uniform
-    law are larger by ``log_volume()``.
+    distribution are larger by ``log_volume()``.
 
-    There is no closed form of the shortest geodesic between two frames, hence no `log`,
-    `dist` or `transport`; a `RiemannianMVLDensity` needs ``base="uniform"``, since
-    mixtures need distances. For p = n there are two components, of determinant 1 and -1,
-    and no continuous path leads from one to the other. The cost of `retract` grows like
-    n p², that of `geodesic` like n³.
+    The shortest geodesic between two frames has no closed form, so there is no `log` and
+    no `dist`. A `RiemannianMVLDensity` needs ``base="uniform"``, since mixtures need
+    distances. For p = n the manifold has two components, of determinant 1 and -1, and no
+    continuous path joins them. The cost of `retract` grows like n p², that of `geodesic`
+    like n³.
 
     References
     ----------
@@ -134,7 +130,7 @@ class Stiefel(BaseManifold):
         """Return frames; see `BaseManifold.from_user`."""
         check_finite(self, x)
         X = self._matrix(x)
-        # in units of the largest entry: squares can neither overflow nor vanish
+        # in units of the largest entry, squares neither overflow nor vanish
         largest = X.abs().amax((1, 2), keepdim=True)
         U, S, Vh = torch.linalg.svd(
             X / torch.where(largest > 0, largest, 1.0), full_matrices=False
@@ -165,7 +161,7 @@ class Stiefel(BaseManifold):
 
     def projection(self, x: Tensor) -> Tensor:
         """Return polar factors, the nearest frames, of matrices of full rank."""
-        # The factor does not depend on scale, so that scale may be taken as a constant.
+        # the factor does not depend on the scale, which may be taken as constant
         scale = torch.linalg.vector_norm(x.detach(), dim=-1, keepdim=True)
         return polar(self._matrix(x / scale * math.sqrt(self.p))).flatten(1)
 
@@ -192,35 +188,35 @@ class Stiefel(BaseManifold):
     def retract(self, x: Tensor, u: Tensor) -> Tensor:
         r"""Return the polar factor :math:`(X+U)(I+U^\top U)^{-1/2}`.
 
-        The nearest frame to X + U: of second order for the embedded metric.
+        It is the frame nearest to X + U, of second order for the embedded metric.
         """
         return polar(self._matrix(x + u)).flatten(1)
 
     def geodesic(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         r"""Return :math:`e^W X e^{-A}` and :math:`e^W U e^{-A}`.
 
-        With :math:`W=UX^\top-XU^\top` and :math:`A=X^\top U`. Since
+        Here :math:`W=UX^\top-XU^\top` and :math:`A=X^\top U`. Since
         :math:`W\,(X\ U)=(X\ U)\begin{pmatrix}A&-U^\top U\\I&A\end{pmatrix}`, this is the
-        formula of Edelman, Arias and Smith, but with orthogonal factors, which do not
-        enlarge errors of X.
+        formula of Edelman, Arias and Smith. Its factors are orthogonal here, so they do
+        not enlarge errors of X.
         """
         X, U = self._matrix(x), self._matrix(u)
         half = U @ X.mT
         turn = torch.linalg.matrix_exp(half - half.mT)
         A = X.mT @ U
         within = torch.linalg.matrix_exp((A.mT - A) / 2)
-        # the polar factor only takes away what rounding has added
+        # the polar factor removes rounding errors
         return polar(turn @ X @ within).flatten(1), (turn @ U @ within).flatten(1)
 
     def log(self, x: Tensor, y: Tensor) -> Tensor:
-        """Raise NotImplementedError: it has no closed form."""
+        """Raise NotImplementedError: the velocity has no closed form."""
         raise NotImplementedError(
             "Stiefel offers no log: the shortest geodesic between two frames has no "
             "closed form."
         )
 
     def dist(self, x: Tensor, y: Tensor) -> Tensor:
-        """Raise NotImplementedError: it has no closed form."""
+        """Raise NotImplementedError: the distance has no closed form."""
         raise NotImplementedError(
             "Stiefel offers no dist: the shortest geodesic between two frames has no "
             "closed form."
@@ -235,7 +231,7 @@ class Stiefel(BaseManifold):
         generator: torch.Generator | None = None,
         dtype: torch.dtype = torch.float64,
     ) -> Tensor:
-        """Return uniform frames: Q of a Gaussian matrix QR, with R's diagonal positive."""
+        """Return uniform frames: Q of a Gaussian matrix QR where diag(R) is positive."""
         shape = n_samples, self.ambient_dim
         Z = self._matrix(torch.randn(shape, generator=generator, dtype=dtype))
         Q, R = torch.linalg.qr(Z)

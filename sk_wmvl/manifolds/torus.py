@@ -1,31 +1,19 @@
 """The flat torus: several angles."""
 
-import warnings
 from typing import ClassVar, Self
 
 from torch import Tensor
 
-from sk_wmvl.manifolds._base import check_columns, check_finite
-from sk_wmvl.manifolds._torus import TWO_PI, Angles, wrap
+from sk_wmvl.manifolds._angles import Angles, wrap
+from sk_wmvl.manifolds._border import check_columns, check_finite
 
-__all__ = ["Torus", "warn_of_degrees"]
-
-
-def warn_of_degrees(owner: Angles, x: Tensor) -> None:
-    """Warn if angles spread over many turns, as degrees read as radians do."""
-    if len(x) and float(x.max() - x.min()) > 4 * TWO_PI:
-        warnings.warn(
-            f"{owner!r} takes radians, but the angles span {float(x.max() - x.min()):.4g}: "
-            "are they degrees? Convert them with numpy.deg2rad.",
-            UserWarning,
-            stacklevel=2,
-        )
+__all__ = ["Torus"]
 
 
 class Torus(Angles):
     r"""The flat torus :math:`T^m`: m angles in radians, with Lebesgue measure.
 
-    Rows hold any real numbers, which are taken modulo 2π.
+    Rows hold any real numbers; they are taken modulo 2π.
 
     Parameters
     ----------
@@ -35,8 +23,8 @@ class Torus(Angles):
     Warns
     -----
     UserWarning
-        By `warn_of_units`, which estimators call once in each fit: if the angles span more
-        than four turns, for they may be degrees.
+        If the angles span more than four turns, since they may be degrees. Estimators call
+        `warn_of_units` once in each fit.
 
     Examples
     --------
@@ -68,4 +56,4 @@ class Torus(Angles):
 
     def warn_of_units(self, x: Tensor) -> None:
         """Warn of degrees; see `BaseManifold.warn_of_units`."""
-        warn_of_degrees(self, x)
+        self._warn_of_degrees(x)

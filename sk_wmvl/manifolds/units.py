@@ -1,4 +1,4 @@
-"""Users' units: latitudes, periods, orbits and raw amounts, as points of manifolds."""
+"""Conversion of users' units: latitudes, periods, orbits and raw amounts."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +14,7 @@ __all__ = [
 
 
 def _finite(name: str, value: ArrayLike) -> np.ndarray:
-    """Return an array of float64, which must be finite."""
+    """Return a float64 array, after a check that it is finite."""
     array = np.asarray(value, dtype=np.float64)
     if not np.isfinite(array).all():
         place = np.argwhere(~np.isfinite(array))[0].tolist()
@@ -23,7 +23,7 @@ def _finite(name: str, value: ArrayLike) -> np.ndarray:
 
 
 def from_lat_lon(lat: ArrayLike, lon: ArrayLike) -> np.ndarray:
-    """Return the unit vectors of places on the globe.
+    """Return places on the globe as unit vectors.
 
     Parameters
     ----------
@@ -59,12 +59,12 @@ def from_lat_lon(lat: ArrayLike, lon: ArrayLike) -> np.ndarray:
 
 
 def to_lat_lon(X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places on the globe that vectors point to.
+    """Return vectors as places on the globe.
 
     Parameters
     ----------
     X : array-like of shape (n, 3)
-        Vectors, of any length but zero.
+        Vectors of any length above zero.
 
     Returns
     -------
@@ -85,21 +85,21 @@ def to_lat_lon(X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"X must have three columns, (n, 3); its shape is {V.shape}.")
     zero = ~V.any(axis=1)
     if zero.any():
-        raise ValueError(f"Row {int(zero.argmax())} of X is zero: it points nowhere.")
+        raise ValueError(f"Row {int(zero.argmax())} of X is zero: it has no direction.")
     # arctan2 keeps full accuracy at the poles, where arcsin of z does not
     lat = np.arctan2(V[:, 2], np.hypot(V[:, 0], V[:, 1]))
     return np.rad2deg(lat), np.rad2deg(np.arctan2(V[:, 1], V[:, 0]))
 
 
 def from_period(values: ArrayLike, period: float) -> np.ndarray:
-    """Return the angles of what comes round: degrees, hours of a day, days of a year.
+    """Return periodic quantities as angles: degrees, hours of a day, days of a year.
 
     Parameters
     ----------
     values : array-like of any shape
-        In the units of `period`.
+        Values in the units of `period`.
     period : float
-        What one turn is: 360 for degrees, 24 for hours, 365.25 for days of the year.
+        One turn: 360 for degrees, 24 for hours, 365.25 for days of the year.
 
     Returns
     -------
@@ -125,12 +125,12 @@ def to_period(angles: ArrayLike, period: float) -> np.ndarray:
     angles : array-like of any shape
         Radians.
     period : float
-        What one turn is: 360 for degrees, 24 for hours.
+        One turn: 360 for degrees, 24 for hours.
 
     Returns
     -------
     values : ndarray
-        In [0, period).
+        Values in [0, period).
 
     Examples
     --------
@@ -152,9 +152,9 @@ def _period(period: float) -> float:
 
 
 def orbit_normals(inclination: ArrayLike, node: ArrayLike) -> np.ndarray:
-    r"""Return the normals of orbital planes, in the sense of the motion.
+    r"""Return the normals of orbital planes, oriented by the sense of the motion.
 
-    The vector is :math:`(\sin i\,\sin\Omega,\ -\sin i\,\cos\Omega,\ \cos i)`.
+    A normal is :math:`(\sin i\,\sin\Omega,\ -\sin i\,\cos\Omega,\ \cos i)`.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def close_compositions(X: ArrayLike) -> np.ndarray:
     Parameters
     ----------
     X : array-like of shape (n, p)
-        Amounts of p parts, not negative, in one unit.
+        Amounts of p parts, at least zero, in the same unit.
 
     Returns
     -------
@@ -212,6 +212,6 @@ def close_compositions(X: ArrayLike) -> np.ndarray:
     empty = ~amounts.any(axis=1)
     if empty.any():
         raise ValueError(f"Row {int(empty.argmax())} of X has only zeros: remove it.")
-    # in units of the largest amount the sum cannot overflow
+    # in units of the largest amount, the sum cannot overflow
     parts = amounts / amounts.max(axis=1, keepdims=True)
     return parts / parts.sum(axis=1, keepdims=True)

@@ -8,7 +8,7 @@ from sk_wmvl.normalizers._base import (
     LogNormalizer,
     NormalizerWarning,
     find_fault,
-    is_dear,
+    is_expensive,
     log_mean_exp,
     warn_if_unreliable,
 )
@@ -34,7 +34,7 @@ __all__ = [
     "NormalizerWarning",
     "QuadratureNormalizer",
     "find_fault",
-    "is_dear",
+    "is_expensive",
     "log_mean_exp",
     "warn_if_unreliable",
 ]

@@ -20,7 +20,7 @@ __all__ = [
     "NormalizerWarning",
     "evaluate_in_chunks",
     "find_fault",
-    "is_dear",
+    "is_expensive",
     "is_flat",
     "is_over",
     "log_mean_exp",
@@ -157,7 +157,7 @@ class CountedEnergy(nn.Module):
         return self.energy(x)
 
 
-def is_dear(proposal: nn.Module) -> bool:
+def is_expensive(proposal: nn.Module) -> bool:
     """Return whether a density is dear to evaluate at every node of a grid."""
     return getattr(proposal, "n_components", 1) > MANY_COMPONENTS
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from sk_wmvl._component import check_positive
 from sk_wmvl.manifolds import BaseManifold
-from sk_wmvl.normalizers._base import BaseNormalizer, LogNormalizer, is_dear
+from sk_wmvl.normalizers._base import BaseNormalizer, LogNormalizer, is_expensive
 from sk_wmvl.normalizers.annealed import AnnealedNormalizer
 from sk_wmvl.normalizers.importance import ImportanceNormalizer
 from sk_wmvl.normalizers.quadrature import QuadratureNormalizer, has_quadrature
@@ -99,7 +99,7 @@ class AutoNormalizer(BaseNormalizer):
             return result._replace(n_evaluations=used)
 
         has_rule = has_quadrature(manifold)
-        tried = has_rule and (d == 1 or (d == 2 and not is_dear(proposal)))
+        tried = has_rule and (d == 1 or (d == 2 and not is_expensive(proposal)))
         if tried:
             result = run(QuadratureNormalizer())
             if self._is_accurate(result) or result.value == math.inf:

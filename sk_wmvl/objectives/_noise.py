@@ -13,8 +13,8 @@ from sk_wmvl.base_measures.components._concentration import (
     sample_cosine,
 )
 from sk_wmvl.manifolds import BaseManifold, Euclidean, Product
-from sk_wmvl.manifolds._sphere import UnitVectors
-from sk_wmvl.manifolds._torus import Angles
+from sk_wmvl.manifolds._angles import Angles
+from sk_wmvl.manifolds._unit_vectors import UnitVectors
 
 __all__ = ["Noised", "add_noise"]
 

@@ -2,23 +2,22 @@
 
 import numpy as np
 
-from sk_wmvl.plots._common import projected_axes
+from sk_wmvl.plots._base import BaseDisplay, check_columns
 
 __all__ = ["CircleDisplay"]
 
 
 def to_angles(X):
     """Return angles of shape (n,) from rows of one angle, or of a unit vector."""
-    X = np.asarray(X, dtype=float)
-    if X.ndim != 2 or X.shape[1] not in (1, 2):
-        raise ValueError(
-            "A circle has rows of one angle in radians or of two coordinates of a unit "
-            f"vector; got an array of shape {X.shape}."
-        )
+    X = check_columns(
+        X,
+        (1, 2),
+        "A circle has rows of one angle in radians or of two coordinates of a unit vector",
+    )
     return X[:, 0] if X.shape[1] == 1 else np.arctan2(X[:, 1], X[:, 0])
 
 
-class CircleDisplay:
+class CircleDisplay(BaseDisplay):
     """A density on the circle in polar axes, over a rose histogram of the data.
 
     Radii are densities per radian, for the curve and for the histogram alike.
@@ -52,6 +51,8 @@ class CircleDisplay:
     >>> display.ax_.name
     'polar'
     """
+
+    _axes_projection = "polar"
 
     def __init__(self, theta, density, *, points=None, n_bins=36, compass=False):
         self.theta = theta
@@ -95,19 +96,7 @@ class CircleDisplay:
         display = cls(theta, density, points=points, n_bins=n_bins, compass=compass)
         return display.plot(ax=ax)
 
-    def plot(self, ax=None):
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib polar Axes or None, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        self : CircleDisplay
-        """
-        ax = projected_axes(ax, "polar")
+    def _draw(self, ax):
         if self.points is not None and self.n_bins:
             edges = np.linspace(0, 2 * np.pi, self.n_bins + 1)
             # Python's % sends -1e-17 to 2 pi itself, which the last bin includes.
@@ -120,5 +109,3 @@ class CircleDisplay:
             ax.set_theta_direction(-1)
         ax.set_ylim(bottom=0)
         ax.set_rlabel_position(90)
-        self.ax_, self.figure_ = ax, ax.figure
-        return self

@@ -2,14 +2,16 @@
 
 import numpy as np
 
-from sk_wmvl.plots._common import DEPTH, compressed, draw_arrows, plain_axes
+from sk_wmvl.plots._base import BaseFieldDisplay, compress, feature_labels, shading
+from sk_wmvl.plots._plane import PlaneGrid, densest_row
 
 __all__ = ["DensityDisplay"]
 
 MARGIN = 0.08  # of the data's range, on each side
+N_LEVELS = 13  # of the contours
 
 
-class DensityDisplay:
+class DensityDisplay(BaseFieldDisplay):
     """A density over two features: a filled contour, the data and the score field.
 
     With more than two features it shows the conditional slice with the other features
@@ -46,6 +48,8 @@ class DensityDisplay:
     >>> display.plot().ax_.get_xlabel()
     'x0'
     """
+
+    _marker = {"color": "0.25", "markersize": 2, "alpha": 0.5}
 
     def __init__(
         self, x, y, log_density, *, points=None, score=None, labels=("x0", "x1")
@@ -97,60 +101,35 @@ class DensityDisplay:
         display : DensityDisplay
         """
         X = np.asarray(X, dtype=float)
-        i, j = features
-        if at is None:
-            at = X[np.argmax(estimator.score_samples(X))]
+        at = densest_row(estimator, X) if at is None else at
+        shown = X[:, list(features)]
+        pad = MARGIN * np.ptp(shown, axis=0)
+        low, high = shown.min(0) - pad, shown.max(0) + pad
+        plane = PlaneGrid(at, features, lambda n: np.linspace(low, high, n, axis=1))
+        (x, y), log_density, score = plane.evaluate(estimator, n_grid, n_arrows)
         if labels is None:
-            names = getattr(estimator, "feature_names_in_", None)
-            names = [f"x{k}" for k in range(X.shape[1])] if names is None else names
-            labels = (str(names[i]), str(names[j]))
-        low, high = X[:, [i, j]].min(0), X[:, [i, j]].max(0)
-        pad = MARGIN * (high - low)
-        (x, y), (u, v) = (
-            [np.linspace(low[k] - pad[k], high[k] + pad[k], n) for k in (0, 1)]
-            for n in (n_grid, n_arrows)
-        )
-
-        def plane(first, second):
-            grid = np.tile(np.asarray(at, dtype=float), (len(first) * len(second), 1))
-            grid[:, [i, j]] = np.stack(np.meshgrid(first, second), -1).reshape(-1, 2)
-            return grid
-
-        log_density = estimator.score_samples(plane(x, y)).reshape(n_grid, n_grid)
-        score = None
-        if n_arrows:
-            arrows = plane(u, v)
-            score = arrows[:, [i, j]], estimator.score_fn(arrows)[:, [i, j]]
+            labels = feature_labels(estimator, features, "x")
         # In a slice the projected rows would not lie where the density is shown.
-        points = X[:, [i, j]] if X.shape[1] == 2 else None
+        points = shown if X.shape[1] == 2 else None
         display = cls(x, y, log_density, points=points, score=score, labels=labels)
         return display.plot(ax=ax)
 
-    def plot(self, ax=None):
-        """Draw.
+    def _draw_density(self, ax):
+        shades = shading(self.log_density)
+        levels = np.linspace(shades["vmin"], shades["vmax"], N_LEVELS)
+        cmap = shades["cmap"]
+        ax.contourf(self.x, self.y, self.log_density, levels=levels, cmap=cmap)
 
-        Parameters
-        ----------
-        ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a figure.
+    def _place_points(self):
+        return self.points
 
-        Returns
-        -------
-        self : DensityDisplay
-        """
-        ax = plain_axes(ax)
-        top = self.log_density.max()
-        levels = np.linspace(top - DEPTH, top, 13)
-        ax.contourf(self.x, self.y, self.log_density, levels=levels, cmap="Blues")
-        if self.points is not None:
-            ax.plot(*self.points.T, ".", color="0.25", markersize=2, alpha=0.5)
-            ax.set_xlim(self.x[0], self.x[-1])
-            ax.set_ylim(self.y[0], self.y[-1])
-        if self.score is not None:
-            points, score = self.score
-            span = np.array([np.ptp(self.x), np.ptp(self.y)])
-            draw_arrows(ax, points, compressed(score * span) * span)
+    def _place_arrows(self):
+        points, score = self.score
+        span = np.array([np.ptp(self.x), np.ptp(self.y)])
+        return points, compress(score * span) * span
+
+    def _frame(self, ax):
+        ax.set_xlim(self.x[0], self.x[-1])
+        ax.set_ylim(self.y[0], self.y[-1])
         ax.set_xlabel(self.labels[0])
         ax.set_ylabel(self.labels[1])
-        self.ax_, self.figure_ = ax, ax.figure
-        return self

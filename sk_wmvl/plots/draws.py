@@ -1,15 +1,17 @@
-"""A density anywhere, by what it draws: quantities of the draws and of the data."""
+"""Densities on any space: quantities of draws beside those of the data."""
 
 import numpy as np
+
+from sk_wmvl.plots._base import BasePanelsDisplay
 
 __all__ = ["DrawsDisplay"]
 
 
-class DrawsDisplay:
+class DrawsDisplay(BasePanelsDisplay):
     """Distributions of some quantities of the data, and of draws from a density.
 
-    A picture for spaces that have none, and a check of any fit: the two agree if the
-    model is right.
+    It shows densities on spaces that have no map, and it checks any fit: the two
+    distributions agree if the model is right.
 
     Parameters
     ----------
@@ -88,27 +90,16 @@ class DrawsDisplay:
         )
         return display.plot(axes=axes)
 
-    def plot(self, axes=None):
-        """Draw.
-
-        Parameters
-        ----------
-        axes : sequence of matplotlib Axes or None, default=None
-            Where to draw, one per quantity; None makes a figure.
-
-        Returns
-        -------
-        self : DrawsDisplay
-        """
+    def _make_axes(self):
         import matplotlib.pyplot as plt
 
         n = len(self.of_data)
-        if axes is None:
-            _, axes = plt.subplots(1, n, figsize=(3.6 * n, 3), squeeze=False)
-        axes = np.atleast_1d(np.asarray(axes)).ravel()
+        return plt.subplots(1, n, figsize=(3.6 * n, 3), squeeze=False)[1]
+
+    def _draw(self, axes):
         for ax, (name, values) in zip(axes, self.of_data.items(), strict=True):
             draws = self.of_draws[name]
-            # Rare draws far out would leave the data a single bin.
+            # A few draws far out would squeeze the data into a single bin.
             both = np.r_[values, np.quantile(draws, [0.002, 0.998])]
             edges = np.linspace(both.min(), both.max(), self.n_bins + 1)
             width = edges[1] - edges[0]
@@ -119,6 +110,3 @@ class DrawsDisplay:
             ax.set_xlabel(name)
             ax.set_yticks([])
         axes[0].legend(frameon=False)
-        self.axes_ = axes
-        self.ax_, self.figure_ = axes[0], axes[0].figure
-        return self

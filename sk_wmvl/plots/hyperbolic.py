@@ -3,7 +3,13 @@
 import numpy as np
 import torch
 
-from sk_wmvl.plots._common import compressed, draw_arrows, plain_axes, shade
+from sk_wmvl.plots._base import (
+    BaseFieldDisplay,
+    BaseGrid,
+    Nodes,
+    check_columns,
+    compress,
+)
 
 __all__ = ["HyperbolicDisplay"]
 
@@ -12,16 +18,51 @@ MARGIN = 0.3  # of the distance of the farthest row from the center
 
 def to_disk(X):
     """Return points of the disk, (n, 2), from rows of the disk or of the hyperboloid."""
-    X = np.asarray(X, dtype=float)
-    if X.ndim != 2 or X.shape[1] not in (2, 3):
-        raise ValueError(
-            "The hyperbolic plane has rows of two columns, in the unit disk, or three, on "
-            f"the hyperboloid; got an array of shape {X.shape}."
-        )
+    X = check_columns(
+        X,
+        (2, 3),
+        "The hyperbolic plane has rows of two columns, in the unit disk, or three, on the "
+        "hyperboloid",
+    )
     return X if X.shape[1] == 2 else X[:, 1:] / (1 + X[:, :1])
 
 
-class HyperbolicDisplay:
+class DiskGrid(BaseGrid):
+    """The part of the Poincaré disk within a square, up to a distance from the center.
+
+    Parameters
+    ----------
+    space : Hyperbolic
+        Says what rows are.
+    radius : float
+        The hyperbolic distance.
+    """
+
+    def __init__(self, space, radius):
+        self.space = space
+        self.edge = np.tanh(radius / 2)
+
+    def nodes(self, n):
+        """Return the `Nodes` with n points along a side; see `BaseGrid.nodes`."""
+        x = np.linspace(-self.edge, self.edge, n)
+        square = np.stack(np.meshgrid(x, x), -1)
+        inside = (square**2).sum(-1) < self.edge**2
+        places = square[inside]
+        y = torch.from_numpy(places)
+        gap = 1 - y.square().sum(1, keepdim=True)
+        hyperboloid = torch.cat([2 / gap - 1, 2 * y / gap], -1)
+        return Nodes((x,), inside, self.space.to_user(hyperboloid).numpy(), places)
+
+    def arrows(self, nodes, score):
+        """Return velocities in the disk; see `BaseGrid.arrows`."""
+        if score.shape[1] == 2:
+            return score
+        # The differential of the map s / (1 + x_0) from the hyperboloid to the disk.
+        time, space = 1 + nodes.rows[:, :1], nodes.rows[:, 1:]
+        return (score[:, 1:] - space * score[:, :1] / time) / time
+
+
+class HyperbolicDisplay(BaseFieldDisplay):
     """A density on the hyperbolic plane in the Poincaré disk, with data and score field.
 
     Dotted circles are at whole distances 1, 2, 3 ... from the center.
@@ -54,6 +95,8 @@ class HyperbolicDisplay:
     >>> display.ax_.get_aspect()
     1.0
     """
+
+    _marker = {"color": "0.2", "markersize": 2, "alpha": 0.4}
 
     def __init__(self, x, log_density, *, points=None, score=None):
         self.x = x
@@ -93,64 +136,31 @@ class HyperbolicDisplay:
             if points is not None:
                 farthest = np.linalg.norm(points, axis=1).max()
                 radius = (1 + MARGIN) * 2 * np.arctanh(farthest)
-        space, edge = estimator.manifold_, np.tanh(radius / 2)
+        disk = DiskGrid(estimator.manifold_, radius)
+        (x,), log_density, score = disk.evaluate(estimator, n_grid, n_arrows)
+        return cls(x, log_density, points=points, score=score).plot(ax=ax)
 
-        def nodes(n):
-            x = np.linspace(-edge, edge, n)
-            square = np.stack(np.meshgrid(x, x), -1).reshape(-1, 2)
-            inside = (square**2).sum(1) < edge**2
-            y = torch.from_numpy(square[inside])
-            gap = 1 - y.square().sum(1, keepdim=True)
-            hyperboloid = torch.cat([2 / gap - 1, 2 * y / gap], -1)
-            return x, square, inside, space.to_user(hyperboloid).numpy()
-
-        x, square, inside, rows = nodes(n_grid)
-        log_density = np.full(len(square), np.nan)
-        log_density[inside] = estimator.score_samples(rows)
-        score = None
-        if n_arrows:
-            _, square, inside, rows = nodes(n_arrows)
-            velocity = estimator.score_fn(rows)
-            if velocity.shape[1] == 3:  # the differential of s / (1 + x_0)
-                time = 1 + rows[:, :1]
-                velocity = velocity[:, 1:] - rows[:, 1:] * velocity[:, :1] / time
-                velocity = velocity / time
-            score = square[inside], velocity
-        shape = n_grid, n_grid
-        display = cls(x, log_density.reshape(shape), points=points, score=score)
-        return display.plot(ax=ax)
-
-    def plot(self, ax=None):
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        self : HyperbolicDisplay
-        """
-        ax = plain_axes(ax)
-        values = np.asarray(self.log_density)
-        ax.pcolormesh(self.x, self.x, values, rasterized=True, **shade(values))
-        edge = self.x[-1]
+    def _draw_density(self, ax):
+        self._draw_mesh(ax, self.x, self.x)
         turn = np.linspace(0, 2 * np.pi, 400)
-        for distance in range(1, int(2 * np.arctanh(min(edge, 1 - 1e-12))) + 1):
+        farthest = 2 * np.arctanh(min(self.x[-1], 1 - 1e-12))
+        for distance in range(1, int(farthest) + 1):
             r = np.tanh(distance / 2)
             ax.plot(r * np.cos(turn), r * np.sin(turn), ":", color="0.5", linewidth=0.8)
         ax.plot(np.cos(turn), np.sin(turn), color="0.5", linewidth=0.8)
-        if self.points is not None:
-            ax.plot(*self.points.T, ".", color="0.2", markersize=2, alpha=0.4)
-        if self.score is not None:
-            points, velocity = self.score
-            gap = 1 - (points**2).sum(1, keepdims=True)
-            # lengths as the plane has them, then as the disk shows them
-            draw_arrows(ax, points, compressed(2 * velocity / gap) * gap / 2)
+
+    def _place_points(self):
+        return self.points
+
+    def _place_arrows(self):
+        points, velocity = self.score
+        gap = 1 - (points**2).sum(1, keepdims=True)
+        # Lengths are compressed as the plane has them, then shown as the disk does.
+        return points, compress(2 * velocity / gap) * gap / 2
+
+    def _frame(self, ax):
+        edge = self.x[-1]
         ax.set_xlim(-edge, edge)
         ax.set_ylim(-edge, edge)
         ax.set_aspect("equal")
         ax.set_axis_off()
-        self.ax_, self.figure_ = ax, ax.figure
-        return self

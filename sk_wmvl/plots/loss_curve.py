@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from sk_wmvl.plots._common import plain_axes
+from sk_wmvl.plots._base import BaseDisplay
 
 __all__ = ["LossCurveDisplay"]
 
 
-class LossCurveDisplay:
+class LossCurveDisplay(BaseDisplay):
     """The training objective and the held-out Hyvärinen score by epoch.
 
     Parameters
@@ -53,19 +53,7 @@ class LossCurveDisplay:
         curves = estimator.loss_curve_, estimator.validation_loss_curve_
         return cls(*curves).plot(ax=ax)
 
-    def plot(self, ax=None):
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        self : LossCurveDisplay
-        """
-        ax = plain_axes(ax)
+    def _draw(self, ax):
         epochs = np.arange(1, len(self.loss) + 1)
         ax.plot(epochs, self.loss, color="0.5", label="training objective")
         if len(self.validation_loss):
@@ -80,5 +68,3 @@ class LossCurveDisplay:
         ax.set_xlabel("epoch")
         ax.set_ylabel("loss")
         ax.legend(frameon=False)
-        self.ax_, self.figure_ = ax, ax.figure
-        return self

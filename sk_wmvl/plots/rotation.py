@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation as Turn
 
+from sk_wmvl.plots._base import BasePanelsDisplay, check_columns
+from sk_wmvl.plots._projections import PROJECTIONS
 from sk_wmvl.plots.sphere import SphereDisplay
 
 __all__ = ["RotationDisplay"]
@@ -13,15 +15,15 @@ CHUNK = 20_000  # rotations at a time
 
 def to_matrices(X, scalar_first=False):
     """Return matrices of shape (n, 3, 3) from rows of quaternions or matrices."""
-    X = np.asarray(X, dtype=float)
-    if X.ndim != 2 or X.shape[1] not in (4, 9):
-        raise ValueError(
-            "Rotations have rows of four columns, a unit quaternion, or nine, a matrix "
-            f"row by row; got an array of shape {X.shape}."
-        )
+    X = check_columns(
+        X,
+        (4, 9),
+        "Rotations have rows of four columns, a unit quaternion, or nine, a matrix row by "
+        "row",
+    )
     if X.shape[1] == 9:
         return X.reshape(-1, 3, 3)
-    # by hand: older versions of SciPy have no argument for it
+    # SciPy has an argument for the order only since 1.14.
     return Turn.from_quat(np.roll(X, -1, 1) if scalar_first else X).as_matrix()
 
 
@@ -34,7 +36,7 @@ def turns_to(directions, axis, n_turns):
     e = np.eye(3)[axis]
     half = np.c_[np.cross(e, directions), 1 + directions @ e]
     norm = np.linalg.norm(half, axis=1, keepdims=True)
-    # from an axis to its opposite every half turn across it is shortest
+    # Any half turn across the axis takes it to its opposite: one of them is chosen.
     across = np.r_[np.eye(3)[(axis + 1) % 3], 0.0]
     shortest = np.where(norm < 1e-9, across, half / np.maximum(norm, 1e-9))
     angle = 2 * np.pi * (np.arange(n_turns) + 0.5) / n_turns
@@ -43,12 +45,12 @@ def turns_to(directions, axis, n_turns):
     return np.stack(products, 1)
 
 
-class RotationDisplay:
+class RotationDisplay(BasePanelsDisplay):
     r"""A density of rotations, as three maps: where each axis of a turned body points.
 
     The j-th map shows the density, per unit of solid angle, of the j-th column of the
-    matrix: the density of rotations integrated over the turns about that axis. A
-    direction and a turn have together the volume :math:`4\pi\cdot2\pi` of the rotations.
+    matrix: the density of rotations integrated over the turns about that axis. The
+    rotations have the volume :math:`4\pi\cdot2\pi`, of all directions times a turn.
 
     Parameters
     ----------
@@ -137,32 +139,18 @@ class RotationDisplay:
             spheres.append(sphere.evaluate(marginal, points, n_grid=n_grid))
         return cls(spheres, labels=labels).plot(axes=axes)
 
-    def plot(self, axes=None):
-        """Draw.
-
-        Parameters
-        ----------
-        axes : sequence of three matplotlib Axes or None, default=None
-            Where to draw; None makes a figure. For Mollweide maps they must have that
-            projection.
-
-        Returns
-        -------
-        self : RotationDisplay
-        """
+    def _make_axes(self):
         import matplotlib.pyplot as plt
 
-        if axes is None:
-            whole = self.spheres[0].projection == "mollweide"
-            figure = {"projection": "mollweide"} if whole else {}
-            _, axes = plt.subplots(1, 3, figsize=(11, 3), subplot_kw=figure)
+        projection = PROJECTIONS[self.spheres[0].projection].axes_projection
+        style = {"projection": projection}
+        return plt.subplots(1, 3, figsize=(11, 3), subplot_kw=style)[1]
+
+    def _draw(self, axes):
         for sphere, ax, label in zip(self.spheres, axes, self.labels, strict=True):
             sphere.plot(ax=ax)
             ax.set_title(label)
             ax.set_yticklabels([])
-        self.axes_ = np.asarray(axes)
-        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
-        return self
 
 
 def mean_place(X):

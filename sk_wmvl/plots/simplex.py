@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sk_wmvl.plots._common import plain_axes, shade
+from sk_wmvl.plots._base import BaseDisplay, check_columns, feature_labels, shading
 
 __all__ = ["SimplexDisplay"]
 
@@ -10,7 +10,17 @@ __all__ = ["SimplexDisplay"]
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 0.75**0.5]])
 
 
-class SimplexDisplay:
+def inner_points(n):
+    """Return compositions of shape (n (n + 1) / 2, 3), evenly spaced in the triangle.
+
+    They are a third of a cell away from the edges, where densities may be infinite.
+    """
+    i, j = np.meshgrid(np.arange(n), np.arange(n))
+    i, j = i[i + j < n], j[i + j < n]
+    return (np.stack([i, j, n - 1 - i - j], -1) + 1 / 3) / n
+
+
+class SimplexDisplay(BaseDisplay):
     """A density of three parts that sum to one, in a triangle, with the data.
 
     Parameters
@@ -56,7 +66,8 @@ class SimplexDisplay:
         Parameters
         ----------
         estimator : estimator
-            Fitted to compositions, with `score_samples`; its base measure is shown.
+            Fitted to compositions, with `score_samples`. The density is shown with respect
+            to the measure that it uses.
         X : array-like of shape (n_samples, 3)
             Compositions to draw.
         n_grid : int, default=100
@@ -70,19 +81,15 @@ class SimplexDisplay:
         -------
         display : SimplexDisplay
         """
-        X = np.asarray(X, dtype=float)
-        if X.ndim != 2 or X.shape[1] != 3:
-            raise ValueError(
-                f"A ternary plot shows three parts; got an array of shape {X.shape}. Show "
-                "a subcomposition of three columns, scaled to sum to one."
-            )
+        X = check_columns(
+            X,
+            (3,),
+            "A ternary plot shows three parts (of more, show a subcomposition of three "
+            "columns, scaled to sum to one)",
+        )
         if labels is None:
-            names = getattr(estimator, "feature_names_in_", ("x0", "x1", "x2"))
-            labels = tuple(str(name) for name in names)
-        i, j = np.meshgrid(np.arange(n_grid), np.arange(n_grid))
-        i, j = i[i + j < n_grid], j[i + j < n_grid]
-        # Shifted inwards by a third of a cell: densities may be infinite on the edge.
-        parts = (np.stack([i, j, n_grid - 1 - i - j], -1) + 1 / 3) / n_grid
+            labels = feature_labels(estimator, range(3), "x")
+        parts = inner_points(n_grid)
         log_density = estimator.score_samples(parts)
         return cls(parts, log_density, points=X, labels=labels).plot(ax=ax)
 
@@ -101,26 +108,14 @@ class SimplexDisplay:
         """
         return np.asarray(X, dtype=float) @ CORNERS
 
-    def plot(self, ax=None):
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        self : SimplexDisplay
-        """
-        ax = plain_axes(ax)
+    def _draw(self, ax):
         values = np.asarray(self.log_density)
         ax.tripcolor(
             *self.project(self.parts).T,
             values,
             shading="gouraud",
             rasterized=True,
-            **shade(values),
+            **shading(values),
         )
         ax.plot(*CORNERS[[0, 1, 2, 0]].T, color="0.4", linewidth=0.8)
         if self.points is not None:
@@ -142,5 +137,3 @@ class SimplexDisplay:
         ax.set_ylim(-0.02, 0.96)  # room for the label above the top
         ax.set_aspect("equal")
         ax.set_axis_off()
-        self.ax_, self.figure_ = ax, ax.figure
-        return self

@@ -2,40 +2,13 @@
 
 import numpy as np
 
-from sk_wmvl.plots._common import (
-    compressed,
-    draw_arrows,
-    plain_axes,
-    projected_axes,
-    shade,
-)
+from sk_wmvl.plots._base import BaseFieldDisplay, compress
+from sk_wmvl.plots._projections import PROJECTIONS
 
 __all__ = ["SphereDisplay"]
 
-PROJECTIONS = ("mollweide", "orthographic")
-EDGE = np.pi / 2 - 1e-3  # latitudes of a map stop short of its poles
 
-
-def to_vectors(longitude, latitude):
-    """Return unit vectors of shape (..., 3) from radians."""
-    r = np.cos(latitude)
-    return np.stack(
-        np.broadcast_arrays(
-            r * np.cos(longitude), r * np.sin(longitude), np.sin(latitude)
-        ),
-        -1,
-    )
-
-
-def east_and_north(X):
-    """Return the two unit tangent vectors at unit vectors of shape (n, 3)."""
-    longitude = np.arctan2(X[:, 1], X[:, 0])
-    zero = np.zeros(len(X))
-    east = np.stack([-np.sin(longitude), np.cos(longitude), zero], -1)
-    return east, np.cross(X, east)
-
-
-class SphereDisplay:
+class SphereDisplay(BaseFieldDisplay):
     """A density on the sphere as a map, with the data and the score field.
 
     Latitude is the angle above the plane of the first two coordinates, longitude the
@@ -94,7 +67,7 @@ class SphereDisplay:
     ):
         if projection not in PROJECTIONS:
             raise ValueError(
-                f"projection must be one of {PROJECTIONS}; got {projection!r}."
+                f"projection must be one of {tuple(PROJECTIONS)}; got {projection!r}."
             )
         self.x = x
         self.y = y
@@ -103,6 +76,7 @@ class SphereDisplay:
         self.score = score
         self.projection = projection
         self.center = center
+        self._axes_projection = PROJECTIONS[projection].axes_projection
 
     @classmethod
     def from_estimator(
@@ -164,38 +138,12 @@ class SphereDisplay:
         """
         if X is not None:
             self.points = np.asarray(X, dtype=float)
-        self.x, self.y, nodes = self._grid(n_grid)
-        inside = np.isfinite(nodes).all(-1)
-        self.log_density = np.full(inside.shape, np.nan)
-        self.log_density[inside] = estimator.score_samples(nodes[inside])
-        if n_arrows:
-            nodes = self._grid(n_arrows)[2].reshape(-1, 3)
-            nodes = nodes[np.isfinite(nodes).all(-1)]
-            self.score = nodes, estimator.score_fn(nodes)
+        result = self._map().evaluate(estimator, n_grid, n_arrows)
+        (self.x, self.y), self.log_density, self.score = result
         return self
 
-    def _grid(self, n):
-        """Return map coordinates of shape (n_y, n_x), and unit vectors, NaN outside."""
-        step = (np.arange(n) + 0.5) / n
-        if self.projection == "mollweide":
-            longitude = (np.arange(2 * n) + 0.5) * np.pi / n - np.pi
-            x, y = np.meshgrid(longitude, (2 * step - 1) * EDGE)
-            return x, y, to_vectors(x + np.deg2rad(self.center[1]), y)
-        x, y = np.meshgrid(2 * step - 1, 2 * step - 1)
-        square = x**2 + y**2
-        depth = np.sqrt(np.where(square < 1, 1 - square, np.nan))
-        return x, y, np.stack([x, y, depth], -1) @ self._frame()
-
-    def _frame(self):
-        """Return the directions right, up and towards the eye, as rows."""
-        latitude, longitude = np.deg2rad(self.center)
-        return np.stack(
-            [
-                to_vectors(longitude + np.pi / 2, 0.0),
-                to_vectors(longitude, latitude + np.pi / 2),
-                to_vectors(longitude, latitude),
-            ]
-        )
+    def _map(self):
+        return PROJECTIONS[self.projection](self.center)
 
     def project(self, X):
         """Return map coordinates of unit vectors, for what is drawn on top.
@@ -210,59 +158,17 @@ class SphereDisplay:
         xy : ndarray of shape (n_samples, 2)
             NaN for points on the far side of the globe.
         """
-        X = np.asarray(X, dtype=float)
-        if self.projection == "mollweide":
-            turned = np.arctan2(X[:, 1], X[:, 0]) - np.deg2rad(self.center[1])
-            longitude = (turned + np.pi) % (2 * np.pi) - np.pi
-            return np.c_[longitude, np.arctan2(X[:, 2], np.hypot(X[:, 0], X[:, 1]))]
-        right, up, depth = self._frame() @ X.T
-        xy = np.c_[right, up]
-        xy[depth < 0] = np.nan
-        # Rounding of the order of 1e-17 would print as -0.
-        return np.where(np.abs(xy) < 1e-15, 0.0, xy)
+        return self._map().project(np.asarray(X, dtype=float))
 
-    def _arrows(self):
+    def _draw_density(self, ax):
+        self._draw_mesh(ax, self.x, self.y)
+
+    def _place_points(self):
+        return self.project(self.points)
+
+    def _place_arrows(self):
         X, score = self.score
-        arrows = compressed(score)
-        if self.projection == "orthographic":
-            return self.project(X), arrows @ self._frame()[:2].T
-        east, north = east_and_north(X)
-        stretch = 1 / np.maximum(np.hypot(X[:, 0], X[:, 1]), 1e-3)
-        return self.project(X), np.c_[
-            (arrows * east).sum(1) * stretch, (arrows * north).sum(1)
-        ]
+        return self.project(X), self._map().project_tangent(X, compress(score))
 
-    def plot(self, ax=None):
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a figure. For a Mollweide map it must have that
-            projection.
-
-        Returns
-        -------
-        self : SphereDisplay
-        """
-        whole = self.projection == "mollweide"
-        ax = projected_axes(ax, "mollweide") if whole else plain_axes(ax)
-        values = np.asarray(self.log_density)
-        ax.pcolormesh(self.x, self.y, values, rasterized=True, **shade(values))
-        if self.points is not None:
-            xy = self.project(self.points)
-            ax.plot(*xy.T, ".", color="0.2", markersize=1.5, alpha=0.4)
-        if self.score is not None:
-            draw_arrows(ax, *self._arrows())
-        if whole:
-            ax.grid(alpha=0.3)
-            ax.set_xticklabels([])
-        else:
-            turn = np.linspace(0, 2 * np.pi, 400)
-            ax.plot(np.cos(turn), np.sin(turn), color="0.5", linewidth=0.8)
-            ax.set_xlim(-1.02, 1.02)
-            ax.set_ylim(-1.02, 1.02)
-            ax.set_aspect("equal")
-            ax.set_axis_off()
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
+    def _frame(self, ax):
+        self._map().frame(ax)

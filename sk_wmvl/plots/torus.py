@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from sk_wmvl.plots._common import compressed, draw_arrows, plain_axes, shade
+from sk_wmvl.plots._base import BaseFieldDisplay, compress, feature_labels
+from sk_wmvl.plots._plane import PlaneGrid, densest_row
 
 __all__ = ["TorusDisplay"]
 
@@ -14,7 +15,13 @@ def in_degrees(X):
     return (np.rad2deg(X) + TURN / 2) % TURN - TURN / 2
 
 
-class TorusDisplay:
+def cells(n):
+    """Return the centers of n cells per side, so that no point is shown twice."""
+    x = (np.arange(n) + 0.5) * TURN / n - TURN / 2
+    return x, x
+
+
+class TorusDisplay(BaseFieldDisplay):
     """A density of two angles on a square of degrees, with data and score field.
 
     With more than two angles it shows the slice with the others held at `at`.
@@ -107,55 +114,28 @@ class TorusDisplay:
         -------
         display : TorusDisplay
         """
-        names = getattr(estimator, "feature_names_in_", None)
         X = np.asarray(X, dtype=float)
-        i, j = features
-        if at is None:
-            at = X[0] if X.shape[1] == 2 else X[np.argmax(estimator.score_samples(X))]
+        at = densest_row(estimator, X) if at is None else at
+        plane = PlaneGrid(at, features, cells, unit=np.deg2rad(1.0))
+        (x, y), log_density, score = plane.evaluate(estimator, n_grid, n_arrows)
         if labels is None:
-            names = (
-                [f"angle {k}" for k in range(X.shape[1])] if names is None else names
-            )
-            labels = (str(names[i]), str(names[j]))
-
-        def plane(degrees):
-            grid = np.tile(np.asarray(at, dtype=float), (len(degrees) ** 2, 1))
-            square = np.stack(np.meshgrid(degrees, degrees), -1).reshape(-1, 2)
-            grid[:, [i, j]] = np.deg2rad(square)
-            return grid, square
-
-        # Cell centers: no point of the torus is shown twice.
-        x = (np.arange(n_grid) + 0.5) * TURN / n_grid - TURN / 2
-        log_density = estimator.score_samples(plane(x)[0]).reshape(n_grid, n_grid)
-        score = None
-        if n_arrows:
-            u = (np.arange(n_arrows) + 0.5) * TURN / n_arrows - TURN / 2
-            rows, square = plane(u)
-            score = square, estimator.score_fn(rows)[:, [i, j]]
-        points = in_degrees(X[:, [i, j]]) if X.shape[1] == 2 else None
-        display = cls(x, x, log_density, points=points, score=score, labels=labels)
+            labels = feature_labels(estimator, features, "angle ")
+        # In a slice the projected rows would not lie where the density is shown.
+        points = in_degrees(X[:, list(features)]) if X.shape[1] == 2 else None
+        display = cls(x, y, log_density, points=points, score=score, labels=labels)
         return display.plot(ax=ax)
 
-    def plot(self, ax=None):
-        """Draw.
+    def _draw_density(self, ax):
+        self._draw_mesh(ax, self.x, self.y)
 
-        Parameters
-        ----------
-        ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a figure.
+    def _place_points(self):
+        return self.points
 
-        Returns
-        -------
-        self : TorusDisplay
-        """
-        ax = plain_axes(ax)
-        values = self.log_density
-        ax.pcolormesh(self.x, self.y, values, rasterized=True, **shade(values))
-        if self.points is not None:
-            ax.plot(*self.points.T, ".", color="0.2", markersize=1.5, alpha=0.4)
-        if self.score is not None:
-            points, score = self.score
-            draw_arrows(ax, points, compressed(score))
+    def _place_arrows(self):
+        points, score = self.score
+        return points, compress(score)
+
+    def _frame(self, ax):
         ax.set_xlim(-TURN / 2, TURN / 2)
         ax.set_ylim(-TURN / 2, TURN / 2)
         ax.set_xticks(np.arange(-180, 181, 90))
@@ -163,5 +143,3 @@ class TorusDisplay:
         ax.set_aspect("equal")
         ax.set_xlabel(f"{self.labels[0]} (degrees)")
         ax.set_ylabel(f"{self.labels[1]} (degrees)")
-        self.ax_, self.figure_ = ax, ax.figure
-        return self

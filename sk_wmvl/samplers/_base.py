@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sk_wmvl._autodiff import energy_and_grad
 from sk_wmvl._component import BaseComponent
 
-__all__ = ["BaseSampler", "Chain", "State", "Transition", "evaluate"]
+__all__ = ["BaseSampler", "Chain", "State", "Transition", "evaluate", "resample"]
 
 
 class State(NamedTuple):
@@ -190,7 +190,7 @@ class BaseSampler(BaseComponent, ABC):
             transition = self.step(energy, state, beta=beta, generator=generator)
             state = transition.state or evaluate(energy, transition.x)
             if transition.log_weight is not None:
-                rows = _resample(transition.log_weight, generator)
+                rows = resample(transition.log_weight, generator)
                 state = State(*(part[rows] for part in state))
             if k >= n_burn_in and (k - n_burn_in) % thin == thin - 1:
                 kept.append(state.x)
@@ -204,7 +204,7 @@ class BaseSampler(BaseComponent, ABC):
         )
 
 
-def _resample(log_weight: Tensor, generator: torch.Generator | None) -> Tensor:
+def resample(log_weight: Tensor, generator: torch.Generator | None) -> Tensor:
     """Return which row takes each place, of shape (n,), by systematic resampling.
 
     Row i is taken n w_i times on average, and never by as much as one more or less. Rows

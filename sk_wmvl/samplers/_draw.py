@@ -7,13 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from sk_wmvl.energies import CorrectedEnergy
-from sk_wmvl.manifolds import BaseManifold, Euclidean
+from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.samplers._envelope import has_cube
 from sk_wmvl.samplers._warmup import adapt_step_size
 from sk_wmvl.samplers.diagnostics import rhat
-from sk_wmvl.samplers.geodesic_hmc import GeodesicHMC
+from sk_wmvl.samplers.geodesic_hmc import make_hmc
 from sk_wmvl.samplers.grid import draw_on_grid, thin_base
-from sk_wmvl.samplers.hmc import HMC
 
 __all__ = ["draw"]
 
@@ -93,12 +92,9 @@ def draw(
         rows = torch.multinomial(weights, n, replacement=True, generator=generator)
         return pool[rows.to(pool.device)]
 
-    if isinstance(manifold, Euclidean):
-        manifold = None
-    first = HMC() if manifold is None else GeodesicHMC(manifold)
     try:
         sampler, _ = adapt_step_size(
-            first,
+            make_hmc(manifold),
             energy,
             resample(N_ADAPT_CHAINS),
             n_steps=N_ADAPT,

@@ -5,12 +5,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from sk_wmvl.manifolds import BaseManifold
+from sk_wmvl.manifolds import BaseManifold, Euclidean
 from sk_wmvl.samplers._base import BaseSampler, State, Transition
 from sk_wmvl.samplers.hmc import HMC, check_trajectory, leapfrog, random_steps
 from sk_wmvl.samplers.mala import MALA, metropolis
 
-__all__ = ["GeodesicHMC"]
+__all__ = ["GeodesicHMC", "make_hmc"]
 
 
 class GeodesicHMC(BaseSampler):
@@ -149,3 +149,10 @@ class GeodesicHMC(BaseSampler):
             ) from error
         # Not `projection`: it may fold the point, and would leave the velocity unfolded.
         return end, self.manifold.to_tangent(end, velocity / h)
+
+
+def make_hmc(manifold: BaseManifold | None, n_leapfrog: int = 5) -> HMC | GeodesicHMC:
+    """Return Hamiltonian Monte Carlo for a manifold; None is Euclidean space."""
+    if manifold is None or isinstance(manifold, Euclidean):
+        return HMC(n_leapfrog=n_leapfrog)
+    return GeodesicHMC(manifold, n_leapfrog=n_leapfrog)

@@ -1,4 +1,4 @@
-r"""Score estimation as an inverse problem: regularised by a function of its spectrum.
+r"""Score estimation as an inverse problem, regularised by a function of its spectrum.
 
 With :math:`\hat L f = \sum_i w_i\Gamma(\cdot, x_i) f(x_i)` and
 :math:`\hat\zeta = \sum_i w_i\,\nabla_{x_i}\cdot\Gamma(\cdot, x_i)` the score satisfies
@@ -28,8 +28,9 @@ from sk_wmvl.score_methods.field import KernelField
 
 __all__ = ["BaseScoreMethod", "System"]
 
-DENSE = 1500  # side of the matrix up to which all its eigenvalues are found
-PAIRS = 4_000_000  # of points at a time, where the matrix is not kept
+DENSE = 1500  # side of the largest matrix that is decomposed by default
+LARGEST = 20_000  # side of the largest matrix that is decomposed at all: 3 GB
+PAIRS = 4_000_000  # pairs of points at a time, where the matrix is not kept
 
 
 class System:
@@ -64,36 +65,36 @@ class System:
         return root * self.kernel.gram(self.x, self.x) * root.T
 
     def matvec(self, c: Tensor) -> Tensor:
-        r"""Return :math:`\tilde K c` for c of shape (n, d), without making the matrix."""
+        r"""Return :math:`\tilde K c` for c of shape (n, d), without storing the matrix."""
         rc = self.root * c
         step = max(1, PAIRS // len(self.x))
         parts = [self.kernel.apply(rows, self.x, rc) for rows in self.x.split(step)]
         return self.root * torch.cat(parts)
 
     def stack(self, c: Tensor) -> Tensor:
-        """Return a field at the sample as the columns that the matrix acts on."""
+        """Return a field at the sample in the shape that the matrix multiplies."""
         return c if self.side == len(self.x) else c.reshape(-1, 1)
 
     def field(self, c: Tensor, at_zero: float) -> KernelField:
-        """Return the field of the coefficients r(K)h, in whatever shape."""
+        """Return the field with the coefficients r(K)h, given in any shape."""
         c = -self.root * c.reshape(self.x.shape)
         return KernelField(self.kernel, self.x, c, -at_zero * self.w)
 
 
 class BaseScoreMethod(BaseComponent, ABC):
-    """A way to regularise; a subclass supplies g as a function of the spectrum.
+    """A regularisation method, that is a function g of the spectrum.
 
     Attributes
     ----------
     default_structure : str
-        The matrix-valued kernel it is usually used with.
+        The name of the matrix-valued kernel that usually goes with it.
     """
 
     default_structure: ClassVar[str]
 
     @abstractmethod
     def at_zero(self, regularization: float) -> float:
-        r"""Return :math:`g_\lambda(0)`, zero if what is orthogonal to the data is cut."""
+        r"""Return :math:`g_\lambda(0)`, zero for methods that stay in the data's span."""
 
     @abstractmethod
     def slope(self, eigenvalues: Tensor, regularization: float) -> Tensor:
@@ -101,16 +102,16 @@ class BaseScoreMethod(BaseComponent, ABC):
 
     @abstractmethod
     def solve(self, system: System, regularization: float) -> Tensor:
-        r"""Return :math:`r_\lambda(\tilde K)\,W^{1/2}h` of shape (n, d), by products.
+        r"""Return :math:`r_\lambda(\tilde K)\,W^{1/2}h` of shape (n, d) for a large system.
 
         Raises
         ------
         ValueError
-            If the method needs all eigenvectors.
+            If the method needs all eigenvectors, and the system is too large for that.
         """
 
     def path(self, system: System, regularizations: np.ndarray) -> list[KernelField]:
-        """Return one field for each value, from one eigendecomposition.
+        """Return one field per value from a single eigendecomposition.
 
         Parameters
         ----------
@@ -133,7 +134,7 @@ class BaseScoreMethod(BaseComponent, ABC):
         return fields
 
     def fit(self, system: System, regularization: float) -> KernelField:
-        """Return the field: by eigenvalues if the system is small, else by products."""
+        """Return the field, by an eigendecomposition if the system is small."""
         if system.side <= DENSE:
             return self.path(system, np.array([regularization]))[0]
         return system.field(
@@ -141,14 +142,26 @@ class BaseScoreMethod(BaseComponent, ABC):
         )
 
 
-def needs_eigenvectors(method: object, system: System, limit: int) -> None:
-    """Raise ValueError if a system is too large for a decomposition."""
-    if system.side > limit:
+def solve_by_eigenvectors(
+    method: BaseScoreMethod, system: System, regularization: float
+) -> Tensor:
+    """Return what `BaseScoreMethod.solve` does, for a method that needs all eigenvectors.
+
+    Raises
+    ------
+    ValueError
+        If the system is too large for a decomposition.
+    """
+    if system.side > LARGEST:
         raise ValueError(
             f"{type(method).__name__} needs all eigenvectors of a matrix with "
-            f"{system.side} rows, and the limit is {limit}. Use fewer rows, a diagonal "
+            f"{system.side} rows, and the limit is {LARGEST}. Use fewer rows, a diagonal "
             "kernel, or the methods 'kef', 'landweber' or 'nu', which need products only."
         )
+    values, vectors = torch.linalg.eigh(system.matrix())
+    slope = method.slope(values, regularization).unsqueeze(1)
+    c = vectors @ (slope * (vectors.T @ system.stack(system.h)))
+    return c.reshape(system.x.shape)
 
 
 def recursion(
@@ -165,12 +178,13 @@ def recursion(
     Parameters
     ----------
     matvec : callable
-        Multiplies by K.
+        Multiplication by K.
     h : Tensor
         The right-hand side.
     n_steps : int
+        The number t of steps.
     weights : callable
-        Maps t to :math:`(u_t, \omega_t)`.
+        Maps a step t to :math:`(u_t, \omega_t)`.
     """
     r, r_old, a, a_old = torch.zeros_like(h), torch.zeros_like(h), 0.0, 0.0
     for t in range(1, n_steps + 1):

@@ -1,7 +1,7 @@
-r"""Matrix-valued kernels, in whose spaces vector fields live.
+r"""Matrix-valued kernels, whose reproducing spaces contain vector fields.
 
-Both are made of a radial kernel :math:`k(x, y) = F(s)`, :math:`s = \|x - y\|^2`, and scaled
-so that :math:`\Gamma(x, x) = I`: the empirical operator
+They are built from a radial kernel :math:`k(x, y) = F(s)`, :math:`s = \|x - y\|^2`, and
+scaled so that :math:`\Gamma(x, x) = I`. The empirical operator
 :math:`\hat L f = \sum_i w_i\,\Gamma(\cdot, x_i) f(x_i)` then has norm at most one, and a
 regularisation parameter means the same for every length scale.
 """
@@ -20,12 +20,12 @@ __all__ = ["BaseMatrixKernel"]
 class BaseMatrixKernel(ABC):
     r"""A matrix-valued kernel :math:`\Gamma(x, y)` of shape (d, d).
 
-    Sums over pairs never make an array of shape (n, m, d, d).
+    Sums over pairs never need an array of shape (n, m, d, d).
 
     Parameters
     ----------
     kernel : BaseKernel
-        The radial kernel, with its length scale known.
+        A radial kernel whose length scale is known.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class BaseMatrixKernel(ABC):
         self.kernel = kernel
 
     def _profile(self, x: Tensor, y: Tensor, order: int) -> tuple[Tensor, list[Tensor]]:
-        """Return the squared distances and F with its derivatives in them, all (n, m)."""
+        """Return squared distances s, and F and its derivatives in s, all (n, m)."""
         assert self.kernel.length_scale is not None
         square = self.kernel.length_scale**2
         distance = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
@@ -50,15 +50,15 @@ class BaseMatrixKernel(ABC):
 
     @abstractmethod
     def n_blocks(self, d: int) -> int:
-        """Return the side of a block of `gram`: 1 if the kernel is a multiple of I."""
+        """Return the side of a block of `gram`, 1 if the kernel is a multiple of I."""
 
     @abstractmethod
     def gram(self, x: Tensor, y: Tensor) -> Tensor:
         r"""Return :math:`\Gamma` at all pairs as a matrix.
 
-        Of shape (n b, m b) with b of `n_blocks`: (n, m) for a diagonal kernel, which acts
-        on the columns of a field alike; else the block of pair (i, j) has its rows at
-        i b, ..., i b + b - 1.
+        The shape is (n b, m b), with b from `n_blocks`. A diagonal kernel has b = 1, and
+        its matrix multiplies each column of a field. Otherwise the block of the pair
+        (i, j) starts at row i b and column j b.
         """
 
     @abstractmethod
@@ -73,8 +73,8 @@ class BaseMatrixKernel(ABC):
     def source(self, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
         r"""Return :math:`\zeta(x_i) = \sum_j w_j\,\nabla_{y_j}\cdot\Gamma(x_i, y_j)`.
 
-        Of shape (n, d). By integration by parts it is minus the empirical
-        :math:`\hat L\,\nabla\log p`, which needs no score.
+        The shape is (n, d). By integration by parts it estimates
+        :math:`-\hat L\,\nabla\log p` without knowing the score.
         """
 
     @abstractmethod
@@ -85,5 +85,5 @@ class BaseMatrixKernel(ABC):
     def potential(self, x: Tensor, y: Tensor, c: Tensor, w: Tensor) -> Tensor:
         r"""Return u of shape (n,) with :math:`\nabla u = \sum_j\Gamma(x, y_j)c_j + \zeta`.
 
-        `ζ` is that of the weights `w`; raises NotImplementedError unless `is_gradient`.
+        ζ has the weights `w`. Raises NotImplementedError unless `is_gradient`.
         """

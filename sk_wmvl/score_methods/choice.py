@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sk_wmvl._rows import label_units, make_folds
 from sk_wmvl.score_methods._base import BaseScoreMethod, System
 from sk_wmvl.score_methods._matrix_kernel import BaseMatrixKernel
 
@@ -57,7 +58,7 @@ def choose_regularization(
     w : Tensor of shape (n,)
         Weights.
     groups : ndarray of int of shape (n,) or None, default=None
-        Labels 0, 1, ...; rows of a group are left out together.
+        Labels; rows of a group are left out together. Without, copies of a row are.
     grid : array of shape (k,)
         In descending order.
     seed : int, default=0
@@ -68,17 +69,15 @@ def choose_regularization(
     choice : Choice
     """
     rng = np.random.default_rng([seed, 0])
-    labels = np.arange(len(x)) if groups is None else groups
-    units = rng.permutation(np.unique(labels))
-    n_folds = min(N_FOLDS, len(units))
-    if n_folds < 2:
+    units = label_units(x.cpu().numpy(), groups, in_order=True)
+    folds = make_folds(units, N_FOLDS, rng, dealt=True)
+    if not folds:
         return Choice(float(grid[0]), np.full(len(grid), np.nan))
     most = max(2, MAX_SIDE // kernel.n_blocks(x.shape[1]))
     total, mass = np.zeros(len(grid)), 0.0
-    for k in range(n_folds):
-        out = np.isin(labels, units[k::n_folds])
-        train = rng.permutation(np.flatnonzero(~out))[:most]
-        held = rng.permutation(np.flatnonzero(out))[:MAX_HELD_OUT]
+    for fold in folds:
+        train = rng.permutation(fold.train)[:most]
+        held = rng.permutation(fold.held_out)[:MAX_HELD_OUT]
         i, j = torch.from_numpy(np.sort(train)), torch.from_numpy(np.sort(held))
         system = System(kernel, x[i], w[i] / w[i].sum())
         fields = method.path(system, grid)

@@ -1,4 +1,4 @@
-"""The kernel whose fields are gradients, as scores are."""
+"""The matrix-valued kernel whose fields are gradients, as scores are."""
 
 from typing import ClassVar
 
@@ -17,14 +17,14 @@ class CurlFreeKernel(BaseMatrixKernel):
 
     .. math:: \Gamma(x, y) = \frac{F'(s)\,I + 2F''(s)\,\delta\delta^\top}{F'(0)}.
 
-    Every field is the gradient of a function, so that the estimate is the score of a
-    density: with Tikhonov regularisation, of the kernel exponential family. Linear systems
-    are of size n d.
+    Every field is the gradient of a function, so the estimate is the score of a density.
+    With Tikhonov regularisation this density is in the kernel exponential family. Linear
+    systems have size n d.
 
     Parameters
     ----------
     kernel : BaseKernel
-        The radial kernel, with its length scale known.
+        A radial kernel whose length scale is known.
 
     References
     ----------
@@ -75,7 +75,7 @@ class CurlFreeKernel(BaseMatrixKernel):
 
     @staticmethod
     def _third(s: Tensor, f2: Tensor, f3: Tensor, d: int) -> Tensor:
-        """Return g with the gradient in x of the Laplacian of k equal to -2F'(0) g δ."""
+        """Return g of shape (n, m), where the gradient of Δk in x is 2F'(0) g δ."""
         return (4 + 2 * d) * f2 + 4 * s * f3
 
     def source(self, x: Tensor, y: Tensor, w: Tensor) -> Tensor:

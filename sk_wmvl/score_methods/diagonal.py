@@ -1,4 +1,4 @@
-"""The kernel that treats the coordinates of a field apart."""
+"""The matrix-valued kernel that treats each coordinate of a field separately."""
 
 from typing import ClassVar
 
@@ -12,13 +12,12 @@ __all__ = ["DiagonalKernel"]
 class DiagonalKernel(BaseMatrixKernel):
     r"""The matrix-valued kernel :math:`\Gamma(x, y) = k(x, y)\,I`.
 
-    Its linear systems are of size n, whatever the dimension; its fields are in general not
-    gradients.
+    Linear systems have size n in every dimension. Fields are in general not gradients.
 
     Parameters
     ----------
     kernel : BaseKernel
-        The radial kernel, with its length scale known.
+        A radial kernel whose length scale is known.
 
     Examples
     --------
@@ -47,7 +46,7 @@ class DiagonalKernel(BaseMatrixKernel):
 
     def apply_divergence(self, x: Tensor, y: Tensor, c: Tensor) -> Tensor:
         """Return its divergence; see `BaseMatrixKernel.apply_divergence`."""
-        slope = 2 * self._profile(x, y, 1)[1][1]  # times x - y the gradient in x
+        slope = 2 * self._profile(x, y, 1)[1][1]  # slope (x - y) is the gradient in x
         return (x * (slope @ c)).sum(1) - slope @ (y * c).sum(1)
 
     def source(self, x: Tensor, y: Tensor, w: Tensor) -> Tensor:

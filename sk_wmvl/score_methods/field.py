@@ -1,4 +1,6 @@
-"""A score field: what a kernel method leaves behind."""
+"""A score field: the result of a kernel method."""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -7,11 +9,11 @@ from sk_wmvl.score_methods._matrix_kernel import BaseMatrixKernel
 
 __all__ = ["KernelField"]
 
-PAIRS = 4_000_000  # at a time, so that memory does not grow with the number of points
+PAIRS = 4_000_000  # pairs of points at a time, which bounds the memory
 
 
 class KernelField(nn.Module):
-    r"""A field of the kernel's space, with the divergence of the kernel at the data.
+    r"""A field of the kernel's space, plus divergences of the kernel at the data.
 
     .. math:: s(x) = \sum_i\Gamma(x, x_i)\,c_i
               + \sum_i w_i\,\nabla_{x_i}\cdot\Gamma(x, x_i).
@@ -21,7 +23,7 @@ class KernelField(nn.Module):
     kernel : BaseMatrixKernel
         The kernel.
     x : Tensor of shape (n, d)
-        Its centers.
+        The data.
     c : Tensor of shape (n, d)
         Coefficients.
     w : Tensor of shape (n,)
@@ -40,42 +42,42 @@ class KernelField(nn.Module):
         self.register_buffer("w", w)
         self.has_source = bool((w != 0).any())
 
-    def _chunks(self, x: Tensor):
-        return x.split(max(1, PAIRS // len(self.x)))
+    def _in_chunks(self, value: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Return ``value(x)``, computed some rows at a time."""
+        chunks = x.split(max(1, PAIRS // len(self.x)))
+        return torch.cat([value(rows) for rows in chunks])
+
+    def _score(self, x: Tensor) -> Tensor:
+        score = self.kernel.apply(x, self.x, self.c)
+        if self.has_source:
+            score = score + self.kernel.source(x, self.x, self.w)
+        return score
+
+    def _divergence(self, x: Tensor) -> Tensor:
+        divergence = self.kernel.apply_divergence(x, self.x, self.c)
+        if self.has_source:
+            divergence = divergence + self.kernel.source_divergence(x, self.x, self.w)
+        return divergence
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the score of shape (n, d)."""
-        parts = []
-        for rows in self._chunks(x):
-            part = self.kernel.apply(rows, self.x, self.c)
-            if self.has_source:
-                part = part + self.kernel.source(rows, self.x, self.w)
-            parts.append(part)
-        return torch.cat(parts)
+        return self._in_chunks(self._score, x)
 
     def divergence(self, x: Tensor) -> Tensor:
         """Return the divergence of the score, of shape (n,)."""
-        parts = []
-        for rows in self._chunks(x):
-            part = self.kernel.apply_divergence(rows, self.x, self.c)
-            if self.has_source:
-                part = part + self.kernel.source_divergence(rows, self.x, self.w)
-            parts.append(part)
-        return torch.cat(parts)
+        return self._in_chunks(self._divergence, x)
 
     def log_density(self, x: Tensor) -> Tensor:
-        """Return a log density whose gradient the score is, up to a constant: (n,).
+        """Return a log density with this score, up to a constant, of shape (n,).
 
         Raises
         ------
         NotImplementedError
             If the kernel's fields are not gradients.
         """
-        parts = [
-            self.kernel.potential(rows, self.x, self.c, self.w)
-            for rows in self._chunks(x)
-        ]
-        return torch.cat(parts)
+        return self._in_chunks(
+            lambda rows: self.kernel.potential(rows, self.x, self.c, self.w), x
+        )
 
     def hyvarinen_values(self, x: Tensor) -> Tensor:
         r"""Return :math:`\frac12\|s\|^2 + \nabla\cdot s`, of shape (n,)."""

@@ -15,13 +15,13 @@ from sk_wmvl.score_methods.field import KernelField
 __all__ = ["KernelExponential"]
 
 SOLVERS = ("auto", "direct", "cg", "nystrom")
-JITTER = 1e-12  # of the largest entry: keeps a Cholesky factor of a singular matrix
+JITTER = 1e-12  # of the largest entry: makes a singular matrix invertible
 
 
 class KernelExponential(BaseScoreMethod):
     r"""Tikhonov regularisation, :math:`g_\lambda(\sigma) = 1/(\sigma+\lambda)`.
 
-    The minimiser over the kernel's space of
+    The field minimises over the kernel's space
 
     .. math:: \sum_i w_i\bigl[\tfrac12\|f(x_i)\|^2 + \nabla\cdot f(x_i)\bigr]
               + \tfrac\lambda2\|f\|^2.
@@ -31,17 +31,17 @@ class KernelExponential(BaseScoreMethod):
     Parameters
     ----------
     solver : {'auto', 'direct', 'cg', 'nystrom'}, default='auto'
-        ``'direct'`` decomposes the matrix; ``'cg'``, conjugate gradients, never makes it;
-        ``'nystrom'`` takes its coefficients on a random subset of the points.
-        ``'auto'`` is direct up to a matrix of 1500 rows, else conjugate gradients.
+        ``'direct'`` factorises the matrix. ``'cg'`` uses conjugate gradients and never
+        stores it. ``'nystrom'`` has coefficients at a random subset of the points only.
+        ``'auto'`` is direct for a matrix of up to 1500 rows, and ``'cg'`` otherwise.
     n_inducing : int, default=300
-        Points of the subset.
+        The number of points in the subset.
     tol : float, default=1e-8
-        Relative residual at which conjugate gradients stop.
+        The relative residual at which conjugate gradients stop.
     max_iter : int, default=1000
-        Most iterations of conjugate gradients.
+        The largest number of iterations of conjugate gradients.
     seed : int, default=0
-        Of the subset.
+        The seed of the subset.
 
     References
     ----------
@@ -118,7 +118,7 @@ class KernelExponential(BaseScoreMethod):
             direction = residual + square / old * direction
         if square > goal:
             warnings.warn(
-                f"Conjugate gradients have not reached tol={self.tol:g} in "
+                f"Conjugate gradients did not reach tol={self.tol:g} in "
                 f"{self.max_iter} iterations: the relative residual is "
                 f"{float((square / goal).sqrt()) * self.tol:.1e}. Use a larger "
                 "regularization or max_iter.",
@@ -135,7 +135,7 @@ class KernelExponential(BaseScoreMethod):
         chosen = np.sort(rng.choice(n, min(n, self.n_inducing), replace=False))
         z = x[torch.from_numpy(chosen)]
         b = kernel.n_blocks(x.shape[1])
-        # Normal equations (K_zx W K_xz + λ K_zz) β = K_zx W h / λ, summed over rows of x.
+        # normal equations (K_zx W K_xz + λ K_zz) β = K_zx W h / λ, summed over rows of x
         inner = kernel.gram(z, z)
         cross = torch.zeros_like(inner)
         right = torch.zeros_like(z if b == 1 else z.reshape(-1, 1))
@@ -148,7 +148,7 @@ class KernelExponential(BaseScoreMethod):
         matrix = cross + lam * inner
         matrix.diagonal().add_(JITTER * float(matrix.diagonal().max()))
         beta = torch.linalg.solve(matrix, right / lam).reshape(z.shape)
-        # The source keeps all points; the coefficients are zero off the subset.
+        # the source has all points; the coefficients are zero off the subset
         c = torch.zeros_like(x)
         c[torch.from_numpy(chosen)] = beta
         return KernelField(kernel, x, c, -self.at_zero(lam) * system.w)

@@ -1,4 +1,4 @@
-"""Landweber iteration: gradient descent, stopped early."""
+"""Landweber iteration: gradient descent with early stopping."""
 
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ def _weights(t: int) -> tuple[float, float]:
 class Landweber(BaseScoreMethod):
     r"""Gradient descent with t steps, :math:`g_\lambda(\sigma)=(1-(1-\sigma)^t)/\sigma`.
 
-    The number of steps t is 1/λ, rounded.
+    The number of steps t is 1/λ, rounded to an integer.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""The ν-method: accelerated descent, which needs the root of Landweber's steps."""
+"""The ν-method: accelerated descent, with the square root of Landweber's steps."""
 
 import math
 from typing import ClassVar
@@ -14,8 +14,9 @@ __all__ = ["NuMethod"]
 class NuMethod(BaseScoreMethod):
     r"""Brakhage's semi-iterative method of order ν, with t steps.
 
-    Descent with the momentum that is optimal for solutions of smoothness up to ν: t steps
-    regularise as :math:`\lambda=t^{-2}` does, so that t is :math:`\lambda^{-1/2}`, rounded.
+    It is gradient descent with the momentum that is optimal for solutions of smoothness up
+    to ν. The number of steps t is :math:`\lambda^{-1/2}`, rounded to an integer, since t
+    steps regularise like :math:`\lambda=t^{-2}`.
 
     Parameters
     ----------

@@ -5,18 +5,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sk_wmvl.score_methods._base import BaseScoreMethod, System, needs_eigenvectors
+from sk_wmvl.score_methods._base import (
+    BaseScoreMethod,
+    System,
+    solve_by_eigenvectors,
+)
 
 __all__ = ["SpectralCutoff"]
-
-LIMIT = 20_000  # rows: a matrix of 3 GB
 
 
 class SpectralCutoff(BaseScoreMethod):
     r"""Keep the large eigenvalues, :math:`g_\lambda(\sigma)=\sigma^{-1}1_{\sigma>\lambda}`.
 
-    With a diagonal kernel it is the spectral Stein gradient estimator [Shi2018]_: an
-    expansion in the eigenfunctions of the kernel, by the Nyström formula.
+    With a diagonal kernel it is the spectral Stein gradient estimator [Shi2018]_, an
+    expansion in the kernel's eigenfunctions by the Nyström formula.
 
     References
     ----------
@@ -37,14 +39,10 @@ class SpectralCutoff(BaseScoreMethod):
         return 0.0
 
     def slope(self, eigenvalues: Tensor, regularization: float) -> Tensor:
-        """Return the inverse square of what is kept; see `BaseScoreMethod.slope`."""
+        """Return the inverse squares of large eigenvalues, zero for the others."""
         kept = eigenvalues > regularization
         return kept / torch.where(kept, eigenvalues, 1.0).square()
 
     def solve(self, system: System, regularization: float) -> Tensor:
-        """Return the coefficients, by all eigenvectors; see `BaseScoreMethod.solve`."""
-        needs_eigenvectors(self, system, LIMIT)
-        values, vectors = torch.linalg.eigh(system.matrix())
-        slope = self.slope(values, regularization).unsqueeze(1)
-        c = vectors @ (slope * (vectors.T @ system.stack(system.h)))
-        return c.reshape(system.x.shape)
+        """Return the coefficients; see `BaseScoreMethod.solve`."""
+        return solve_by_eigenvectors(self, system, regularization)

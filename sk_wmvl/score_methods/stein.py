@@ -5,19 +5,22 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sk_wmvl.score_methods._base import BaseScoreMethod, System, needs_eigenvectors
+from sk_wmvl.score_methods._base import (
+    BaseScoreMethod,
+    System,
+    solve_by_eigenvectors,
+)
 
 __all__ = ["Stein"]
 
-LIMIT = 20_000  # rows: a matrix of 3 GB
-ROUNDING = 1e-13  # of the largest eigenvalue: below, an eigenvalue is zero
+ROUNDING = 1e-13  # of the largest eigenvalue: smaller eigenvalues count as zero
 
 
 class Stein(BaseScoreMethod):
     r"""Invert Stein's identity, :math:`g_\lambda(\sigma) = 1_{\sigma>0}/(\sigma+\lambda)`.
 
     With a diagonal kernel its values at the data are
-    :math:`-(K + n\lambda I)^{-1}\langle\nabla, K\rangle` [Li2018]_; elsewhere it is
+    :math:`-(K + n\lambda I)^{-1}\langle\nabla, K\rangle` [Li2018]_. Elsewhere the field is
     interpolated in the span of the kernel at the data [Zhou2020]_.
 
     References
@@ -45,9 +48,5 @@ class Stein(BaseScoreMethod):
         return kept / (at * (at + regularization))
 
     def solve(self, system: System, regularization: float) -> Tensor:
-        """Return the coefficients, by all eigenvectors; see `BaseScoreMethod.solve`."""
-        needs_eigenvectors(self, system, LIMIT)
-        values, vectors = torch.linalg.eigh(system.matrix())
-        slope = self.slope(values, regularization).unsqueeze(1)
-        c = vectors @ (slope * (vectors.T @ system.stack(system.h)))
-        return c.reshape(system.x.shape)
+        """Return the coefficients; see `BaseScoreMethod.solve`."""
+        return solve_by_eigenvectors(self, system, regularization)

@@ -11,10 +11,9 @@ from sk_wmvl import MVLDensity, RiemannianMVLDensity
 from sk_wmvl.base_measures import GaussianBase, StackedBase, TransformedBase
 from sk_wmvl.base_measures.selection.euclidean import (
     ChosenMixture,
-    _transformed_system,
+    Sample,
     choose_mixture,
 )
-from sk_wmvl.base_measures.selection.gaussian_mixture import chosen_base
 from sk_wmvl.base_measures.selection.student_mixture import fit_mixture
 from sk_wmvl.coordinates import InvertedColumns, JohnsonColumns
 from sk_wmvl.coordinates.johnson import JohnsonTransform, _loss, fit_johnson
@@ -30,8 +29,8 @@ TRANSFORM = JohnsonTransform(
 SHIFT, MATRIX = np.array([0.2, -0.4]), np.array([[1.5, 0.2], [-0.3, 0.8]])
 
 
-def laws(transform):
-    """Return the laws of columns whose transformations are standard normal."""
+def distributions(transform):
+    """Return those of columns whose transformations are standard normal."""
     return [
         stats.johnsonsu(-m / s, 1 / s, location, scale)
         for location, scale, m, s in zip(*transform, strict=True)
@@ -49,6 +48,12 @@ def lognormal_rows(rng, n):
     return np.exp(rng.multivariate_normal([0, 0], covariance, n)), log_density
 
 
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory):
+    """Return where bases are kept: tests that fit to the same rows choose once."""
+    return str(tmp_path_factory.mktemp("bases"))
+
+
 # --- the transformation ---------------------------------------------------------------
 
 
@@ -62,12 +67,12 @@ def test_slopes_are_derivatives():
 
 
 @pytest.mark.parametrize(
-    "law", [stats.gamma(2), stats.t(3), stats.norm(), stats.gumbel_l()]
+    "distribution", [stats.gamma(2), stats.t(3), stats.norm(), stats.gumbel_l()]
 )
-def test_one_column_is_fitted_by_maximum_likelihood(law):
-    x = law.rvs(400, random_state=np.random.default_rng(0))[:, None]
+def test_one_column_is_fitted_by_maximum_likelihood(distribution):
+    x = distribution.rvs(400, random_state=np.random.default_rng(0))[:, None]
     x = (x - x.mean()) / x.std()
-    own = laws(fit_johnson(x, np.ones(400)))[0].logpdf(x).mean()
+    own = distributions(fit_johnson(x, np.ones(400)))[0].logpdf(x).mean()
     # scipy's fit is of the same family, without bounds
     direct = stats.johnsonsu(*stats.johnsonsu.fit(x)).logpdf(x).mean()
     assert own > direct - 2e-3
@@ -115,14 +120,14 @@ def test_the_gradient_is_that_of_the_loss():
     rng = np.random.default_rng(0)
     x = np.exp(rng.normal(size=(100, 3)) @ rng.normal(size=(3, 3)))
     x = np.c_[x / x.std(0), np.zeros(100)]  # and a column without a spread
-    share = rng.random(100)
-    share /= share.sum()
+    weight = rng.random(100)
+    weight /= weight.sum()
     point = rng.normal(size=8)
 
     def value(p):
-        return _loss(x, share, p.reshape(2, 4))[0]
+        return _loss(x, weight, p.reshape(2, 4))[0]
 
-    gradient = _loss(x, share, point.reshape(2, 4))[1].ravel()
+    gradient = _loss(x, weight, point.reshape(2, 4))[1].ravel()
     expected = optimize.approx_fprime(point, value, 1e-6)
     np.testing.assert_allclose(gradient, expected, atol=1e-4)
 
@@ -151,7 +156,8 @@ def test_density_of_transformed_columns():
     )
     u = np.random.default_rng(0).normal(0, 2, (40, 2))
     z = SHIFT + u @ MATRIX.T
-    expected = sum(law.logpdf(z[:, j]) for j, law in enumerate(laws(TRANSFORM)))
+    each = enumerate(distributions(TRANSFORM))
+    expected = sum(column.logpdf(z[:, j]) for j, column in each)
     expected = expected + np.log(np.linalg.det(MATRIX))
     np.testing.assert_allclose(
         base.log_prob(torch.tensor(u)).numpy(), expected, rtol=1e-10
@@ -168,8 +174,8 @@ def test_draws_of_transformed_columns(global_random_seed):
     )
     generator = torch.Generator().manual_seed(global_random_seed)
     z = SHIFT + base.sample(4000, generator=generator).numpy() @ MATRIX.T
-    for j, law in enumerate(laws(TRANSFORM)):
-        assert stats.kstest(z[:, j], law.cdf).pvalue > 1e-4
+    for j, column in enumerate(distributions(TRANSFORM)):
+        assert stats.kstest(z[:, j], column.cdf).pvalue > 1e-4
 
 
 def test_density_of_normal_columns_seen_from_transformed_ones():
@@ -228,8 +234,8 @@ def test_an_energy_of_transformed_columns():
     inner = CorrectedEnergy(MLPEnergy(2).double(), normal, scale=0.0)
     energy = TransformedEnergy(inner, SHIFT, MATRIX, TRANSFORM)
     x = np.random.default_rng(0).normal(0, 3, (40, 2))
-    law = stats.multivariate_normal(SHIFT, MATRIX @ MATRIX.T)
-    expected = law.logpdf(TRANSFORM.forward(x)) + TRANSFORM.log_det(x)
+    transformed = stats.multivariate_normal(SHIFT, MATRIX @ MATRIX.T)
+    expected = transformed.logpdf(TRANSFORM.forward(x)) + TRANSFORM.log_det(x)
     points = torch.tensor(x)
     with torch.no_grad():
         np.testing.assert_allclose(-energy(points).numpy(), expected, rtol=1e-9)
@@ -264,11 +270,11 @@ def test_stacked_density_and_draws(global_random_seed):
 @pytest.mark.statistical
 def test_lognormal_columns(global_random_seed):
     rng = np.random.default_rng(global_random_seed)
-    x, log_density = lognormal_rows(rng, 1000)
+    x, log_density = lognormal_rows(rng, 500)
     new, _ = lognormal_rows(rng, 4000)
-    mixture = choose_mixture(x, np.ones(1000), held_out=np.arange(0))
-    assert mixture.share > 0.5
-    # 9 parameters fitted to 1000 rows cost 0.0045; without transformations 0.09 to 0.13
+    mixture = choose_mixture(x, np.ones(500), held_out=np.arange(0))
+    assert mixture.transformed_weight > 0.5
+    # 9 parameters fitted to 500 rows cost 0.009; without transformations 0.09 and more
     assert (log_density(new) - mixture.log_prob(new)).mean() < 0.03
 
 
@@ -281,16 +287,16 @@ def test_few_rows_are_not_transformed():
 def test_no_component_is_narrower_than_rounding():
     rng = np.random.default_rng(0)
     x = np.where(
-        rng.random((600, 2)) < 0.7, 0, np.exp(rng.normal(2, 1, (600, 2))).round()
+        rng.random((300, 2)) < 0.7, 0, np.exp(rng.normal(2, 1, (300, 2))).round()
     )
     x = x / x.std(0)
     steps = rounding_steps(x)
-    transform, _, _, floor = _transformed_system(x, np.ones(600), np.arange(600), steps)
+    transform, _, _, floor = Sample(x, np.ones(300)).transformed
     grid = np.linspace(-3, 10, 20_001)[:, None] * np.ones(2)
     narrowest = np.sqrt(floor) / transform.slopes(grid).max(0)
     assert (narrowest >= steps / np.sqrt(12)).all()
-    mixture = choose_mixture(x, np.ones(600), held_out=np.arange(0))
-    assert mixture.share > 0.5
+    mixture = choose_mixture(x, np.ones(300), held_out=np.arange(0))
+    assert mixture.transformed_weight > 0.5
     highest = -0.5 * np.log(2 * np.pi * steps**2 / 12).sum()
     assert mixture.log_prob(np.unique(x, axis=0)).max() < highest
 
@@ -305,7 +311,7 @@ def test_a_stack_is_the_same_density_in_internal_units(transformed):
         rng.normal(size=(50, 2)), np.ones(50), 2, 10.0, floor=np.zeros(2), seed=0
     )
     chosen = ChosenMixture(plain, plain, TRANSFORM, 0.4)
-    base = chosen_base(chosen, SHIFT, MATRIX, transformed=transformed)
+    base = chosen.base(SHIFT, MATRIX, transformed=transformed)
     assert isinstance(base, StackedBase)
     u = rng.normal(0, 1, (40, 2))
     z, volume = SHIFT + u @ MATRIX.T, np.log(np.linalg.det(MATRIX))
@@ -324,13 +330,13 @@ def test_a_stack_is_the_same_density_in_internal_units(transformed):
     "parameters", [{}, {"standardize": False}, {"energy": "kernel"}]
 )
 def test_the_density_integrates_to_one(parameters):
-    X = 1e3 + 50 * np.exp(np.random.default_rng(0).normal(size=(400, 1)))
+    X = 1e3 + 50 * np.exp(np.random.default_rng(0).normal(size=(100, 1)))
     density = MVLDensity(max_epochs=3, random_state=0, **parameters).fit(X)
     transformed = isinstance(density.base_, TransformedBase)
     # either the base, or the coordinates
     assert (density.energy_.columns is None) == transformed == bool(parameters)
     # dense where the density is steep
-    t = np.linspace(-16, 30, 400_001)
+    t = np.linspace(-16, 30, 20_001)
     value = density.score_samples((1e3 + 1e-3 * np.sinh(t))[:, None])
     mass = np.exp(value) * 1e-3 * np.cosh(t)
     assert integrate.trapezoid(mass, t) == pytest.approx(1, abs=1e-3)
@@ -338,7 +344,7 @@ def test_the_density_integrates_to_one(parameters):
 
 @pytest.mark.statistical
 def test_units_and_signs_do_not_matter(global_random_seed):
-    X, _ = lognormal_rows(np.random.default_rng(global_random_seed), 300)
+    X, _ = lognormal_rows(np.random.default_rng(global_random_seed), 150)
     density = MVLDensity(max_epochs=1, random_state=0).fit(X)
     moved = [1e3, -5.0] + np.array([-20.0, 1e-3]) * X
     other = MVLDensity(max_epochs=1, random_state=0).fit(moved)
@@ -349,9 +355,10 @@ def test_units_and_signs_do_not_matter(global_random_seed):
 @pytest.mark.parametrize(
     "objective", ["mvl", "mvl-graph", "sm", "ssm-vr", "dsm", "annealed", "mle", "mpf"]
 )
-def test_every_kind_of_objective_takes_the_base(objective):
-    X, log_density = lognormal_rows(np.random.default_rng(0), 300)
-    density = MVLDensity(objective, max_epochs=2, random_state=0).fit(X)
+def test_every_kind_of_objective_takes_the_base(objective, memory):
+    X, log_density = lognormal_rows(np.random.default_rng(0), 150)
+    params = {"max_epochs": 2, "random_state": 0, "memory": memory}
+    density = MVLDensity(objective, **params).fit(X)
     assert density.energy_.columns is not None
     assert density.score(X) > log_density(X).mean() - 0.1
 
@@ -362,6 +369,7 @@ def bent_rows(rng, n):
     return np.exp(np.hstack([first, 0.7 * (first**2 - 1) + 0.5 * noise]))
 
 
+@pytest.mark.slow
 @pytest.mark.statistical
 def test_the_network_learns_in_transformed_columns(global_random_seed):
     rng = np.random.default_rng(global_random_seed)
@@ -381,7 +389,7 @@ def test_the_network_learns_in_transformed_columns(global_random_seed):
 @pytest.mark.statistical
 def test_draws_are_in_the_units_of_the_data(global_random_seed):
     rng = np.random.default_rng(global_random_seed)
-    X = [1e3, -5.0] + [50.0, 1e-3] * lognormal_rows(rng, 1000)[0]
+    X = [1e3, -5.0] + [50.0, 1e-3] * lognormal_rows(rng, 300)[0]
     density = MVLDensity(max_epochs=3, random_state=0).fit(X)
     draws = density.sample(2000, random_state=global_random_seed)
     for x, y in zip(X.T, draws.T, strict=True):
@@ -389,7 +397,7 @@ def test_draws_are_in_the_units_of_the_data(global_random_seed):
 
 
 def test_scores_are_slopes_in_the_units_of_the_data():
-    X = [1e3, -5.0] + [50.0, 0.1] * lognormal_rows(np.random.default_rng(0), 300)[0]
+    X = [1e3, -5.0] + [50.0, 0.1] * lognormal_rows(np.random.default_rng(0), 150)[0]
     density = MVLDensity(max_epochs=3, random_state=0).fit(X)
     x, scores = X[:20], density.score_fn(X[:20])
     for j, h in enumerate([1e-4, 1e-6]):
@@ -398,9 +406,10 @@ def test_scores_are_slopes_in_the_units_of_the_data():
         np.testing.assert_allclose(scores[:, j], rise / (2 * h), rtol=1e-4)
 
 
-def test_a_fit_goes_on_in_the_coordinates_it_had():
-    X, _ = lognormal_rows(np.random.default_rng(0), 300)
-    density = MVLDensity(max_epochs=2, random_state=0, warm_start=True).fit(X)
+def test_a_fit_goes_on_in_the_coordinates_it_had(memory):
+    X, _ = lognormal_rows(np.random.default_rng(0), 150)
+    params = {"max_epochs": 2, "random_state": 0, "memory": memory}
+    density = MVLDensity(warm_start=True, **params).fit(X)
     before = density.energy_
     density.fit(X + 1)
     for name in ("location", "scale", "mean", "std"):
@@ -411,11 +420,11 @@ def test_a_fit_goes_on_in_the_coordinates_it_had():
 
 
 @pytest.mark.parametrize("spread", [0.0, 1e-15, 1e-13])
-def test_columns_without_a_spread_change_nothing(spread):
+def test_columns_without_a_spread_change_nothing(spread, memory):
     rng = np.random.default_rng(0)
-    X, _ = lognormal_rows(rng, 300)
-    third = 1 + spread * rng.normal(size=(300, 1))
-    params = {"max_epochs": 3, "random_state": 0}
+    X, _ = lognormal_rows(rng, 150)
+    third = 1 + spread * rng.normal(size=(150, 1))
+    params = {"max_epochs": 3, "random_state": 0, "memory": memory}
     density = MVLDensity(**params).fit(np.hstack([X, third]))
     assert density.energy_.columns is not None
     # what is left is the constant density of the third column
@@ -425,15 +434,17 @@ def test_columns_without_a_spread_change_nothing(spread):
     assert rest.std() < 0.3
 
 
-def test_a_family_does_not_go_on_in_transformed_columns():
-    X, _ = lognormal_rows(np.random.default_rng(0), 200)
-    density = MVLDensity(max_epochs=2, random_state=0, warm_start=True).fit(X)
+def test_a_family_does_not_go_on_in_transformed_columns(memory):
+    X, _ = lognormal_rows(np.random.default_rng(0), 150)
+    params = {"max_epochs": 2, "random_state": 0, "memory": memory}
+    density = MVLDensity(warm_start=True, **params).fit(X)
     with pytest.raises(ValueError, match="cannot go on.*warm_start=False"):
         density.set_params(energy="gaussian").fit(X)
 
 
-def test_without_a_base_columns_are_as_they_are():
-    X, _ = lognormal_rows(np.random.default_rng(0), 200)
+def test_without_a_base_columns_are_as_they_are(memory):
+    X, _ = lognormal_rows(np.random.default_rng(0), 150)
     params = {"base": None, "normalizer": None, "max_epochs": 2, "random_state": 0}
+    params["memory"] = memory
     assert RiemannianMVLDensity("euclidean", **params).fit(X).energy_.columns is None
     assert MVLDensity(**params).fit(X).energy_.columns is None

@@ -15,7 +15,6 @@ from sk_wmvl.base_measures import GaussianBase
 from sk_wmvl.energies import CorrectedEnergy
 from sk_wmvl.estimators._settle import _standard_error, inflate, scale_correction
 from sk_wmvl.manifolds import Euclidean, Product, Sphere, Torus
-from sk_wmvl.manifolds.product import flat_columns
 from sk_wmvl.normalizers import ImportanceNormalizer, QuadratureNormalizer
 from sk_wmvl.objectives import Batch
 from sk_wmvl.training import TensorData
@@ -136,10 +135,10 @@ def cylinder():
 
 
 def test_euclidean_columns_of_a_product(cylinder):
-    assert flat_columns(cylinder.manifold_) == [0, 2]
+    assert cylinder.manifold_.flat_columns == [0, 2]
     inside = Product([("a", Product([("s", Sphere(2)), ("x", Euclidean(2))]))])
-    assert flat_columns(inside) == [3, 4]
-    assert flat_columns(Sphere(2)) == []
+    assert inside.flat_columns == [3, 4]
+    assert Sphere(2).flat_columns == []
 
 
 def test_the_guard_of_a_fit_looks_along_them(cylinder, monkeypatch):

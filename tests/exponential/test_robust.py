@@ -153,7 +153,7 @@ def test_a_wrong_robustness_is_named(value):
 def test_a_fit_that_does_not_settle_says_so():
     X = np.random.default_rng(0).standard_cauchy((40, 1))
     with (
-        pytest.warns(ConvergenceWarning, match="not settled"),
+        pytest.warns(ConvergenceWarning, match="did not converge"),
         pytest.warns(UserWarning, match="leave"),
     ):
         gaussian(50.0, base=None, normalizer=None).fit(X)

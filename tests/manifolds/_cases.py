@@ -67,7 +67,7 @@ CASES = {
 }
 
 # lengths of geodesics have no closed form
-STIEFEL = {"chart", "dist", "log", "log_det_exp", "quadrature", "transport"}
+STIEFEL = {"chart", "dist", "log", "log_det_exp", "quadrature"}
 
 NOT_OFFERED = {
     "chart-half-plane": {
@@ -77,7 +77,6 @@ NOT_OFFERED = {
         "log",
         "log_det_exp",
         "quadrature",
-        "transport",
     },
     "axial-4": {"quadrature"},
     "euclidean-1": {"quadrature"},

@@ -183,7 +183,7 @@ REFUSED = {
         "its curvature is -2",
     ),
     "no-shape": (lambda g: g.EuclideanStiefel(), None, r"give shape=\(n, p\)"),
-    "order": (lambda g: g.EuclideanStiefel(), (6,), r"2 axes, and shape=\(6,\)"),
+    "order": (lambda g: g.EuclideanStiefel(), (6,), r"2 axes, but shape=\(6,\)"),
     "width": (
         lambda g: g.ProductManifold((g.Sphere(), 3)),
         (4,),

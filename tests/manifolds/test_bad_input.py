@@ -1,4 +1,4 @@
-"""Rows that are no points: which row, by how much, what to do."""
+"""Rows that are not points: which row, by how much, what to do."""
 
 import warnings
 
@@ -128,7 +128,8 @@ def test_not_finite(manifold, kind, value):
 def test_wrong_number_of_columns(manifold, widths):
     for width in widths:
         with pytest.raises(
-            ValueError, match=rf"X has n_features = {width}.* cannot: an? |it "
+            ValueError,
+            match=rf"X has n_features = {width}, which .* cannot have: (an?|it) ",
         ):
             manifold.with_columns(width)
 

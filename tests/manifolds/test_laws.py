@@ -146,7 +146,6 @@ CALLS = {
     "quadrature": lambda M, x, u: M.quadrature(8),
     "from_cube": lambda M, x, u: M.from_cube(torch.rand(2, M.dim)),
     "to_cube": lambda M, x, u: M.to_cube(x),
-    "transport": lambda M, x, u: M.transport(x, x, u),
 }
 
 
@@ -292,22 +291,6 @@ def test_random_tangent_is_the_frame_of_white_noise(name, dtype):
     u = M.random_tangent(x, generator=make_generator(5))
     noise = torch.randn(N, M.frame_dim, generator=make_generator(5), dtype=dtype)
     assert torch.equal(u, M.frame(x, noise))
-
-
-@each_dtype
-@each
-def test_transport_is_an_isometry(name, dtype):
-    s = Setting(name, dtype)
-    need(name, "transport", "geodesic")
-    M, x = s.manifold, s.points()
-    u = s.minimal(x)
-    y, end = M.geodesic(x, u)
-    v, w = s.tangent(x), s.tangent(x)
-    Tv, Tw = M.transport(x, y, v), M.transport(x, y, w)
-    s.close(M.to_tangent(y, Tv), Tv, factor=30)
-    s.close(M.inner(y, Tv, Tw), M.inner(x, v, w), factor=30)
-    s.close(M.transport(x, y, u), end, factor=30)
-    s.close(M.transport(y, x, Tv), v, factor=100)
 
 
 @each
@@ -503,7 +486,6 @@ def test_batch_is_a_loop(name):
         "geodesic": (lambda x, u: M.geodesic(x, u)[1], x, u),
         "log": (M.log, x, y),
         "dist": (M.dist, x, y),
-        "transport": (M.transport, x, y, u),
         "log_det_exp": (M.log_det_exp, x, u),
         "features": (M.features, x),
         "to_user": (M.to_user, x),
@@ -555,16 +537,9 @@ def test_features_have_the_symmetries(name, dtype):
     assert (copy != x).any()
     s.close(M.features(copy), M.features(x))
     s.same_points(copy, x)
-    y, u = s.points(), s.minimal(x)
+    y = s.points()
     s.close(M.dist(copy, y), M.dist(x, y))
     s.close(M.log(x, COPIES[name](y, s.generator)), M.log(x, y))
-    if "transport" not in NOT_OFFERED.get(name, set()):
-        # transport ends at the copy it is given: its length says that it is tangent
-        z = COPIES[name](M.exp(x, u), s.generator)
-        Tu = M.transport(x, z, u)
-        s.close(M.to_tangent(z, Tu), Tu, factor=30)
-        s.close(M.norm(z, Tu), M.norm(x, u), factor=30)
-        s.same_points(M.exp(z, -Tu), x)
 
 
 @each

@@ -317,7 +317,7 @@ def test_what_is_too_large_or_unknown_is_refused():
     system = System(DiagonalKernel(RBF(1.0)), x, uniform_weights(x))
     with pytest.raises(ValueError, match="solver must be one of"):
         KernelExponential("lu").fit(system, 0.1)
-    with pytest.warns(UserWarning, match="Conjugate gradients have not reached"):
+    with pytest.warns(UserWarning, match="Conjugate gradients did not reach"):
         KernelExponential("cg", max_iter=1, tol=1e-14).fit(system, 1e-6)
     system.x = x.expand(5, 2).repeat(4001, 1)  # only its size matters
     with pytest.raises(

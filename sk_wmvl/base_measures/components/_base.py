@@ -92,8 +92,8 @@ class Components(nn.Module, ABC):
         """Return a draw of the component named in each row, shape (n, d)."""
 
     @abstractmethod
-    def update(self, x: Tensor, share: Tensor, prior: Tensor) -> None:
-        """Fit to points of shape (n, d) with shares of shape (n, K), in place.
+    def update(self, x: Tensor, responsibility: Tensor, prior: Tensor) -> None:
+        """Fit to points of shape (n, d) with responsibilities of shape (n, K), in place.
 
         As if each component had seen one more point, of the variance `prior`, of shape
         (n_units,): one that is alone with its point keeps a width.

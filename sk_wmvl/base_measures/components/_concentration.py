@@ -1,4 +1,4 @@
-"""The concentration of von Mises-Fisher laws: estimates and draws."""
+"""The concentration of von Mises-Fisher distributions: estimates and draws."""
 
 import numpy as np
 import torch

@@ -86,13 +86,13 @@ class AxisNormal(Components):
         z = torch.randn(mu.shape, generator=generator, dtype=mu.dtype).to(mu.device)
         return mu + std * z
 
-    def update(self, x: Tensor, share: Tensor, prior: Tensor) -> None:
+    def update(self, x: Tensor, responsibility: Tensor, prior: Tensor) -> None:
         """Fit means and variances; see `Components.update`."""
-        n = share.sum(0)[:, None]
-        self.mu = share.T @ x / n.clamp(min=1e-300)
+        n = responsibility.sum(0)[:, None]
+        self.mu = responsibility.T @ x / n.clamp(min=1e-300)
         size = chunk_size(self.mu.numel())
         squares = torch.zeros_like(self.mu)
-        for rows, part in zip(x.split(size), share.split(size), strict=True):
+        for rows, part in zip(x.split(size), responsibility.split(size), strict=True):
             gap = rows[:, None, :] - self.mu
             squares += torch.einsum("nk,nkd->kd", part, gap.square())
         self.variance = (squares + prior) / (n + 1)

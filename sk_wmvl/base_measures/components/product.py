@@ -101,13 +101,13 @@ class ProductComponents(Components):
         draws = [block.sample(which, generator=generator) for block in self.blocks]
         return torch.cat(draws, -1)
 
-    def update(self, x: Tensor, share: Tensor, prior: Tensor) -> None:
+    def update(self, x: Tensor, responsibility: Tensor, prior: Tensor) -> None:
         """Fit each factor; see `Components.update`."""
         parts = zip(
             self.blocks, x.split(self.widths, -1), prior.split(self.units), strict=True
         )
         for block, part, of_block in parts:
-            block.update(part, share, of_block)
+            block.update(part, responsibility, of_block)
 
 
 @component_family.register

@@ -20,7 +20,7 @@ from sk_wmvl.base_measures.components._concentration import (
     solve_concentration,
 )
 from sk_wmvl.manifolds import BaseManifold
-from sk_wmvl.manifolds._torus import Angles
+from sk_wmvl.manifolds._angles import Angles
 
 __all__ = ["VonMises"]
 
@@ -108,13 +108,13 @@ class VonMises(Components):
         angle = sign * torch.atan2((1 - c * c).clamp(min=0).sqrt(), c)
         return self.manifold.projection(self.mu[which] + angle.to(self.mu.device))
 
-    def update(self, x: Tensor, share: Tensor, prior: Tensor) -> None:
+    def update(self, x: Tensor, responsibility: Tensor, prior: Tensor) -> None:
         """Fit mean angles and concentrations; see `Components.update`."""
-        c, s = share.T @ x.cos(), share.T @ x.sin()
+        c, s = responsibility.T @ x.cos(), responsibility.T @ x.sin()
         self.mu = torch.atan2(s, c)
         kappa = np.clip(1 / prior.cpu().numpy(), SMALLEST, LARGEST)
         pseudo = torch.from_numpy(mean_resultant_length(kappa, 2)).to(c)
-        n = share.sum(0)[:, None] + 1
+        n = responsibility.sum(0)[:, None] + 1
         length = ((c * c + s * s).sqrt() + pseudo) / n
         self._set_concentration(solve_concentration(length.cpu().numpy(), 2))
 

@@ -21,7 +21,7 @@ from sk_wmvl.base_measures.components._concentration import (
     solve_concentration,
 )
 from sk_wmvl.manifolds import BaseManifold
-from sk_wmvl.manifolds._sphere import UnitVectors
+from sk_wmvl.manifolds._unit_vectors import UnitVectors
 
 __all__ = ["VonMisesFisher"]
 
@@ -142,24 +142,26 @@ class VonMisesFisher(Components):
         x = t * mu + (1 - t * t).clamp(min=0).sqrt() * u
         return self.manifold.projection(x)
 
-    def update(self, x: Tensor, share: Tensor, prior: Tensor) -> None:
+    def update(self, x: Tensor, responsibility: Tensor, prior: Tensor) -> None:
         """Fit mean directions and concentrations; see `Components.update`."""
         if self.n_signs > 1:
             size = chunk_size(self.mu.numel())
             total = torch.zeros_like(self.mu)
-            for rows, part in zip(x.split(size), share.split(size), strict=True):
+            for rows, part in zip(
+                x.split(size), responsibility.split(size), strict=True
+            ):
                 sign = (self.kappa[:, None] * rows[:, None, :] * self.mu).tanh()
                 total += torch.einsum("nk,nkd,nd->kd", part, sign, rows)
         elif self.n_signs == 1:
             sign = (self.kappa * (x @ self.mu.T)).tanh()
-            total = (share * sign).T @ x
+            total = (responsibility * sign).T @ x
         else:
-            total = share.T @ x
+            total = responsibility.T @ x
         length = torch.linalg.vector_norm(total, dim=-1, keepdim=True)
         self.mu = torch.where(length > 0, total / length, self.mu)
         kappa = self.manifold.radius**2 / prior[:1].cpu().numpy()
         pseudo = mean_resultant_length(np.clip(kappa, SMALLEST, LARGEST), self.d)[0]
-        length = (length[:, 0] + float(pseudo)) / (share.sum(0) + 1)
+        length = (length[:, 0] + float(pseudo)) / (responsibility.sum(0) + 1)
         self._set_concentration(solve_concentration(length.cpu().numpy(), self.d))
 
 

@@ -91,10 +91,10 @@ class WrappedNormal(Components):
         sigma = self.variance[which].sqrt()
         return self.manifold.diffuse(self.mu[which], sigma, generator=generator)
 
-    def update(self, x: Tensor, share: Tensor, prior: Tensor) -> None:
+    def update(self, x: Tensor, responsibility: Tensor, prior: Tensor) -> None:
         """Fit centres, by a step to the Fréchet means, and variances."""
-        n, size = share.sum(0), chunk_size(self.mu.numel())
-        parts = list(zip(x.split(size), share.split(size), strict=True))
+        n, size = responsibility.sum(0), chunk_size(self.mu.numel())
+        parts = list(zip(x.split(size), responsibility.split(size), strict=True))
         step = torch.zeros_like(self.mu)
         for rows, part in parts:
             mu, points = self._pairs(rows)

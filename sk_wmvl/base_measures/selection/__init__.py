@@ -5,13 +5,25 @@ Imports tools, manifolds, coordinates and the base measures beside it.
 
 from sk_wmvl.base_measures.selection.bandwidths import fit_kernel_base
 from sk_wmvl.base_measures.selection.euclidean import ChosenMixture, choose_mixture
-from sk_wmvl.base_measures.selection.gaussian_mixture import euclidean_base
+from sk_wmvl.base_measures.selection.gaussian_mixture import MIXTURES
 from sk_wmvl.base_measures.selection.manifold import choose_base
+from sk_wmvl.base_measures.selection.search import Candidate, Choice, Search
+from sk_wmvl.base_measures.selection.select import (
+    SelectedBase,
+    euclidean_base,
+    select_base,
+)
 
 __all__ = [
+    "MIXTURES",
+    "Candidate",
+    "Choice",
     "ChosenMixture",
+    "Search",
+    "SelectedBase",
     "choose_base",
     "choose_mixture",
     "euclidean_base",
     "fit_kernel_base",
+    "select_base",
 ]

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sk_wmvl._rows import Fold, hold_out, label_units, make_folds, merge_copies
 from sk_wmvl.base_measures.components import Components, chunk_size, component_family
 from sk_wmvl.base_measures.kernel import KernelBase
 from sk_wmvl.base_measures.manifold_mixture import ManifoldMixture
@@ -30,9 +31,9 @@ LOCAL_NEIGHBORS = (16, 32, 64, 128)
 LOCAL_FACTORS = (0.125, 0.25, 0.5, 1.0)
 SCALE_NEIGHBOR = 16  # the distance to it is the local scale, by which weights vary
 N_STRATA, ROWS_PER_STRATUM = 5, 500
-MAX_ROWS_TO_FOLD, N_FOLDS = 10_000, 5
+MAX_UNITS_TO_FOLD, N_FOLDS = 10_000, 5
 MAX_HELD_OUT = 1500  # rows to compare bandwidths by, where one part is enough
-MOST_STACKED, LEAST_SHARE = 8, 0.01  # in a stratum
+MOST_STACKED, LEAST_WEIGHT = 8, 0.01  # in a stratum
 LEAST_BACKGROUND = 1e-4
 
 
@@ -69,7 +70,7 @@ class Neighborhood(NamedTuple):
     local: Tensor | None
 
 
-class Candidates:
+class Bandwidths:
     """The bandwidths tried, and the strata, each with weights of its own for them.
 
     Parameters
@@ -142,20 +143,23 @@ def _components(
 def _neighborhoods(
     manifold: BaseManifold, x: Tensor, variance: Tensor, kept: list[Tensor]
 ) -> list[Neighborhood]:
-    """Return neighborhoods within some of the rows at a time: `kept` are masks."""
+    """Return neighborhoods within some of the rows at a time, of ascending indices."""
     found: list[list[tuple]] = [[] for _ in kept]
     size = chunk_size(len(x) * len(variance))
     several = len(variance) > 1
     reach = max(NEIGHBORS + LOCAL_NEIGHBORS * several)
     places = torch.arange(len(x), device=x.device)
+    masks = [torch.zeros_like(places, dtype=torch.bool) for _ in kept]
+    for mask, columns in zip(masks, kept, strict=True):
+        mask[columns] = True
     for rows in places.split(size):
         left, right = x[rows].repeat_interleave(len(x), 0), x.repeat(len(rows), 1)
         units = unit_squares(manifold, left, right) / variance
         square = units.mean(-1).view(len(rows), len(x))
         units = units.view(len(rows), len(x), -1)
         square = torch.where(square <= 1e-20, torch.inf, square)  # copies of the row
-        for some, inside in zip(found, kept, strict=True):
-            mine, columns = inside[rows], places[inside]
+        for some, columns, inside in zip(found, kept, masks, strict=True):
+            mine = inside[rows]
             among = square[mine][:, columns]
             nearest = among.topk(min(reach, len(columns) - 1), largest=False)
             local = None
@@ -193,36 +197,28 @@ def _distinct(
     if not bool(positive.all()):
         groups = None if groups is None else groups[positive.cpu().numpy()]
         x, weight = x[positive], weight[positive]
-    keys = x.cpu().numpy()
-    if groups is not None:
-        keys = np.column_stack([keys, groups])
-    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    total = np.bincount(inverse.reshape(-1), weight.cpu().numpy())
+    first, label = merge_copies(x.cpu().numpy(), groups)
+    total = np.bincount(label, weight.cpu().numpy())
     rows = x[torch.from_numpy(first).to(x.device)]
     labels = None if groups is None else groups[first]
     return rows, torch.from_numpy(total).to(weight), labels
 
 
-def _held_out_parts(
+def _folds(
     manifold: BaseManifold, x: Tensor, seed: int, groups: np.ndarray | None
-) -> list[np.ndarray]:
-    """Return masks of rows held out; groups, or copies of a row, stay together."""
+) -> list[Fold]:
+    """Return folds, or a single part held out where there are many rows."""
     if groups is not None and len(np.unique(groups)) == 1:
         groups = None  # one group cannot be held out of itself
-    labels = manifold.features(x).cpu().numpy() if groups is None else groups
-    _, label = np.unique(labels, axis=0, return_inverse=True)
-    label = label.reshape(-1)
-    n = int(label.max()) + 1
-    order = np.random.default_rng(seed).permutation(n)
-    if n > MAX_ROWS_TO_FOLD:
-        return [np.isin(label, order[:MAX_HELD_OUT])]
-    fold = np.arange(n) % min(N_FOLDS, n)
-    parts = [np.isin(label, order[fold == k]) for k in range(fold.max() + 1)]
+    units = label_units(manifold.features(x).cpu().numpy(), groups)
+    if units.max() >= MAX_UNITS_TO_FOLD:
+        return [hold_out(units, MAX_HELD_OUT, seed)]
+    folds = make_folds(units, N_FOLDS, seed, dealt=True)
     # one row has no neighbor: a group of nearly all rows is not held out
-    large = [part for part in parts if (~part).sum() > 1]
+    large = [fold for fold in folds if len(fold.train) > 1]
     if large or groups is None:
-        return large or parts
-    return _held_out_parts(manifold, x, seed, None)
+        return large or folds
+    return _folds(manifold, x, seed, None)
 
 
 @torch.no_grad()
@@ -241,34 +237,35 @@ def choose_stack(
     """
     x, weight, groups = _distinct(x, weight, groups)
     n_strata = min(N_STRATA, 1 + len(x) // ROWS_PER_STRATUM)
-    parts = _held_out_parts(manifold, x, seed, groups)
-    outsides = [torch.from_numpy(part).to(x.device) for part in parts]
-    nears = _neighborhoods(manifold, x, variance, [~part for part in outsides])
+    folds = _folds(manifold, x, seed, groups)
+    trains = [torch.from_numpy(fold.train).to(x.device) for fold in folds]
+    nears = _neighborhoods(manifold, x, variance, trains)
     # small parts lack distant neighbors, the last candidates
-    n_candidates = min(len(Candidates(variance, near)) for near in nears)
-    tables, shares = [], []
-    for outside, near in zip(outsides, nears, strict=True):
-        centers, rows = x[~outside], x[outside]
-        candidates = Candidates(variance, near)
-        mass = (weight[~outside] / weight[~outside].sum())[:, None]
+    n_candidates = min(len(Bandwidths(variance, near)) for near in nears)
+    tables, weights_out = [], []
+    for fold, train, near in zip(folds, trains, nears, strict=True):
+        held_out = torch.from_numpy(fold.held_out).to(x.device)
+        centers, rows = x[train], x[held_out]
+        candidates = Bandwidths(variance, near)
+        mass = (weight[train] / weight[train].sum())[:, None]
         mass = mass * candidates.strata(n_strata)
         columns = []
         for i in range(n_candidates):
             kernels = _components(manifold, centers, candidates.variances(i))
             columns.append(_strata_log_prob(kernels, mass, rows))
         tables.append(torch.stack(columns, 1))
-        shares.append(weight[outside])
+        weights_out.append(weight[held_out])
     values = torch.cat(tables).cpu().numpy()
-    share = torch.cat(shares).cpu().numpy()
-    share = share / share.sum()
+    weight_out = torch.cat(weights_out).cpu().numpy()
+    weight_out = weight_out / weight_out.sum()
     uniform = -manifold.log_volume() if manifold.is_compact else None
-    weights, _ = stratified_weights(values, share, uniform=uniform)
+    weights, _ = stratified_weights(values, weight_out, uniform=uniform)
     # few are kept in each stratum, the heaviest
     floor = np.sort(weights, 0)[-min(MOST_STACKED, len(weights))]
-    kept = weights >= np.minimum(np.maximum(floor, LEAST_SHARE), weights.max(0))
+    kept = weights >= np.minimum(np.maximum(floor, LEAST_WEIGHT), weights.max(0))
     some = np.flatnonzero(kept.any(1))
     weights, background = stratified_weights(
-        values[:, some], share, kept=kept[some], uniform=uniform
+        values[:, some], weight_out, kept=kept[some], uniform=uniform
     )
     if manifold.is_compact:
         background = float(np.clip(background, LEAST_BACKGROUND, 0.999))
@@ -317,19 +314,19 @@ def put_kernels(
 ) -> KernelBase:
     """Return the kernel estimates of a stack, put at rows; see `fit_kernel_base`."""
     x, weight, _ = _distinct(x, weight, groups)
-    everything = torch.ones(len(x), dtype=torch.bool, device=x.device)
+    everything = torch.arange(len(x), device=x.device)
     near = _neighborhoods(manifold, x, variance, [everything])[0]
-    candidates = Candidates(variance, near)
+    candidates = Bandwidths(variance, near)
     weights = torch.from_numpy(stack.weights).to(weight)
-    share = candidates.strata(weights.shape[1]) @ weights.T  # (n, kept)
-    share = torch.where(share < LEAST_SHARE, 0.0, share)
-    share = share / share.sum(1, keepdim=True) * (weight / weight.sum())[:, None]
-    share = share * (1 - stack.background)
-    used = [share[:, j] > 0 for j in range(len(stack.kept))]
+    mass = candidates.strata(weights.shape[1]) @ weights.T  # (n, kept)
+    mass = torch.where(mass < LEAST_WEIGHT, 0.0, mass)
+    mass = mass / mass.sum(1, keepdim=True) * (weight / weight.sum())[:, None]
+    mass = mass * (1 - stack.background)
+    used = [mass[:, j] > 0 for j in range(len(stack.kept))]
     spread = [candidates.variances(i)[u] for i, u in zip(stack.kept, used, strict=True)]
     centers = torch.cat([x[u] for u in used])
     parts = _components(manifold, centers, torch.cat(spread))
-    each = torch.cat([share[u, j] for j, u in enumerate(used)])
+    each = torch.cat([mass[u, j] for j, u in enumerate(used)])
     mixture = ManifoldMixture(manifold, parts, each, stack.background)
     return KernelBase(mixture, centers)
 

@@ -1,47 +1,55 @@
-"""The choice of a base measure in Euclidean space: by rows that are held out."""
+"""The candidates in Euclidean space: normal and Student mixtures, and what fits them."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from sk_wmvl._rows import Fold, label_units, make_folds
+from sk_wmvl.base_measures._base import BaseMeasure
+from sk_wmvl.base_measures.mixture import MixtureBase
+from sk_wmvl.base_measures.selection.search import Candidate, Choice, Search
 from sk_wmvl.base_measures.selection.separating_axes import separating_axes
-from sk_wmvl.base_measures.selection.stacking import stacking_weights
 from sk_wmvl.base_measures.selection.student_mixture import (
     FLOOR,
     MOST_RESTARTED,
     StudentMixture,
     fit_mixture,
+    join_mixtures,
 )
-from sk_wmvl.coordinates.johnson import JohnsonTransform, fit_johnson
+from sk_wmvl.base_measures.stacked import StackedBase
+from sk_wmvl.base_measures.transformed import TransformedBase
+from sk_wmvl.coordinates.johnson import (
+    InvertedColumns,
+    JohnsonColumns,
+    JohnsonTransform,
+    fit_johnson,
+)
 from sk_wmvl.coordinates.ties import rounding_steps
 
-__all__ = ["ChosenMixture", "choose_mixture", "rounding_variance"]
+__all__ = ["ChosenMixture", "choose_mixture", "fit_choice", "search_mixture"]
 
 LADDER = (1, 2, 4, 8, 16, 32, 64)
-DOFS = (np.inf, 10.0, 3.0)
-TRANSFORMED_DOFS = DOFS[:2]  # the transformation has heavy tails of its own
+DEGREES_OF_FREEDOM = (np.inf, 10.0, 3.0)
+# The transformation has heavy tails of its own.
+TRANSFORMED_DEGREES_OF_FREEDOM = DEGREES_OF_FREEDOM[:2]
 LEAST_ROWS = 6  # per component, on average, or two per dimension
 PATIENCE = 2  # steps of the ladder without an improvement; one, with heavier tails
 # Heavier tails need fewer components than normal densities, but not much fewer.
 FEWER = 4
 MAX_UNITS_TO_FOLD, N_FOLDS = 2000, 5
-LEAST_SHARE = 0.05  # of a mixture in the stack
-MOST_STACKED = 3
+# Of a stack. Each part is a mixture of full covariances: few are enough, and they cost.
+MOST_STACKED, LEAST_WEIGHT = 3, 0.05
+# A stack of one is a candidate that was offered before the best, and now is better.
+FEWEST_STACKED = 1
 N_AVERAGED = 4  # fits of many components, from as many starts
 LEAST_TRANSFORMED_ROWS = 50  # distinct ones, to fit transformations to
 
 
-class Fold(NamedTuple):
-    """Indices of rows to fit to, and of rows held out."""
-
-    inside: np.ndarray
-    outside: np.ndarray
-
-
 class System(NamedTuple):
-    """All rows in the coordinates in which a mixture is fitted.
+    """Rows in the coordinates in which a mixture is fitted.
 
     Attributes
     ----------
@@ -61,22 +69,100 @@ class System(NamedTuple):
     floor: np.ndarray
 
 
-class Candidate(NamedTuple):
-    """Coordinates, a number of components and of degrees of freedom, tried.
+class Sample:
+    """Rows to fit mixtures to, with columns as they are and transformed.
 
-    Attributes
+    Parameters
     ----------
-    values : ndarray of shape (n_held_out,)
-        Held-out log densities.
-    is_transformed : bool
-        Whether columns are transformed.
-    make : callable
-        Returns the mixture, fitted to all rows, and the transformation.
+    x : ndarray of shape (n, d)
+        Rows, in columns of unit variance.
+    weight : ndarray of shape (n,)
+        Not negative; rows without weight are dropped. Only ratios matter.
+    transform : JohnsonTransform or None, default=None
+        A transformation to keep; None fits one where it is needed.
     """
 
-    values: np.ndarray
+    def __init__(
+        self,
+        x: np.ndarray,
+        weight: np.ndarray,
+        transform: JohnsonTransform | None = None,
+    ):
+        positive = weight > 0
+        if not positive.all():
+            x, weight = x[positive], weight[positive]
+        self.x = x
+        self.weight = weight / weight.mean()
+        self.steps = rounding_steps(x)
+        self._transform = transform
+
+    @functools.cached_property
+    def plain(self) -> System:
+        """The columns as they are."""
+        return System(None, self.x, np.zeros(len(self.x)), self.steps**2 / 12)
+
+    @functools.cached_property
+    def transformed(self) -> System:
+        """The transformed columns, the transformation fitted to all rows."""
+        return self.transformed_by(np.arange(len(self.x)))
+
+    def transformed_by(self, train: np.ndarray) -> System:
+        """Return all rows with the columns transformed as suits some of the rows.
+
+        Components are no narrower than in the columns as they are.
+        """
+        x, steps = self.x, self.steps
+        transform = self._transform or fit_johnson(
+            x[train], self.weight[train], least_scale=steps
+        )
+        steepest = 1 / (transform.scale * transform.std)
+        floor = steepest**2 * (steps**2 / 12 + FLOOR)
+        return System(transform, transform.forward(x), transform.log_det(x), floor)
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureCandidate(Candidate[Sample, StudentMixture]):
+    """A number of components with so many degrees of freedom.
+
+    Parameters
+    ----------
+    n_components : int
+    degrees_of_freedom : float
+        Infinite for normal components.
+    is_transformed : bool
+        Whether columns are transformed.
+    axes : ndarray of shape (d, d) or None
+        Along which components start far apart; see `separating_axes`.
+    n_iterations : int
+        Steps of a fit, for which no rows are held out.
+    seeds : tuple of int
+        Of the starts. The fits from several are averaged.
+    """
+
+    n_components: int
+    degrees_of_freedom: float
     is_transformed: bool
-    make: Callable[[], tuple[StudentMixture, JohnsonTransform | None]]
+    axes: np.ndarray | None
+    n_iterations: int
+    seeds: tuple[int, ...]
+
+    def fit(self, rows: Sample) -> StudentMixture:
+        """Return the mixture, of transformed columns if it is of such."""
+        system = rows.transformed if self.is_transformed else rows.plain
+        fits = [
+            fit_mixture(
+                system.x,
+                rows.weight,
+                self.n_components,
+                self.degrees_of_freedom,
+                floor=system.floor,
+                seed=seed,
+                axes=self.axes,
+                n_iterations=self.n_iterations,
+            )
+            for seed in self.seeds
+        ]
+        return join_mixtures(fits, np.ones(len(fits)))
 
 
 class ChosenMixture(NamedTuple):
@@ -90,14 +176,14 @@ class ChosenMixture(NamedTuple):
         Of the transformed ones.
     transform : JohnsonTransform or None
         To these.
-    share : float
+    transformed_weight : float
         The weight of the density that `transformed` is.
     """
 
     plain: StudentMixture | None
     transformed: StudentMixture | None = None
     transform: JohnsonTransform | None = None
-    share: float = 0.0
+    transformed_weight: float = 0.0
 
     @property
     def is_one_normal(self) -> bool:
@@ -105,34 +191,69 @@ class ChosenMixture(NamedTuple):
         plain = self.plain
         if plain is None or self.transformed is not None:
             return False
-        return len(plain.weights) == 1 and bool(np.isinf(plain.dof).all())
+        normal = bool(np.isinf(plain.degrees_of_freedom).all())
+        return normal and len(plain.weights) == 1
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
         """Return log densities of shape (n,)."""
         parts = []
         if self.plain is not None:
-            parts.append(np.log1p(-self.share) + self.plain.log_prob(x))
+            parts.append(np.log1p(-self.transformed_weight) + self.plain.log_prob(x))
         if self.transformed is not None and self.transform is not None:
             value = self.transformed.log_prob(self.transform.forward(x))
-            parts.append(np.log(self.share) + value + self.transform.log_det(x))
+            value = np.log(self.transformed_weight) + value
+            parts.append(value + self.transform.log_det(x))
         return np.logaddexp.reduce(parts)
 
+    def base(
+        self, shift: np.ndarray, matrix: np.ndarray, *, transformed: bool
+    ) -> BaseMeasure:
+        """Return the density of u where this is that of z.
 
-def rounding_variance(x: np.ndarray) -> np.ndarray:
-    """Return what rounding adds to the variances of columns, zero where there is none.
+        Parameters
+        ----------
+        shift : ndarray of shape (d,)
+        matrix : ndarray of shape (d, d)
+            Invertible; shift + matrix u is z, or its columns transformed.
+        transformed : bool
+            Whether it is the latter.
 
-    The error of rounding is uniform, with variance a twelfth of the step's square
-    (`rounding_steps`). Without such a floor a component could shrink onto one value.
-
-    Parameters
-    ----------
-    x : ndarray of shape (n, d)
-
-    Returns
-    -------
-    variance : ndarray of shape (d,)
-    """
-    return rounding_steps(x) ** 2 / 12
+        Returns
+        -------
+        base : MixtureBase, TransformedBase or StackedBase
+        """
+        near, other = self.plain, self.transformed
+        weights = [1 - self.transformed_weight, self.transformed_weight]
+        if transformed:
+            near, other, weights = other, near, weights[::-1]
+        bases: list[BaseMeasure] = []
+        if near is not None:
+            inverse = np.linalg.inv(matrix)
+            moved = inverse @ near.covariances @ inverse.T
+            bases.append(
+                MixtureBase(
+                    near.weights,
+                    (near.means - shift) @ inverse.T,
+                    0.5 * (moved + moved.swapaxes(1, 2)),
+                    near.degrees_of_freedom,
+                )
+            )
+        if other is not None and self.transform is not None:
+            columns = JohnsonColumns(self.transform)
+            bases.append(
+                TransformedBase(
+                    MixtureBase(
+                        other.weights,
+                        other.means,
+                        other.covariances,
+                        other.degrees_of_freedom,
+                    ),
+                    InvertedColumns(columns) if transformed else columns,
+                    shift,
+                    matrix,
+                )
+            )
+        return bases[0] if len(bases) == 1 else StackedBase(bases, np.array(weights))
 
 
 def choose_mixture(
@@ -181,184 +302,162 @@ def choose_mixture(
     ----------
     [Smyth1999]_, [Johnson1949]_
     """
+    return search_mixture(x, weight, held_out=held_out, groups=groups, seed=seed)[0]
+
+
+def search_mixture(
+    x: np.ndarray,
+    weight: np.ndarray,
+    *,
+    held_out: np.ndarray,
+    groups: np.ndarray | None = None,
+    seed: int = 0,
+) -> tuple[ChosenMixture, Choice[MixtureCandidate]]:
+    """Return what `choose_mixture` does, and the choice, for a fit to other rows."""
+    sample = Sample(x, weight)
     positive = weight > 0
     if not positive.all():
         held_out = np.flatnonzero(np.isin(np.arange(len(x)), held_out)[positive])
         groups = None if groups is None else groups[positive]
-        x, weight = x[positive], weight[positive]
-    weight = weight / weight.mean()  # only ratios matter
-    labels = x if groups is None else groups
-    _, label = np.unique(labels, axis=0, return_inverse=True)
-    label = label.reshape(-1)
-    n_units = int(label.max()) + 1
-    folded = n_units <= MAX_UNITS_TO_FOLD or len(held_out) == 0
+    units = label_units(sample.x, groups)
+    n_units = int(units.max()) + 1
     if n_units == 1:
-        floor = rounding_variance(x)
-        return ChosenMixture(fit_mixture(x, weight, 1, np.inf, floor=floor, seed=seed))
-    if folded:
-        order = np.arange(n_units) % min(N_FOLDS, n_units)
-        fold = np.random.default_rng(seed).permutation(order)[label]
-        parts = [np.flatnonzero(fold == k) for k in range(fold.max() + 1)]
+        # nothing can be held out
+        name = _name(1, np.inf, False)
+        normal = MixtureCandidate(name, np.zeros(0), 1, np.inf, False, None, 0, (seed,))
+        choice = Choice((normal,), np.ones(1), {})
     else:
-        parts = [held_out]
-    everything = np.arange(len(x))
-    folds = [Fold(np.setdiff1d(everything, part), part) for part in parts]
-    search = _Search(x, weight, folds, label, seed)
-    search.climb(is_transformed=False)
-    if search.n_smallest >= LEAST_TRANSFORMED_ROWS:
-        search.climb(is_transformed=True)
-    return search.result()
+        if n_units <= MAX_UNITS_TO_FOLD or len(held_out) == 0:
+            folds = make_folds(units, N_FOLDS, seed)
+        else:
+            folds = [Fold(np.setdiff1d(np.arange(len(units)), held_out), held_out)]
+        choice = _search(sample, folds, units, seed)
+    return _fit(choice, sample), choice
 
 
-class _Search:
-    """Mixtures tried so far, and the best of them by held-out log densities.
+def fit_choice(
+    choice: Choice[MixtureCandidate],
+    x: np.ndarray,
+    weight: np.ndarray,
+    transform: JohnsonTransform | None = None,
+) -> ChosenMixture:
+    """Fit what was chosen to rows; see `Sample`."""
+    return _fit(choice, Sample(x, weight, transform))
 
-    Parameters
-    ----------
-    x : ndarray of shape (n, d)
-    weight : ndarray of shape (n,)
-    folds : list of Fold
-    label : ndarray of int of shape (n,)
-        Of units that are not divided.
-    seed : int
+
+def _fit(choice: Choice[MixtureCandidate], sample: Sample) -> ChosenMixture:
+    mixtures, weights = [part.fit(sample) for part in choice.parts], choice.weights
+    is_transformed = np.array([part.is_transformed for part in choice.parts])
+
+    def join(those: np.ndarray) -> StudentMixture | None:
+        some = np.flatnonzero(those)
+        if len(some) == 0:
+            return None
+        return join_mixtures([mixtures[i] for i in some], weights[some])
+
+    return ChosenMixture(
+        join(~is_transformed),
+        join(is_transformed),
+        sample.transformed.transform if is_transformed.any() else None,
+        float(weights[is_transformed].sum()),
+    )
+
+
+def _search(
+    sample: Sample, folds: list[Fold], units: np.ndarray, seed: int
+) -> Choice[MixtureCandidate]:
+    """Try mixtures of columns as they are, then of transformed ones, then a stack."""
+    held_out = np.concatenate([fold.held_out for fold in folds])
+    weight = sample.weight[held_out]
+    search = Search[MixtureCandidate](weight / weight.sum(), units[held_out])
+    n_smallest = min(len(np.unique(sample.x[fold.train], axis=0)) for fold in folds)
+    _climb(search, sample, folds, seed, n_smallest, is_transformed=False)
+    if n_smallest >= LEAST_TRANSFORMED_ROWS:
+        _climb(search, sample, folds, seed, n_smallest, is_transformed=True)
+    # One normal density that nothing contradicts stays alone: its covariance is shrunk.
+    stackable = [] if search.best is search.candidates[0] else search.candidates
+    return search.result(
+        stackable, most=MOST_STACKED, least_weight=LEAST_WEIGHT, fewest=FEWEST_STACKED
+    )
+
+
+def _climb(
+    search: Search[MixtureCandidate],
+    sample: Sample,
+    folds: list[Fold],
+    seed: int,
+    n_smallest: int,
+    *,
+    is_transformed: bool,
+) -> None:
+    """Try more components while it pays, and heavier tails.
+
+    `n_smallest` is the number of distinct rows to train on in the smallest fold.
     """
+    systems = [
+        sample.transformed_by(fold.train) if is_transformed else sample.plain
+        for fold in folds
+    ]
+    # of all rows: they only say where to start
+    axes = separating_axes(systems[0].x, seed, floor=systems[0].floor)
 
-    def __init__(self, x, weight, folds: list[Fold], label: np.ndarray, seed: int):
-        self.x, self.weight, self.folds, self.seed = x, weight, folds, seed
-        outside = np.concatenate([fold.outside for fold in folds])
-        self.share = weight[outside] / weight[outside].sum()
-        self.clusters = label[outside]
-        self.n_smallest = min(len(np.unique(x[f.inside], axis=0)) for f in folds)
-        self.candidates: list[Candidate] = []
-        self.best: Candidate | None = None
-
-    def pays(self, candidate: np.ndarray, other: np.ndarray, needed: float) -> bool:
-        """Return whether the mean gain exceeds so many standard errors, of whole units."""
-        gain = candidate - other
-        mean = self.share @ gain
-        sums = np.bincount(self.clusters, self.share * (gain - mean))
-        return bool(mean > needed * np.sqrt(np.square(sums).sum()))
-
-    def climb(self, *, is_transformed: bool) -> None:
-        """Try more components while it pays, and heavier tails."""
-        x, weight, folds, seed = self.x, self.weight, self.folds, self.seed
-        steps = rounding_steps(x)
-
-        def fit_system(inside: np.ndarray) -> System:
-            if not is_transformed:
-                return System(None, x, np.zeros(len(x)), steps**2 / 12)
-            return _transformed_system(x, weight, inside, steps)
-
-        systems = [fit_system(fold.inside) for fold in folds]
-        # of all rows: they only say where to start
-        axes = separating_axes(systems[0].x, seed, floor=systems[0].floor)
-        fit = functools.partial(fit_mixture, seed=seed, axes=axes)
-
-        @functools.cache
-        def final_system() -> System:
-            return fit_system(np.arange(len(x)))
-
-        def attempt(k: int, dof: float) -> Candidate:
-            values, lengths = [], []
-            for (inside, outside), system in zip(folds, systems, strict=True):
-                y, new = system.x[inside], system.x[outside]
-                rows = (new, weight[outside])
-                mixture = fit(
-                    y, weight[inside], k, dof, floor=system.floor, held_out=rows
-                )
-                values.append(mixture.log_prob(new) + system.log_det[outside])
-                lengths.append(mixture.n_iterations)
-            n = round(np.mean(lengths))
-
-            def make() -> tuple[StudentMixture, JohnsonTransform | None]:
-                transform, y, _, floor = final_system()
-                # Few components start anew by themselves, and the likeliest start goes on.
-                # Many rows decide better where components go, and training costs more.
-                averaged = k > MOST_RESTARTED and len(folds) > 1
-                seeds = range(seed, seed + (N_AVERAGED if averaged else 1))
-                fits = [
-                    fit(y, weight, k, dof, floor=floor, n_iterations=n, seed=start)
-                    for start in seeds
-                ]
-                return _join(fits, np.ones(len(fits))), transform
-
-            return Candidate(np.concatenate(values), is_transformed, make)
-
-        rows_each = max(LEAST_ROWS, 2 * x.shape[1])
-        least = 1
-        for dof in TRANSFORMED_DOFS if is_transformed else DOFS:
-            n_failed, of_kind, n_best = 0, None, 1
-            patience = PATIENCE if dof == DOFS[0] else 1
-            for k in LADDER:
-                if 1 < k < least:
-                    continue
-                crowded = k > 1 and k * rows_each > self.n_smallest
-                if n_failed == patience or crowded:
-                    break
-                tried = attempt(k, dof)
-                if is_transformed and (k, dof) == (1, DOFS[0]):
-                    plain = self.candidates[0].values
-                    if not self.pays(tried.values, plain, 0.0):
-                        return
-                self.offer(tried)
-                # the ladder goes on while its own kind improves
-                climbs = of_kind is None or self.pays(tried.values, of_kind.values, 0.5)
-                n_failed = 0 if climbs else n_failed + 1
-                if climbs:
-                    of_kind, n_best = tried, k
-            if dof == DOFS[0]:
-                least = n_best // FEWER
-
-    def offer(self, candidate: Candidate) -> None:
-        """Keep a candidate, as the best if it is."""
-        self.candidates.append(candidate)
-        # more to replace the one normal density than to go on from there
-        needed = 1.0 if self.best is self.candidates[0] else 0.5
-        if self.best is None or self.pays(candidate.values, self.best.values, needed):
-            self.best = candidate
-
-    def result(self) -> ChosenMixture:
-        """Return the best, or all of them stacked."""
-        assert self.best is not None
-        kept, shares = [self.best], np.ones(1)
-        if self.best is not self.candidates[0]:
-            values = np.stack([candidate.values for candidate in self.candidates], 1)
-            shares = stacking_weights(values, self.share)
-            some = np.argsort(-shares)[:MOST_STACKED]
-            some = some[shares[some] >= LEAST_SHARE]
-            shares = stacking_weights(values[:, some], self.share)
-            stacked = np.logaddexp.reduce(values[:, some] + np.log(shares), axis=1)
-            if self.pays(stacked, self.best.values, 0.5):
-                kept = [self.candidates[i] for i in some]
-            else:
-                shares = np.ones(1)
-        made = [candidate.make() for candidate in kept]
-        other = [i for i, candidate in enumerate(kept) if candidate.is_transformed]
-        plain = [i for i in range(len(kept)) if i not in other]
-        mixtures = [mixture for mixture, _ in made]
-        return ChosenMixture(
-            _join([mixtures[i] for i in plain], shares[plain]) if plain else None,
-            _join([mixtures[i] for i in other], shares[other]) if other else None,
-            made[other[0]][1] if other else None,
-            float(shares[other].sum()),
+    def attempt(k: int, nu: float) -> MixtureCandidate:
+        values, lengths = [], []
+        for (train, held_out), system in zip(folds, systems, strict=True):
+            new = system.x[held_out]
+            mixture = fit_mixture(
+                system.x[train],
+                sample.weight[train],
+                k,
+                nu,
+                floor=system.floor,
+                seed=seed,
+                axes=axes,
+                held_out=(new, sample.weight[held_out]),
+            )
+            values.append(mixture.log_prob(new) + system.log_det[held_out])
+            lengths.append(mixture.n_iterations)
+        # Few components start anew by themselves, and the likeliest start goes on.
+        # Many rows decide better where components go, and training costs more.
+        averaged = k > MOST_RESTARTED and len(folds) > 1
+        return MixtureCandidate(
+            _name(k, nu, is_transformed),
+            np.concatenate(values),
+            k,
+            nu,
+            is_transformed,
+            axes,
+            round(np.mean(lengths)),
+            tuple(range(seed, seed + (N_AVERAGED if averaged else 1))),
         )
 
+    first = attempt(1, DEGREES_OF_FREEDOM[0])
+    if is_transformed:
+        plain = search.candidates[0].values
+        if not search.pays(first.values, plain, 0.0):
+            return
+    rows_each = max(LEAST_ROWS, 2 * sample.x.shape[1])
+    least = 1
 
-def _transformed_system(x, weight, inside: np.ndarray, steps: np.ndarray) -> System:
-    """Return rows with transformed columns; components are no narrower than in plain."""
-    transform = fit_johnson(x[inside], weight[inside], least_scale=steps)
-    steepest = 1 / (transform.scale * transform.std)
-    floor = steepest**2 * (steps**2 / 12 + FLOOR)
-    return System(transform, transform.forward(x), transform.log_det(x), floor)
+    def ladder(nu: float) -> Iterator[MixtureCandidate]:
+        for k in LADDER:
+            if k == 1 or (k >= least and k * rows_each <= n_smallest):
+                is_first = (k, nu) == (1, DEGREES_OF_FREEDOM[0])
+                yield first if is_first else attempt(k, nu)
+
+    tried = TRANSFORMED_DEGREES_OF_FREEDOM if is_transformed else DEGREES_OF_FREEDOM
+    for nu in tried:
+        patience = PATIENCE if nu == DEGREES_OF_FREEDOM[0] else 1
+        # Heavy tails and transformed columns have to show first what they are worth with
+        # more components: the best so far, of another kind, may be far ahead.
+        _, top = search.climb(ladder(nu), patience, own_kind=True)
+        if nu == DEGREES_OF_FREEDOM[0]:
+            least = top.n_components // FEWER
 
 
-def _join(mixtures: Sequence[StudentMixture], shares: np.ndarray) -> StudentMixture:
-    """Return mixtures as one, in proportion to shares."""
-    shares = shares / shares.sum()
-    return StudentMixture(
-        np.concatenate([s * m.weights for s, m in zip(shares, mixtures, strict=True)]),
-        np.concatenate([m.means for m in mixtures]),
-        np.concatenate([m.covariances for m in mixtures]),
-        np.concatenate([m.dof for m in mixtures]),
-        max(m.n_iterations for m in mixtures),
-    )
+def _name(k: int, nu: float, is_transformed: bool) -> str:
+    """Return what a report calls a mixture."""
+    kind = "normal" if np.isinf(nu) else "Student"
+    tails = "" if np.isinf(nu) else f" with {nu:g} degrees of freedom"
+    columns = ", of transformed columns" if is_transformed else ""
+    return f"{k} {kind} component{'s' if k > 1 else ''}{tails}{columns}"

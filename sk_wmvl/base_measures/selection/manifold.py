@@ -1,13 +1,15 @@
-"""The choice of a base measure on a manifold: by rows that are held out."""
+"""The candidates on a manifold: the uniform density, mixtures and kernel estimates."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sk_wmvl._rows import Fold, Rows, label_units, make_folds
 from sk_wmvl.base_measures._base import BaseMeasure
 from sk_wmvl.base_measures.components import component_family
 from sk_wmvl.base_measures.kernel import KernelBase
@@ -17,17 +19,19 @@ from sk_wmvl.base_measures.manifold_mixture import (
     try_mixture,
 )
 from sk_wmvl.base_measures.selection.bandwidths import (
+    Stack,
     choose_stack,
     left_out_mean,
     put_kernels,
     unit_squares,
 )
-from sk_wmvl.base_measures.selection.stacking import stacking_weights
+from sk_wmvl.base_measures.selection.search import Candidate, Choice, Search
 from sk_wmvl.base_measures.uniform import UniformBase
 from sk_wmvl.manifolds import BaseManifold, Product
 
-__all__ = ["choose_base"]
+__all__ = ["KINDS", "choose_base", "fit_choice", "has_components", "search_base"]
 
+KINDS = ("mixture", "kernel")
 LADDER = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 SMALL_LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 ROWS_PER_COMPONENT = 6  # at least, on average
@@ -35,65 +39,129 @@ PATIENCE = 3  # steps of the ladder without an improvement
 MAX_ROWS_TO_FOLD, N_FOLDS, LEAST_FOLD = 2000, 5, 3
 # Pairs of rows are looked at, and every row scored by all.
 LEAST_KERNEL_ROWS, MOST_KERNEL_ROWS = 8, 10_000
-MOST_STACKED, LEAST_SHARE = 6, 0.02
+# Of a stack. Components have a variance for each unit alone, so that many cost little.
+MOST_STACKED, LEAST_WEIGHT = 6, 0.02
+FEWEST_STACKED = 2  # one alone was offered before
 N_SIZES, N_STARTS = 3, 3  # of mixtures, averaged over the starts
 MOST_SPREAD_ROWS = 1000  # by which units' variances are compared
 
 
-class Fold(NamedTuple):
-    """Rows to fit to, and rows held out, with their weights; labels of the former."""
+class Points(NamedTuple):
+    """Rows as tensors.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n, d)
+        Points, in float64.
+    weight : Tensor of shape (n,)
+        Weights with mean one.
+    groups : ndarray of int of shape (n,) or None, default=None
+        Labels of rows that are not separated.
+    """
 
     x: Tensor
     weight: Tensor
-    x_valid: Tensor
-    weight_valid: Tensor
     groups: np.ndarray | None = None
 
+    def take(self, i: np.ndarray) -> "Points":
+        """Return some of the rows."""
+        some = torch.from_numpy(i).to(self.x.device)
+        groups = None if self.groups is None else self.groups[i]
+        return Points(self.x[some], self.weight[some], groups)
 
-class Candidate(NamedTuple):
-    """Held-out log densities of a base measure, and how to fit it to all rows."""
+    @property
+    def n_distinct(self) -> int:
+        """The number of rows that differ."""
+        return len(torch.unique(self.x, dim=0))
 
-    values: Tensor
-    make: Callable[[], ManifoldMixture | KernelBase]
 
+class Start(NamedTuple):
+    """A start of a mixture: its seed, and the steps after which rows held out stop it."""
 
-class Size(NamedTuple):
-    """A number of mixture components on the ladder: its prior, and its first trials."""
-
-    k: int
-    prior: Tensor
-    values: Tensor
+    seed: int
     n_iterations: int
 
 
-class Search:
-    """The best base measure so far, by held-out log densities.
+@dataclass(frozen=True, eq=False)
+class UniformCandidate(Candidate[Points, BaseMeasure]):
+    """The uniform density of a compact manifold.
 
     Parameters
     ----------
-    share : Tensor of shape (n,)
-        Weights of the held-out rows; they sum to one.
+    manifold : BaseManifold
     """
 
-    def __init__(self, share: Tensor):
-        self.share = share
-        self.values = torch.full_like(share, -torch.inf)
-        self.make: Callable[[], BaseMeasure] | None = None
-        self.needed = 1.0  # standard errors of the difference
+    manifold: BaseManifold
 
-    def offer(self, values: Tensor, make: Callable[[], BaseMeasure]) -> bool:
-        """Take a candidate if it is better by more than the error; return whether."""
-        gain = values - self.values
-        mean = (self.share * gain).sum()
-        error = (self.share * (gain - mean)).square().sum().sqrt()
-        if self.make is None or bool(mean > self.needed * error):
-            self.needed = 1.0 if self.make is None else 0.5
-            self.values, self.make = values, make
-            return True
-        return False
+    def fit(self, rows: Points) -> UniformBase:
+        """Return the density; there is nothing to fit."""
+        return UniformBase(self.manifold).to(rows.x.device)
 
 
-@torch.no_grad()
+@dataclass(frozen=True, eq=False)
+class MixtureCandidate(Candidate[Points, BaseMeasure]):
+    """A number of components, from one start or averaged over several.
+
+    Parameters
+    ----------
+    manifold : BaseManifold
+    n_components : int
+    prior : Tensor of shape (n_units,)
+        See `Components.update`.
+    starts : tuple of Start
+    """
+
+    manifold: BaseManifold
+    n_components: int
+    prior: Tensor
+    starts: tuple[Start, ...]
+
+    def fit(self, rows: Points) -> ManifoldMixture | KernelBase:
+        """Return the mixture after the steps that were best on rows held out."""
+        mixtures = []
+        for seed, n_iterations in self.starts:
+            mixture = start_mixture(
+                self.manifold, rows.x, rows.weight, self.n_components, self.prior, seed
+            )
+            for _ in range(n_iterations):
+                mixture.step(rows.x, rows.weight, self.prior)
+            mixtures.append(mixture)
+        n = len(mixtures)
+        return mixtures[0] if n == 1 else stack_bases(mixtures, np.full(n, 1 / n))
+
+
+@dataclass(frozen=True, eq=False)
+class KernelCandidate(Candidate[Points, BaseMeasure]):
+    """The kernel estimate.
+
+    Parameters
+    ----------
+    manifold : BaseManifold
+    spread : Tensor of shape (n_units,)
+        The widest bandwidth; see `fit_kernel_base`.
+    seed : int
+        Of the rows that are held out to choose bandwidths by.
+    stack : Stack or None
+        The bandwidths. None chooses them anew from the rows that it is fitted to.
+    """
+
+    manifold: BaseManifold
+    spread: Tensor
+    seed: int
+    stack: Stack | None
+
+    def fit(self, rows: Points) -> KernelBase:
+        """Return the estimate, with kernels at all of the rows."""
+        x, weight, groups = rows
+        stack = self.stack or choose_stack(
+            self.manifold, x, weight, self.spread, seed=self.seed, groups=groups
+        )
+        return put_kernels(self.manifold, x, weight, self.spread, stack, groups)
+
+
+ManifoldCandidate = UniformCandidate | MixtureCandidate | KernelCandidate
+
+
 def choose_base(
     manifold: BaseManifold,
     x: Tensor,
@@ -101,7 +169,7 @@ def choose_base(
     x_valid: Tensor,
     weight_valid: Tensor,
     *,
-    kinds: tuple[str, ...] = ("mixture", "kernel"),
+    kinds: tuple[str, ...] = KINDS,
     seed: int = 0,
     groups: np.ndarray | None = None,
 ) -> BaseMeasure:
@@ -144,145 +212,199 @@ def choose_base(
     ------
     ValueError
         If there are no components for the manifold and no uniform density on it.
+
+    References
+    ----------
+    [Dempster1977]_, [Ormoneit1998]_, [Smyth1999]_
+    """
+    x, weight = torch.cat([x, x_valid]), torch.cat([weight, weight_valid])
+    rows = Rows(x.numpy(), weight.numpy(), groups)
+    held_out = np.arange(len(x) - len(x_valid), len(x))
+    return search_base(manifold, rows, held_out=held_out, kinds=kinds, seed=seed)[0]
+
+
+def search_base(
+    manifold: BaseManifold,
+    rows: Rows,
+    *,
+    held_out: np.ndarray,
+    kinds: tuple[str, ...] = KINDS,
+    seed: int = 0,
+) -> tuple[BaseMeasure, Choice[ManifoldCandidate]]:
+    """Return what `choose_base` does, and the choice, for a fit to other rows.
+
+    Of arrays, which a memory recognises.
     """
     if not has_components(manifold):
         if manifold.is_compact:
-            return UniformBase(manifold).to(x.device)
+            nothing = UniformCandidate("uniform", np.zeros(0), manifold)
+            return UniformBase(manifold), Choice((nothing,), np.ones(1), {})
         raise ValueError(
             f"There is no base measure for {manifold!r}: it is not compact and has no "
             "mixture components. Use base=None with normalizer=None, or bound it."
         )
-    n_distinct = len(torch.unique(x, dim=0))
-    folds = [Fold(x, weight, x_valid, weight_valid, _first(groups, len(x)))]
-    is_folded = n_distinct <= MAX_ROWS_TO_FOLD or len(x_valid) == 0
-    x, weight = torch.cat([x, x_valid]), torch.cat([weight, weight_valid])
-    if is_folded:
-        folds = make_folds(manifold, x, weight, seed, groups)
-    rows = Fold(x, weight, x[:0], weight[:0], groups)
-    held_out = torch.cat([fold.weight_valid for fold in folds])
-    search = Search(held_out / held_out.sum())
-    spread = choose_spread(manifold, rows, seed)
+    return _search(manifold, rows, held_out, kinds, seed)
 
-    def make_uniform() -> UniformBase:
-        return UniformBase(manifold).to(x.device)
 
+def fit_choice(choice: Choice[ManifoldCandidate], rows: Rows) -> BaseMeasure:
+    """Fit what was chosen to rows, with weights of mean one."""
+    return _fit(choice, as_points(rows))
+
+
+@torch.no_grad()
+def _search(
+    manifold: BaseManifold,
+    rows: Rows,
+    held_out: np.ndarray,
+    kinds: tuple[str, ...],
+    seed: int,
+) -> tuple[BaseMeasure, Choice[ManifoldCandidate]]:
+    """Try the uniform density, mixtures, the kernel estimate, and a stack."""
+    n = len(rows.points)
+    train = np.setdiff1d(np.arange(n), held_out)
+    # Those held out are last: starts are drawn, and sums are taken, in this order.
+    points = as_points(rows).take(np.r_[train, held_out])
+    n_train, n_held_out = len(train), len(held_out)
+    n_distinct = points.take(np.arange(n_train)).n_distinct
+    if n_distinct <= MAX_ROWS_TO_FOLD or n_held_out == 0:
+        folds = _folds(manifold, points, seed)
+    else:
+        folds = [Fold(np.arange(n_train), np.arange(n_train, n))]
+    parts = [(points.take(f.train), points.take(f.held_out)) for f in folds]
+    weight = torch.cat([part.weight for _, part in parts])
+    # Rows are taken for independent here, in groups and copies too.
+    search = Search[ManifoldCandidate]((weight / weight.sum()).numpy())
+    spread = choose_spread(manifold, points, seed)
+    stackable: list[ManifoldCandidate] = []
     if manifold.is_compact:
-        x_out = torch.cat([fold.x_valid for fold in folds])
-        search.offer(make_uniform().log_prob(x_out), make_uniform)
-    tried: list[Candidate] = []
+        x_out = torch.cat([part.x for _, part in parts])
+        values = UniformBase(manifold).log_prob(x_out).numpy()
+        search.offer(UniformCandidate("uniform", values, manifold))
     if "mixture" in kinds or n_distinct < LEAST_KERNEL_ROWS:
-        tried += _offer_mixtures(search, manifold, folds, rows, spread, seed)
+        stackable += _offer_mixtures(search, manifold, parts, points, spread, seed)
     most = MOST_KERNEL_ROWS if "mixture" in kinds else math.inf
     if "kernel" in kinds and LEAST_KERNEL_ROWS <= n_distinct <= most:
-        tried += [_offer_kernels(search, manifold, folds, rows, spread, seed)]
-    if search.make is not make_uniform:
-        _offer_stack(search, tried)
-    assert search.make is not None  # one component is always tried
-    return search.make()
+        stackable += [_offer_kernels(search, manifold, parts, spread, seed)]
+    # The uniform density is a part of every other candidate already.
+    if isinstance(search.best, UniformCandidate):
+        stackable = []
+    choice = search.result(
+        stackable, most=MOST_STACKED, least_weight=LEAST_WEIGHT, fewest=FEWEST_STACKED
+    )
+    return _fit(choice, points), choice
 
 
-def _first(labels: np.ndarray | None, n: int) -> np.ndarray | None:
-    return None if labels is None else labels[:n]
+@torch.no_grad()
+def _fit(choice: Choice[ManifoldCandidate], points: Points) -> BaseMeasure:
+    fits = [part.fit(points) for part in choice.parts]
+    if len(fits) == 1:
+        return fits[0]
+    # the uniform density is never stacked
+    return stack_bases(cast(list[ManifoldMixture | KernelBase], fits), choice.weights)
+
+
+def as_points(rows: Rows) -> Points:
+    """Return rows as tensors in float64; without weights each counts one."""
+    x = torch.from_numpy(rows.points)
+    weight = torch.ones(len(x), dtype=torch.float64)
+    if rows.weight is not None:
+        weight = torch.from_numpy(rows.weight).double()
+    return Points(x, weight, rows.groups)
+
+
+def _folds(manifold: BaseManifold, points: Points, seed: int) -> list[Fold]:
+    """Return folds for cross-validation, or all rows on both sides where there are none."""
+    # by features, which do not depend on the sign of an axis or a quaternion
+    units = label_units(manifold.features(points.x).numpy(), points.groups)
+    folds = make_folds(units, N_FOLDS, seed)
+    if points.groups is not None:
+        # Where one group has nearly all rows, there is too little to fit to without it.
+        folds = [f for f in folds if points.take(f.train).n_distinct >= LEAST_FOLD]
+    everything = np.arange(len(units))
+    return folds or [Fold(everything, everything)]
 
 
 def _offer_mixtures(
-    search: Search, manifold, folds: list[Fold], rows: Fold, spread: Tensor, seed: int
-) -> list[Candidate]:
+    search: Search[ManifoldCandidate],
+    manifold: BaseManifold,
+    parts: list[tuple[Points, Points]],
+    points: Points,
+    spread: Tensor,
+    seed: int,
+) -> list[MixtureCandidate]:
     """Climb the ladder of components until it stops paying; return what was tried."""
-    x, weight, *_ = rows
-    n_distinct = len(torch.unique(x, dim=0))
+    n_distinct = points.n_distinct
 
-    def attempt(k: int, prior: Tensor, start: int) -> tuple[Tensor, int]:
-        """Return held-out log densities, and after how many steps they were best."""
-        trials = [try_mixture(manifold, fold, k, prior, start) for fold in folds]
+    def attempt(k: int, prior: Tensor, start: int) -> tuple[Tensor, Start]:
+        """Return held-out log densities, and the start with its number of steps."""
+        trials = [
+            try_mixture(manifold, train, held_out, k, prior, start)
+            for train, held_out in parts
+        ]
         n_iterations = round(sum(t.n_iterations for t in trials) / len(trials))
-        return torch.cat([trial.values for trial in trials]), n_iterations
+        return torch.cat([t.values for t in trials]), Start(start, n_iterations)
 
-    def fit(k: int, prior: Tensor, start: int, n_iterations: int) -> ManifoldMixture:
-        mixture = start_mixture(manifold, x, weight, k, prior, start)
-        for _ in range(n_iterations):
-            mixture.step(x, weight, prior)
-        return mixture
+    def ladder() -> Iterator[MixtureCandidate]:
+        for k in LADDER if len(parts) == 1 else SMALL_LADDER:
+            crowded = k > n_distinct or k * ROWS_PER_COMPONENT > len(points.x)
+            if k > 1 and crowded:
+                return
+            prior = spread * k ** (-2 / (manifold.dim or 1))  # what is left to each
+            values, start = attempt(k, prior, seed)
+            name = f"{k} component{'s' if k > 1 else ''}"
+            yield MixtureCandidate(name, values.numpy(), manifold, k, prior, (start,))
 
-    n_failed = 0
-    sizes, tried = [], []
-    for k in LADDER if len(folds) == 1 else SMALL_LADDER:
-        crowded = k > n_distinct or k * ROWS_PER_COMPONENT > len(x)
-        if n_failed == PATIENCE or (k > 1 and crowded):
-            break
-        prior = spread * k ** (-2 / (manifold.dim or 1))  # what is left to each
-        size = Size(k, prior, *attempt(k, prior, seed))
-        sizes.append(size)
-
-        def make(size=size) -> ManifoldMixture:
-            return fit(size.k, size.prior, seed, size.n_iterations)
-
-        tried.append(Candidate(size.values, make))
-        n_failed = 0 if search.offer(size.values, make) else n_failed + 1
-    several = [size for size in sizes if size.k > 1]  # one component has one start
-    means = [float(search.share @ size.values) for size in several]
+    # Sizes rise by less than twice, and one that is no better than the best before is
+    # followed by two more.
+    tried, _ = search.climb(ladder(), PATIENCE, own_kind=False)
+    several = [size for size in tried if size.n_components > 1]  # one has one start
+    means = [search.mean(size.values) for size in several]
     for i in np.argsort(means)[::-1][:N_SIZES]:
-        k, prior, *first = several[i]
-        trials = [first, *(attempt(k, prior, seed + i) for i in range(1, N_STARTS))]
-
-        def make_all(k=k, prior=prior, trials=trials) -> ManifoldMixture | KernelBase:
-            mixtures = [fit(k, prior, seed + i, n) for i, (_, n) in enumerate(trials)]
-            return stack_bases(mixtures, np.full(N_STARTS, 1 / N_STARTS))
-
-        values = torch.stack([values for values, _ in trials]).logsumexp(0)
-        tried.append(Candidate(values - math.log(N_STARTS), make_all))
-        search.offer(*tried[-1])
+        size = several[i]
+        k, prior, starts = size.n_components, size.prior, size.starts
+        values = [torch.from_numpy(size.values)]
+        for start in range(seed + 1, seed + N_STARTS):
+            more, again = attempt(k, prior, start)
+            values.append(more)
+            starts += (again,)
+        averaged = torch.stack(values).logsumexp(0) - math.log(N_STARTS)
+        name = f"{k} components, averaged over {N_STARTS} starts"
+        candidate = MixtureCandidate(name, averaged.numpy(), manifold, k, prior, starts)
+        tried.append(candidate)
+        search.offer(candidate)
     return tried
 
 
 def _offer_kernels(
-    search: Search, manifold, folds: list[Fold], rows: Fold, spread: Tensor, seed: int
-) -> Candidate:
+    search: Search[ManifoldCandidate],
+    manifold: BaseManifold,
+    parts: list[tuple[Points, Points]],
+    spread: Tensor,
+    seed: int,
+) -> KernelCandidate:
     """Try the kernel estimate, and return it."""
-    stacks = [
-        choose_stack(manifold, f.x, f.weight, spread, seed=seed, groups=f.groups)
-        for f in folds
-    ]
-    values = [
-        put_kernels(manifold, f.x, f.weight, spread, stack, f.groups).log_prob(
-            f.x_valid
-        )
-        for f, stack in zip(folds, stacks, strict=True)
-    ]
-
-    def make() -> KernelBase:
-        x, weight, *_, groups = rows
-        stack = stacks[0]
-        if len(folds) > 1:
-            stack = choose_stack(manifold, x, weight, spread, seed=seed, groups=groups)
-        return put_kernels(manifold, x, weight, spread, stack, groups)
-
-    candidate = Candidate(torch.cat(values), make)
-    search.offer(*candidate)
+    values, stacks = [], []
+    for (x, weight, groups), held_out in parts:
+        stack = choose_stack(manifold, x, weight, spread, seed=seed, groups=groups)
+        base = put_kernels(manifold, x, weight, spread, stack, groups)
+        values.append(base.log_prob(held_out.x))
+        stacks.append(stack)
+    candidate = KernelCandidate(
+        "kernel estimate",
+        torch.cat(values).numpy(),
+        manifold,
+        spread,
+        seed,
+        stacks[0] if len(stacks) == 1 else None,
+    )
+    search.offer(candidate)
     return candidate
 
 
-def _offer_stack(search: Search, tried: list[Candidate]) -> None:
-    """Try what was tried before, together."""
-    values = torch.stack([candidate.values for candidate in tried], 1)
-    table, share = values.cpu().numpy(), search.share.cpu().numpy()
-    shares = stacking_weights(table, share)
-    kept = np.argsort(-shares)[:MOST_STACKED]
-    kept = kept[shares[kept] >= LEAST_SHARE]
-    if len(kept) < 2:
-        return
-    shares = stacking_weights(table[:, kept], share)
-    stacked = values[:, kept] + torch.from_numpy(np.log(shares)).to(values)
-    makers = [tried[i].make for i in kept]
-    search.offer(
-        stacked.logsumexp(1), lambda: stack_bases([make() for make in makers], shares)
-    )
-
-
 def stack_bases(
-    bases: Sequence[ManifoldMixture | KernelBase], shares: np.ndarray
+    bases: Sequence[ManifoldMixture | KernelBase], weights: np.ndarray
 ) -> ManifoldMixture | KernelBase:
-    """Return mixtures, of which one may be a kernel estimate, as one, in these shares."""
+    """Return mixtures, of which one may be a kernel estimate, as one, so weighted."""
     kernel = next((base for base in bases if isinstance(base, KernelBase)), None)
     # its components come first
     order = sorted(range(len(bases)), key=lambda i: bases[i] is not kernel)
@@ -290,14 +412,14 @@ def stack_bases(
         base.mixture if isinstance(base, KernelBase) else base
         for base in (bases[i] for i in order)
     ]
-    components, weights, background = parts[0].components, [], 0.0
+    components, masses, background = parts[0].components, [], 0.0
     for part in parts[1:]:
         components = components.join(part.components)
-    for part, share in zip(parts, shares[order].tolist(), strict=True):
-        weights.append(part.log_weights.exp() * share)
-        background += part.background * share
+    for part, weight in zip(parts, weights[order].tolist(), strict=True):
+        masses.append(part.log_weights.exp() * weight)
+        background += part.background * weight
     stacked = ManifoldMixture(
-        parts[0].manifold, components, torch.cat(weights), background
+        parts[0].manifold, components, torch.cat(masses), background
     )
     return stacked if kernel is None else KernelBase(stacked, kernel.centers)
 
@@ -313,7 +435,7 @@ def has_components(manifold: BaseManifold) -> bool:
     return True
 
 
-def choose_spread(manifold: BaseManifold, rows: Fold, seed: int) -> Tensor:
+def choose_spread(manifold: BaseManifold, rows: Points, seed: int) -> Tensor:
     """Return the variance per dimension of the rows in each unit, of shape (n_units,).
 
     Half the mean squared distance of random pairs. Units that are lengths of one kind, as
@@ -336,30 +458,3 @@ def choose_spread(manifold: BaseManifold, rows: Fold, seed: int) -> Tensor:
     x, weight = rows.x[some], rows.weight[some]
     means = [left_out_mean(manifold, x, weight, v, groups) for v in (own, pooled)]
     return pooled if means[1] > means[0] else own
-
-
-def make_folds(
-    manifold: BaseManifold,
-    x: Tensor,
-    weight: Tensor,
-    seed: int,
-    groups: np.ndarray | None = None,
-) -> list[Fold]:
-    """Return folds for cross-validation; groups, or copies of a row, stay together."""
-    # by features, which do not depend on the sign of an axis or a quaternion
-    labels = manifold.features(x).cpu().numpy() if groups is None else groups
-    _, label = np.unique(labels, axis=0, return_inverse=True)
-    label = label.reshape(-1)
-    n = label.max() + 1
-    fold = np.random.default_rng(seed).permutation(np.arange(n) % min(N_FOLDS, n))
-    folds = []
-    for k in range(fold.max() + 1 if n > 1 else 0):
-        kept = fold[label] != k
-        inside = torch.from_numpy(kept).to(x.device)
-        if groups is not None and len(torch.unique(x[inside], dim=0)) < LEAST_FOLD:
-            continue  # too few to fit to: nearly all rows are of one group
-        inner = None if groups is None else groups[kept]
-        folds.append(
-            Fold(x[inside], weight[inside], x[~inside], weight[~inside], inner)
-        )
-    return folds or [Fold(x, weight, x, weight, groups)]

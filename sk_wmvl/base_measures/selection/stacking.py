@@ -9,7 +9,7 @@ TOLERANCE = 1e-6  # nats per row
 LEAST = 1e-12
 
 
-def stacking_weights(values: np.ndarray, share: np.ndarray) -> np.ndarray:
+def stacking_weights(values: np.ndarray, row_weight: np.ndarray) -> np.ndarray:
     r"""Return the weights w that maximise the mean of :math:`\log\sum_k w_k q_k(x_i)`.
 
     The likelihood is concave in w; expectation maximisation climbs it [Smyth1999]_.
@@ -18,8 +18,8 @@ def stacking_weights(values: np.ndarray, share: np.ndarray) -> np.ndarray:
     ----------
     values : ndarray of shape (n, K)
         Log densities of rows, by estimates that have not seen them.
-    share : ndarray of shape (n,)
-        Weights of the rows, summing to one.
+    row_weight : ndarray of shape (n,)
+        Of the rows, summing to one.
 
     Returns
     -------
@@ -39,12 +39,12 @@ def stacking_weights(values: np.ndarray, share: np.ndarray) -> np.ndarray:
     >>> stacking_weights(np.log([[0.1, 0.5], [0.2, 0.6]]), np.array([0.5, 0.5])).round(3)
     array([0., 1.])
     """
-    return stratified_weights(values[:, :, None], share)[0][:, 0]
+    return stratified_weights(values[:, :, None], row_weight)[0][:, 0]
 
 
 def stratified_weights(
     values: np.ndarray,
-    share: np.ndarray,
+    row_weight: np.ndarray,
     *,
     kept: np.ndarray | None = None,
     uniform: float | None = None,
@@ -56,14 +56,14 @@ def stratified_weights(
 
     .. math:: \log\Big((1 - \beta)\sum_{kb} w_{kb}\, q_{kb}(x_i) + \beta u\Big)
 
-    under :math:`\sum_k w_{kb} = 1` for each b: the estimates share each stratum out.
+    under :math:`\sum_k w_{kb} = 1` for each b: each stratum is divided among the estimates.
 
     Parameters
     ----------
     values : ndarray of shape (n, K, B)
         Logs of :math:`q_{kb}` at rows, by estimates that have not seen them.
-    share : ndarray of shape (n,)
-        Weights of the rows, summing to one.
+    row_weight : ndarray of shape (n,)
+        Of the rows, summing to one.
     kept : ndarray of bool of shape (K, B) or None, default=None
         Which weights may be positive; one at least in each stratum. None is all.
     uniform : float or None, default=None
@@ -103,11 +103,11 @@ def stratified_weights(
     last = -np.inf
     for _ in range(N_ITERATIONS):
         total = (1 - background) * (density @ weights.ravel()) + background * elsewhere
-        mean = float(share @ np.log(total))
+        mean = float(row_weight @ np.log(total))
         if mean - last < TOLERANCE:
             break
         last = mean
-        gain = share / total
+        gain = row_weight / total
         weights = weights * (density.T @ gain).reshape(weights.shape)
         weights = np.where(kept, weights.clip(LEAST), 0.0)
         weights /= weights.sum(0)

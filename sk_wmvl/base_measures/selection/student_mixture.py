@@ -1,7 +1,7 @@
 """Mixtures of normal and Student densities, fitted by expectation maximisation."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from sklearn.cluster import kmeans_plusplus
 from sk_wmvl.base_measures.mixture import log_student_constant
 from sk_wmvl.base_measures.selection.separating_axes import separating_axes
 
-__all__ = ["StudentMixture", "fit_mixture"]
+__all__ = ["StudentMixture", "fit_mixture", "join_mixtures"]
 
 N_ITERATIONS = 150
 CHECK_EVERY, N_WORSE = 5, 2  # stop when two checks in a row have brought
@@ -34,7 +34,8 @@ class StudentMixture(NamedTuple):
     weights : ndarray of shape (k,)
     means : ndarray of shape (k, d)
     covariances : ndarray of shape (k, d, d)
-    dof : ndarray of shape (k,)
+    degrees_of_freedom : ndarray of shape (k,)
+        Infinite for normal components.
     n_iterations : int
         Steps of the fit.
     """
@@ -42,7 +43,7 @@ class StudentMixture(NamedTuple):
     weights: np.ndarray
     means: np.ndarray
     covariances: np.ndarray
-    dof: np.ndarray
+    degrees_of_freedom: np.ndarray
     n_iterations: int
 
     def joint(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -58,11 +59,11 @@ class StudentMixture(NamedTuple):
             white = inverse[some] @ deviation
             np.einsum("kdn,kdn->kn", white, white, out=squares[some])
         log_det = 2 * np.log(np.diagonal(chol, axis1=1, axis2=2)).sum(1)
-        constant = log_student_constant(self.dof, d) - 0.5 * log_det
+        constant = log_student_constant(self.degrees_of_freedom, d) - 0.5 * log_det
         joint = -0.5 * squares
-        heavy = np.isfinite(self.dof)
+        heavy = np.isfinite(self.degrees_of_freedom)
         if heavy.any():
-            nu = self.dof[heavy, None]
+            nu = self.degrees_of_freedom[heavy, None]
             joint[heavy] = -0.5 * (nu + d) * np.log1p(squares[heavy] / nu)
         joint += (np.log(self.weights) + constant)[:, None]
         return joint, squares
@@ -87,7 +88,7 @@ def fit_mixture(
     x: np.ndarray,
     weight: np.ndarray,
     k: int,
-    dof: float,
+    degrees_of_freedom: float,
     *,
     floor: np.ndarray,
     seed: int,
@@ -97,8 +98,8 @@ def fit_mixture(
 ) -> StudentMixture:
     r"""Fit k components, all with the same degrees of freedom.
 
-    Covariances are the posterior modes under an inverse Wishart law with d/2 rows' worth of
-    weight, whose mode is the pooled covariance within components, its correlations a
+    Covariances are the posterior modes under an inverse Wishart prior with d/2 rows' worth
+    of weight. Its mode is the pooled covariance within components, with correlations a
     tenth smaller: where there are few rows, components have one shape
     [Friedman1989]_. Student densities are mixtures of normal ones, and expectation
     maximisation weighs a row by :math:`(\nu + d)/(\nu + \delta)` [Peel2000]_.
@@ -115,8 +116,8 @@ def fit_mixture(
         Not negative.
     k : int
         Number of components; no more than rows.
-    dof : float
-        Degrees of freedom; infinite for normal densities.
+    degrees_of_freedom : float
+        Infinite for normal densities.
     floor : ndarray of shape (d,)
         Added to the variances of the columns.
     seed : int
@@ -141,7 +142,7 @@ def fit_mixture(
     floor = floor + FLOOR
     mixture, best_mean = None, -math.inf
     for start in range(N_STARTS if 1 < k <= MOST_RESTARTED else 1):
-        tried = _start(x, weight, k, dof, floor, axes, seed + start)
+        tried = _start(x, weight, k, degrees_of_freedom, floor, axes, seed + start)
         if not 1 < k <= MOST_RESTARTED:
             mixture = tried
             break
@@ -150,7 +151,7 @@ def fit_mixture(
         if mixture is None or mean > best_mean:
             mixture, best_mean = tried, mean
     assert mixture is not None
-    if k == 1 and math.isinf(dof):
+    if k == 1 and math.isinf(degrees_of_freedom):
         return mixture  # nothing depends on the last step
     best, best_mean, n_worse = None, -math.inf, 0
     for step in range(1, n_iterations + 1):
@@ -167,17 +168,19 @@ def fit_mixture(
     return mixture if best is None else best
 
 
-def _start(x, weight, k: int, dof: float, floor, axes, seed) -> StudentMixture:
+def _start(
+    x, weight, k: int, degrees_of_freedom: float, floor, axes, seed
+) -> StudentMixture:
     """Return components at rows far apart, after steps with one covariance."""
-    dofs = np.full(k, dof)
+    nu = np.full(k, degrees_of_freedom)
     if k == 1:
-        share = weight[None]
-        return _maximize(x, share, share, x[:1], dofs, floor)
+        everything = weight[None]
+        return _maximize(x, everything, everything, x[:1], nu, floor)
     y = x @ axes
     _, rows = kmeans_plusplus(y, k, sample_weight=weight, random_state=seed)
     nearest = np.stack([np.square(y - c).sum(1) for c in y[rows]], 1).argmin(1)
-    share = (np.arange(k)[:, None] == nearest) * weight
-    mixture = _maximize(x, share, share, x[rows], dofs, floor)
+    responsibility = (np.arange(k)[:, None] == nearest) * weight
+    mixture = _maximize(x, responsibility, responsibility, x[rows], nu, floor)
     for _ in range(N_TIED):
         pooled = np.average(mixture.covariances, axis=0, weights=mixture.weights)
         mixture, _ = _step(
@@ -197,23 +200,27 @@ def _step(mixture: StudentMixture, x, weight, floor) -> tuple[StudentMixture, fl
     largest = joint.max(0)
     density = np.exp(joint - largest)
     total = density.sum(0)
-    share = density * (weight / total)
-    d, dof = x.shape[1], mixture.dof
-    pulled = share
-    if np.isfinite(dof[0]):
-        pulled = share * ((dof[:, None] + d) / (dof[:, None] + squares))
+    responsibility = density * (weight / total)
+    d, nu = x.shape[1], mixture.degrees_of_freedom
+    pull = responsibility
+    if np.isfinite(nu[0]):
+        pull = responsibility * ((nu[:, None] + d) / (nu[:, None] + squares))
     mean = float(weight @ (largest + np.log(total)) / weight.sum())
-    return _maximize(x, share, pulled, mixture.means, dof, floor), mean
+    return _maximize(x, responsibility, pull, mixture.means, nu, floor), mean
 
 
-def _maximize(x, share, pulled, last, dof, floor) -> StudentMixture:
-    """Return the mixture for rows shared out so, (k, n); see `fit_mixture`."""
-    d, total, mass = x.shape[1], share.sum(1), pulled.sum(1)
-    means = (pulled @ x) / mass.clip(1e-300)[:, None]
+def _maximize(x, responsibility, pull, last, nu, floor) -> StudentMixture:
+    """Return the mixture for given responsibilities; see `fit_mixture`.
+
+    `responsibility` and `pull`, with which rows count in means and covariances, are of
+    shape (k, n); `last` are the means that components without rows keep.
+    """
+    d, total, mass = x.shape[1], responsibility.sum(1), pull.sum(1)
+    means = (pull @ x) / mass.clip(1e-300)[:, None]
     means = np.where((mass < 1e-9)[:, None], last, means)
     scatter = np.empty((len(means), d, d))
     for some, deviation in _deviations(x, means):
-        each = deviation * pulled[some, None]
+        each = deviation * pull[some, None]
         np.matmul(each, deviation.swapaxes(1, 2), out=scatter[some])
     pooled = scatter.sum(0) / total.sum()
     ridge = np.diag(floor)
@@ -221,4 +228,18 @@ def _maximize(x, share, pulled, last, dof, floor) -> StudentMixture:
     rows = 0.5 * d
     covariances = (scatter + rows * common) / (total + rows)[:, None, None] + ridge
     weights = (total / total.sum()).clip(1e-12)
-    return StudentMixture(weights / weights.sum(), means, covariances, dof, 0)
+    return StudentMixture(weights / weights.sum(), means, covariances, nu, 0)
+
+
+def join_mixtures(
+    mixtures: Sequence[StudentMixture], weights: np.ndarray
+) -> StudentMixture:
+    """Return several mixtures as one, in proportion to weights."""
+    weights = weights / weights.sum()
+    return StudentMixture(
+        np.concatenate([w * m.weights for w, m in zip(weights, mixtures, strict=True)]),
+        np.concatenate([m.means for m in mixtures]),
+        np.concatenate([m.covariances for m in mixtures]),
+        np.concatenate([m.degrees_of_freedom for m in mixtures]),
+        max(m.n_iterations for m in mixtures),
+    )

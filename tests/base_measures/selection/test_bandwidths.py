@@ -9,7 +9,7 @@ from scipy.special import softmax
 
 from sk_wmvl.base_measures.selection import bandwidths, choose_base, fit_kernel_base
 from sk_wmvl.base_measures.selection.bandwidths import (
-    Candidates,
+    Bandwidths,
     Neighborhood,
     choose_stack,
 )
@@ -31,8 +31,8 @@ def test_stratified_weights_maximise_the_likelihood(uniform):
     # Against a quasi-Newton search of the softmaxes' arguments.
     rng = np.random.default_rng(0)
     values = rng.normal(size=(200, 4, 3)) + rng.normal(size=(4, 3))
-    share = rng.uniform(size=200)
-    share /= share.sum()
+    row_weight = rng.uniform(size=200)
+    row_weight /= row_weight.sum()
 
     def loss(a):
         weights = softmax(a[:12].reshape(4, 3), 0)
@@ -40,16 +40,16 @@ def test_stratified_weights_maximise_the_likelihood(uniform):
         if uniform is not None:
             background = 1 / (1 + np.exp(-a[12]))
             total = (1 - background) * total + background * np.exp(uniform)
-        return -share @ np.log(total)
+        return -row_weight @ np.log(total)
 
     best = minimize(loss, np.zeros(13))
-    weights, background = stratified_weights(values, share, uniform=uniform)
+    weights, background = stratified_weights(values, row_weight, uniform=uniform)
     np.testing.assert_allclose(weights.sum(0), 1)
     assert (background > 0) == (uniform is not None)
     total = (1 - background) * (np.exp(values) * weights).sum((1, 2))
     if uniform is not None:
         total += background * np.exp(uniform)
-    assert -share @ np.log(total) == pytest.approx(best.fun, abs=1e-3)
+    assert -row_weight @ np.log(total) == pytest.approx(best.fun, abs=1e-3)
 
 
 def test_weights_that_are_not_kept_stay_zero():
@@ -57,11 +57,11 @@ def test_weights_that_are_not_kept_stay_zero():
     values = rng.normal(size=(50, 3, 2))
     values[:, 0] += 800  # what is left out may be far likelier
     kept = np.array([[False, False], [True, True], [True, False]])
-    share = np.full(50, 1 / 50)
-    weights, background = stratified_weights(values, share, kept=kept)
+    equal = np.full(50, 1 / 50)
+    weights, background = stratified_weights(values, equal, kept=kept)
     assert background == 0
     np.testing.assert_array_equal(weights > 0, kept)
-    few, _ = stratified_weights(values[:, 1:], share, kept=kept[1:])
+    few, _ = stratified_weights(values[:, 1:], equal, kept=kept[1:])
     np.testing.assert_allclose(weights[1:], few)
 
 
@@ -74,13 +74,14 @@ def test_neighborhoods_within_parts(manifold, monkeypatch):
     x = manifold.random_point(150, generator=torch.Generator().manual_seed(0))
     x[10] = x[20]  # a copy
     variance = torch.tensor([0.2, 0.5], dtype=torch.float64)[: 1 + (x.shape[1] == 2)]
-    kept = [torch.ones(150, dtype=torch.bool), torch.arange(150) % 3 > 0]
-    for mask, near in zip(
+    everything = torch.arange(150)
+    kept = [everything, everything[everything % 3 > 0]]
+    for some, near in zip(
         kept,
         bandwidths._neighborhoods(manifold, x, variance, kept),
         strict=True,
     ):
-        inside = x[mask].numpy()
+        inside = x[some].numpy()
         if len(variance) == 1:
             cosine = np.clip(inside @ inside.T, -1, 1)
             units = (np.arccos(cosine) ** 2 / 2)[..., None]
@@ -103,21 +104,21 @@ def test_neighborhoods_within_parts(manifold, monkeypatch):
             np.testing.assert_allclose(near.local[:, j], np.nanmean(each, 1), rtol=1e-9)
 
 
-def test_strata_share_rows_out():
+def test_strata_divide_rows():
     squares = torch.arange(1.0, 102.0, dtype=torch.float64).exp()[:, None]
-    strata = Candidates(HALF, Neighborhood(squares, None)).strata(5).numpy()
+    strata = Bandwidths(HALF, Neighborhood(squares, None)).strata(5).numpy()
     np.testing.assert_allclose(strata.sum(1), 1)
     assert strata[0, 0] == strata[25, 1] == strata[50, 2] == strata[100, 4] == 1
     # halfway in the logarithm, not in the scale
     np.testing.assert_allclose(strata[60, 2:4], [0.6, 0.4])
     tied = torch.ones(101, 1, dtype=torch.float64)
     tied[90:] = 2
-    strata = Candidates(HALF, Neighborhood(tied, None)).strata(3).numpy()
+    strata = Bandwidths(HALF, Neighborhood(tied, None)).strata(3).numpy()
     np.testing.assert_allclose(strata.sum(1), 1)
     # strata of the same scale have the same rows, and none is empty
     np.testing.assert_array_equal(strata[:90], np.tile([0.5, 0.5, 0], (90, 1)))
     np.testing.assert_array_equal(strata[90:], np.tile([0, 0, 1], (11, 1)))
-    strata = Candidates(HALF, Neighborhood(tied[:90], None)).strata(3).numpy()
+    strata = Bandwidths(HALF, Neighborhood(tied[:90], None)).strata(3).numpy()
     np.testing.assert_allclose(strata, 1 / 3)
 
 
@@ -130,24 +131,24 @@ def test_rows_held_out_are_scored_as_new_rows(monkeypatch):
     weight, groups = torch.tensor(rng.uniform(0.2, 3, 620)), rng.integers(50, size=620)
     seen = {}
 
-    def spy(values, share, **params):
+    def spy(values, row_weight, **params):
         seen.setdefault("values", values)
-        seen.setdefault("share", share)
-        return stratified_weights(values, share, **params)
+        seen.setdefault("row_weight", row_weight)
+        return stratified_weights(values, row_weight, **params)
 
     monkeypatch.setattr(bandwidths, "stratified_weights", spy)
     choose_stack(Torus(2), x, weight, HALF, seed=0, groups=groups)
-    values, share = seen["values"], seen["share"]
+    values = seen["values"]
     some = np.sort(rng.choice(values.shape[1], 4, replace=False))
     weights = rng.uniform(0.1, 1, (4, 2))
     stack = bandwidths.Stack(some, weights / weights.sum(0), 0.0)
     table = values[:, some] + np.log(stack.weights)
     expected, weight_outside = [], []
     x, weight, groups = bandwidths._distinct(x, weight, groups)
-    for part in bandwidths._held_out_parts(Torus(2), x, 0, groups):
-        assert not set(groups[part]) & set(groups[~part])
-        out = torch.from_numpy(part)
-        base = bandwidths.put_kernels(Torus(2), x[~out], weight[~out], HALF, stack)
+    for fold in bandwidths._folds(Torus(2), x, 0, groups):
+        assert not set(groups[fold.held_out]) & set(groups[fold.train])
+        train, out = (torch.from_numpy(part) for part in fold)
+        base = bandwidths.put_kernels(Torus(2), x[train], weight[train], HALF, stack)
         expected.append(base.log_prob(x[out]))
         weight_outside.append(weight[out])
     np.testing.assert_allclose(
@@ -157,7 +158,7 @@ def test_rows_held_out_are_scored_as_new_rows(monkeypatch):
         atol=1e-9,
     )
     outside = torch.cat(weight_outside)
-    np.testing.assert_allclose(share, outside / outside.sum())
+    np.testing.assert_allclose(seen["row_weight"], outside / outside.sum())
 
 
 @pytest.mark.parametrize("manifold", [Sphere(2), Torus(2)])
@@ -174,8 +175,8 @@ def test_mass_is_one_and_rows_have_their_weights(manifold):
     assert float(mass.sum()) + base.mixture.background == pytest.approx(1, abs=1e-12)
     for i in (0, 1, 2, 3):
         own = (base.centers == x[i]).all(1)
-        share = float(weight[i] / weight.sum()) * (1 - base.mixture.background)
-        assert float(mass[own].sum()) == pytest.approx(share, rel=1e-9)
+        part = float(weight[i] / weight.sum()) * (1 - base.mixture.background)
+        assert float(mass[own].sum()) == pytest.approx(part, rel=1e-9)
 
 
 def test_rows_without_weight_are_not_there():
@@ -216,6 +217,7 @@ def test_a_rounded_angle_has_no_spikes(global_random_seed):
     assert float(weight[kappa[:, 1] > 1e6].sum()) < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.statistical
 def test_weights_vary_with_the_local_scale(global_random_seed, monkeypatch):
     # 2500 rows: half in five spots of normal angles, 0.003 radians wide, half along a

@@ -7,16 +7,18 @@ from scipy import optimize, stats
 
 from sk_wmvl import MVLDensity
 from sk_wmvl.base_measures import GaussianBase, MixtureBase
-from sk_wmvl.base_measures.selection.euclidean import choose_mixture, rounding_variance
+from sk_wmvl.base_measures.selection.euclidean import choose_mixture
 from sk_wmvl.base_measures.selection.separating_axes import separating_axes
 from sk_wmvl.base_measures.selection.stacking import stacking_weights
 from sk_wmvl.base_measures.selection.student_mixture import fit_mixture
+from sk_wmvl.coordinates.ties import rounding_steps
 from sk_wmvl.coordinates.whitening import central_rows, central_units
 
 WEIGHTS = np.array([0.5, 0.3, 0.2])
 MEANS = np.array([[0.0, 0.0], [3.0, 1.0], [-2.0, 4.0]])
 SCALES = np.array([[[1.0, 0.3], [0.3, 0.5]], [[2.0, 0.0], [0.0, 1.0]], np.eye(2) / 4])
-DOF = np.array([3.0, np.inf, 11.0])
+DEGREES_OF_FREEDOM = np.array([3.0, np.inf, 11.0])
+FAST = {"base": "gaussian", "max_epochs": 1, "random_state": 0}
 
 
 def none_held_out(x):
@@ -27,14 +29,14 @@ def none_held_out(x):
 
 
 def test_density_of_student_components():
-    base = MixtureBase(WEIGHTS, MEANS, SCALES, DOF)
+    base = MixtureBase(WEIGHTS, MEANS, SCALES, DEGREES_OF_FREEDOM)
     x = np.random.default_rng(0).normal(0, 5, (40, 2))
-    laws = [
+    parts = [
         stats.multivariate_t(MEANS[0], SCALES[0], 3.0),
         stats.multivariate_normal(MEANS[1], SCALES[1]),
         stats.multivariate_t(MEANS[2], SCALES[2], 11.0),
     ]
-    expected = sum(w * law.pdf(x) for w, law in zip(WEIGHTS, laws, strict=True))
+    expected = sum(w * part.pdf(x) for w, part in zip(WEIGHTS, parts, strict=True))
     value = base.log_prob(torch.tensor(x))
     np.testing.assert_allclose(value.exp().numpy(), expected, rtol=1e-10)
     far = torch.full((1, 2), 1e4, requires_grad=True)
@@ -48,20 +50,21 @@ def test_draws_of_student_components(global_random_seed):
     generator = torch.Generator().manual_seed(global_random_seed)
     draws = base.sample(4000, generator=generator).numpy()
     z = np.linalg.solve(np.linalg.cholesky(SCALES[0]), draws.T)
-    # the squared distance over d has an F law
+    # the squared distance over d has an F distribution
     assert stats.kstest(np.square(z).sum(0) / 2, stats.f(2, 3).cdf).pvalue > 1e-4
 
 
 # --- the fit --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dof", [np.inf, 5.0])
-def test_weights_are_copies(dof):
+@pytest.mark.parametrize("degrees_of_freedom", [np.inf, 5.0])
+def test_weights_are_copies(degrees_of_freedom):
     rng = np.random.default_rng(0)
     x, weight = rng.normal(size=(50, 3)), rng.integers(1, 4, 50)
     copies = np.repeat(x, weight, 0)
-    a = fit_mixture(x, weight.astype(float), 1, dof, floor=np.zeros(3), seed=0)
-    b = fit_mixture(copies, np.ones(len(copies)), 1, dof, floor=np.zeros(3), seed=0)
+    rest = {"floor": np.zeros(3), "seed": 0}
+    a = fit_mixture(x, weight.astype(float), 1, degrees_of_freedom, **rest)
+    b = fit_mixture(copies, np.ones(len(copies)), 1, degrees_of_freedom, **rest)
     np.testing.assert_allclose(a.means, b.means, atol=1e-8)
     np.testing.assert_allclose(a.covariances, b.covariances, atol=1e-8)
 
@@ -116,11 +119,12 @@ def test_columns_of_two_values_are_no_axes_of_clusters(global_random_seed):
     rng = np.random.default_rng(global_random_seed)
     x, which = modes_among_noise(6, global_random_seed)
     x[:, 2:] = rng.choice([-1.0, 1.0], (len(x), 4))
-    axes = separating_axes(x, 0, floor=rounding_variance(x))
+    floor = rounding_steps(x) ** 2 / 12
+    axes = separating_axes(x, 0, floor=floor)
     lengths = np.linalg.norm(axes, axis=1)
     assert lengths[:2].min() > lengths[2:].max()
     one = np.ones(len(x))
-    fitted = fit_mixture(x, one, 8, np.inf, floor=rounding_variance(x), seed=0)
+    fitted = fit_mixture(x, one, 8, np.inf, floor=floor, seed=0)
     found = fitted.joint(x)[0].argmax(0)
     table = np.zeros((8, 8))
     np.add.at(table, (which, found), 1)
@@ -151,8 +155,7 @@ def test_a_student_density_is_fitted_by_maximum_likelihood():
 
 def test_stacking_maximises_the_likelihood():
     values = np.random.default_rng(0).normal(size=(200, 3))
-    share = np.full(200, 1 / 200)
-    weights = stacking_weights(values, share)
+    weights = stacking_weights(values, np.full(200, 1 / 200))
     direct = optimize.minimize(
         lambda w: -np.log(np.exp(values) @ w).mean(),
         np.full(3, 1 / 3),
@@ -175,17 +178,18 @@ def test_normal_rows_get_one_normal_density(n, d, global_random_seed):
 
 @pytest.mark.statistical
 def test_heavy_tails_get_a_student_density(global_random_seed):
-    law = stats.multivariate_t(np.zeros(2), np.eye(2), 3.0)
+    student = stats.multivariate_t(np.zeros(2), np.eye(2), 3.0)
     rng = np.random.default_rng(global_random_seed)
-    x, new = law.rvs(1000, random_state=rng), law.rvs(4000, random_state=rng)
+    x, new = student.rvs(1000, random_state=rng), student.rvs(4000, random_state=rng)
     base = choose_mixture(x, **none_held_out(x))
-    loss = law.logpdf(new) - base.log_prob(new)
+    loss = student.logpdf(new) - base.log_prob(new)
     # 5 parameters fitted to 1000 rows cost 0.0025; the Gaussian 0.4
     assert loss.mean() < 0.03
     far = np.array([[200.0, 0.0]])
-    assert abs(law.logpdf(far) - base.log_prob(far))[0] < 3
+    assert abs(student.logpdf(far) - base.log_prob(far))[0] < 3
 
 
+@pytest.mark.slow
 @pytest.mark.statistical
 def test_averaged_mixtures_beat_single_ones(global_random_seed, monkeypatch):
     # 400 rows about a closed curve in six columns, which no few components fit: 5000 new
@@ -210,21 +214,21 @@ def test_averaged_mixtures_beat_single_ones(global_random_seed, monkeypatch):
 @pytest.mark.parametrize("d", [2, 5, 20])
 def test_weights_of_separated_modes(d, global_random_seed):
     rng = np.random.default_rng(global_random_seed)
-    right = rng.random(1000) < 0.9
-    x = rng.normal(size=(1000, d))
+    right = rng.random(300) < 0.9
+    x = rng.normal(size=(300, d))
     x[:, 0] += np.where(right, 4.0, -4.0)
     base = choose_mixture(x / x.std(0), **none_held_out(x)).plain
     z = base.means[:, 0] / np.sqrt(base.covariances[:, 0, 0])
-    mass = base.weights @ stats.t(np.minimum(base.dof, 1e6)).cdf(z)
+    mass = base.weights @ stats.t(np.minimum(base.degrees_of_freedom, 1e6)).cdf(z)
     assert abs(mass - right.mean()) < 0.01
 
 
 def test_groups_are_held_out_whole():
-    # 20 subjects of 30 rows each in 2 dimensions, tight around their own places.
+    # 20 subjects of 10 rows each in 2 dimensions, tight around their own places.
     rng = np.random.default_rng(0)
     centers = rng.normal(size=(40, 2))
-    x = np.repeat(centers, 30, 0) + 0.05 * rng.normal(size=(1200, 2))
-    groups = np.repeat(np.arange(40), 30)
+    x = np.repeat(centers, 10, 0) + 0.05 * rng.normal(size=(400, 2))
+    groups = np.repeat(np.arange(40), 10)
     seen = groups < 20
     x_seen, x_new = x[seen], x[~seen]
     by_row = choose_mixture(x_seen, **none_held_out(x_seen))
@@ -236,8 +240,8 @@ def test_rounding_is_seen():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(500, 2))
     x[:, 1] = x[:, 1].round(1)
-    np.testing.assert_allclose(rounding_variance(x), [0, 0.01 / 12], rtol=1e-9)
-    np.testing.assert_array_equal(rounding_variance(np.repeat(x[:40], 20, 0)), [0, 0])
+    np.testing.assert_allclose(rounding_steps(x), [0, 0.1], rtol=1e-9)
+    np.testing.assert_array_equal(rounding_steps(np.repeat(x[:40], 20, 0)), [0, 0])
 
 
 @pytest.mark.parametrize("factor", [1.0, 100.0])
@@ -246,7 +250,7 @@ def test_ties_are_reported(factor):
     x = factor * rng.normal(size=(400, 2))
     x[:, 1] = x[:, 1].round(1)
     x[:10] = x[10:20]
-    ties = MVLDensity(max_epochs=1, random_state=0).fit(x).ties_
+    ties = MVLDensity(**FAST).fit(x).ties_
     assert ties.copies == pytest.approx(0.025)
     # at the larger scale hardly a value is taken twice
     expected = 0.1 if factor == 1 else 0.0
@@ -255,26 +259,26 @@ def test_ties_are_reported(factor):
 
 def test_copies_are_not_rounding():
     x = np.random.default_rng(0).normal(size=(200, 1))
-    copied = MVLDensity(max_epochs=1, random_state=0).fit(np.r_[x, x]).ties_
+    copied = MVLDensity(**FAST).fit(np.r_[x, x]).ties_
     assert copied.copies == 0.5
     assert copied.rounding == 0
-    rounded = MVLDensity(max_epochs=1, random_state=0).fit(x.round(1)).ties_
+    rounded = MVLDensity(**FAST).fit(x.round(1)).ties_
     assert rounded.copies > 0.5
     assert rounded.rounding == pytest.approx(0.1)
-    assert rounding_variance(x.round(1)) == pytest.approx(0.01 / 12)
+    assert rounding_steps(x.round(1)) == pytest.approx(0.1)
 
 
 def test_rows_without_weight_are_no_copies():
     x = np.random.default_rng(0).normal(size=(200, 2))
     weight = np.repeat([1.0, 0.0], 200)
-    density = MVLDensity(max_epochs=1, warm_start=True, random_state=0)
+    density = MVLDensity(warm_start=True, **FAST)
     assert density.fit(np.r_[x, x], sample_weight=weight).ties_.copies == 0
     assert density.fit(np.r_[x, x]).ties_.copies == 0.5  # a second fit looks again
 
 
 def test_no_component_shrinks_onto_a_tied_value():
     rng = np.random.default_rng(0)
-    x = np.c_[np.where(rng.random(600) < 0.5, 0.0, rng.normal(size=600).round(1))]
+    x = np.c_[np.where(rng.random(300) < 0.5, 0.0, rng.normal(size=300).round(1))]
     base = choose_mixture(x, **none_held_out(x))
     assert base.log_prob(x).max() < np.log(1 / np.sqrt(2 * np.pi * 0.01 / 12))
 
@@ -284,12 +288,12 @@ def test_no_component_shrinks_onto_a_tied_value():
 
 def test_default_base_integrates_to_one_in_the_units_of_X():
     rng = np.random.default_rng(0)
-    X = 1e3 + 50 * np.r_[rng.normal(-3, 0.3, 300), rng.normal(2, 1, 300)][:, None]
+    X = 1e3 + 50 * np.r_[rng.normal(-3, 0.3, 60), rng.normal(2, 1, 60)][:, None]
     density = MVLDensity(random_state=0, max_epochs=3).fit(X)
     assert isinstance(density.base_, MixtureBase)
     grid = np.linspace(0, 2000, 20_001)[:, None]
     assert np.exp(density.score_samples(grid)).sum() * 0.1 == pytest.approx(1, abs=1e-3)
-    plain = MVLDensity(random_state=0, max_epochs=3).fit(rng.normal(size=(300, 2)))
+    plain = MVLDensity(random_state=0, max_epochs=3).fit(rng.normal(size=(60, 2)))
     assert isinstance(plain.base_, GaussianBase)
 
 
