@@ -83,7 +83,7 @@ def main():
     if folder is None:
         return
     sets = args.only or (("venus", "wind") if args.quick else NAMES)
-    params = {"max_epochs": 3} if args.quick else {}
+    params = {"max_epochs": 3, "base": "kernel"} if args.quick else {}
     sheet = Sheet(args.out)
     for name in sets:
         data = SETS[name]
