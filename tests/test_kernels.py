@@ -1,4 +1,6 @@
-"""Kernels against formulas written out, and the bandwidths they refuse."""
+"""Kernels against formulas written out, and the length scales they refuse."""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -34,6 +36,16 @@ def test_values_and_gradients(kernel, formula):
             )
             assert float(gradient[i, j, k]) == pytest.approx(rise / 2e-6, abs=1e-8)
     torch.testing.assert_close(gradient, 2 * gram.slope[:, :, None] * (x[:, None] - y))
+
+
+@pytest.mark.parametrize("kernel", [case.values[0] for case in CASES], ids=repr)
+def test_derivatives_of_any_order(kernel):
+    t = torch.linspace(0, 3, 7, dtype=torch.float64, requires_grad=True)
+    values = [kernel.derivative(t, order) for order in range(5)]
+    for value, following in itertools.pairwise(values):
+        (slope,) = torch.autograd.grad(value.sum(), t, retain_graph=True)
+        torch.testing.assert_close(slope, following)
+    torch.testing.assert_close(values[:2], list(kernel.profile(t)))
 
 
 @pytest.mark.parametrize("name", sorted(KERNELS))
