@@ -49,7 +49,7 @@ class Setting:
         return self.manifold.random_tangent(x, generator=self.generator)
 
     def minimal(self, x):
-        """Return velocities of shortest geodesics, nine tenths of the way to random points."""
+        """Return velocities of shortest geodesics towards random points."""
         if "log" in NOT_OFFERED.get(self.name, set()):
             return 0.3 * self.tangent(x)
         return 0.9 * self.manifold.log(x, self.points())
