@@ -9,8 +9,8 @@ objective is
           = \tfrac12\theta^\top(A + \alpha R)\theta - b^\top\theta + \text{const}.
 
 In the basis that makes R the identity and A diagonal, one decomposition gives the
-solutions for all :math:`\alpha`. Leaving one row out changes A by a matrix whose rank is the
-manifold's dimension.
+solutions for all :math:`\alpha`. Leaving one row out changes A by a matrix whose rank is
+the manifold's dimension.
 """
 
 import copy
