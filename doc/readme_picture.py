@@ -1,8 +1,8 @@
 """Draw doc/_static/readme.png, the first picture of README.rst.
 
-Run ``python doc/readme_picture.py`` (half a minute). The data are scikit-learn's handwritten
-digits. Two principal components of an image are a point of the plane, and three, scaled to
-length one, are a point of the sphere.
+Run ``python doc/readme_picture.py`` (half a minute). The data are scikit-learn's digits.
+Two principal components of an image are a point of the plane, and three, scaled to length
+one, are a point of the sphere.
 """
 
 from pathlib import Path
