@@ -32,6 +32,12 @@ PYTHON = FOLDER / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
+def create():
+    """Make an empty environment, unless there is one."""
+    if not PYTHON.exists():
+        venv.create(FOLDER, with_pip=False, symlinks=os.name != "nt")
+
+
 def pip_install(*arguments):
     """Install into the environment with this Python's pip, or else with its own."""
     pip = [sys.executable, "-m", "pip", "--python", str(PYTHON)]
@@ -64,8 +70,7 @@ def install(extras):
     if stamp.exists() and stamp.read_text() == digest:
         return
     print(f"Installing sk_wmvl[{extras}] into {FOLDER} ...", flush=True)
-    if not PYTHON.exists():
-        venv.create(FOLDER, with_pip=False, symlinks=os.name != "nt")
+    create()
     pip_install("torch", *cpu_index())
     pip_install("--editable", f"{ROOT}[{extras}]")
     stamp.write_text(digest)

@@ -70,10 +70,10 @@ class Truth(torch.nn.Module):
 
 def main():
     """Estimate and fit."""
-    args = options(__doc__, quick="100 chains, 2 epochs of 300 rows")
+    args = options(__doc__, quick="100 chains, 2 epochs of 200 rows")
     n_chains, n_rows, params = 512, N_ROWS, {}
     if args.quick:
-        n_chains, n_rows, params = 100, 300, {"max_epochs": 2, "base": "mixture"}
+        n_chains, n_rows, params = 100, 200, {"max_epochs": 2, "base": "kernel"}
     sheet = Sheet(args.out)
     for name in args.only or CASES:
         for seed in args.seeds:

@@ -16,6 +16,7 @@ from _lib.costs import time_interleaved
 from _lib.script import Sheet, options
 
 from sk_wmvl import ImplicitVAE, WassersteinAutoencoder
+from sk_wmvl.objectives import Batch
 
 N_FEATURES, BATCH = 784, 128
 CASES = {
@@ -31,21 +32,24 @@ def make_updates(estimator, seed):
     """Return functions that take one update of each kind, and a whole step."""
     X = (np.random.default_rng(seed).random((BATCH, N_FEATURES)) < 0.2).astype(float)
     estimator.set_params(max_epochs=1, random_state=seed).fit(X)
-    trainer = estimator._make_trainer(N_FEATURES)
-    rows = torch.tensor(X, dtype=torch.float32)
-    z = trainer._encode(rows)
+    net, task = estimator._make_net(
+        estimator._units, estimator.latent_, seed, torch.device("cpu")
+    )
+    net.full_callbacks_ = False
+    batch = Batch(torch.tensor(X, dtype=torch.float32), torch.ones(BATCH))
+    z = task.encode(batch.x)
 
     def autoencoder():
-        x = trainer.decoder.likelihood.prepare(rows, generator=trainer.noise)
-        trainer.update_autoencoder(x, trainer._bind(x))
+        x = task.decoder.likelihood.prepare(batch.x, generator=task.generator)
+        task.update_autoencoder(net, batch, x, task.bind(x))
 
     def energy():
-        trainer.update_critic(trainer._bind(rows), z)
+        task.update_critic(task.bind(batch.x), z)
 
     return {
         "autoencoder": autoencoder,
         "energy": energy,
-        "step": lambda: trainer.step(rows),
+        "step": lambda: task.step(net, batch),
     }
 
 

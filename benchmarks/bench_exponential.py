@@ -126,11 +126,11 @@ def measure(sheet, data, seed, X_test, methods):
 
 def main():
     """Fit every method to every data set."""
-    args = options(__doc__, quick="one density, 300 draws, and one real set; 2 epochs")
+    args = options(__doc__, quick="one density, 200 draws, and one real set; 2 epochs")
     names = args.only or [*KNOWN, *REAL]
     params, n = {}, 2000
     if args.quick:
-        names, params, n = ["ring", "turtles"], {"max_epochs": 2}, 300
+        names, params, n = ["ring", "turtles"], {"max_epochs": 2}, 200
     sheet = Sheet(args.out)
     for name in (x for x in names if x in DISTRIBUTIONS):
         distribution = DISTRIBUTIONS[name]()

@@ -69,11 +69,11 @@ def mode_weights(model, mixture, seed):
 
 def main():
     """Fit every method to every mixture."""
-    args = options(__doc__, quick="two modes in the plane, 1 000 draws, 3 epochs")
+    args = options(__doc__, quick="two modes in the plane, 500 draws, 3 epochs")
     n, dimensions, methods = 10_000, DIMENSIONS, dict(METHODS)
     cases = {"two": two, "eight": eight}
     if args.quick:
-        n, dimensions, cases = 1000, (2,), {"two": two}
+        n, dimensions, cases = 500, (2,), {"two": two}
         params = {"max_epochs": 3, "base": "gaussian"}
         methods = {
             "mvl, Gaussian base": lambda X, seed: fit_mvl(X, seed, **params),

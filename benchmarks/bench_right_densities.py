@@ -29,7 +29,7 @@ from sklearn.cluster import KMeans
 from sk_wmvl import RiemannianMVLDensity
 
 NAMES = ("earthquake", "earthquake-unique", "flood", "comets", "venus", "ile", "wind")
-N_DRAWS, N_REGIONS = 20_000, 8
+N_DRAWS, QUICK_DRAWS, N_REGIONS = 20_000, 2000, 8
 N_GRID = 100_000  # of the circle, for the distribution function
 
 
@@ -83,7 +83,8 @@ def main():
     if folder is None:
         return
     sets = args.only or (("venus", "wind") if args.quick else NAMES)
-    params = {"max_epochs": 3} if args.quick else {}
+    params = {"max_epochs": 3, "base": "kernel"} if args.quick else {}
+    n_draws = QUICK_DRAWS if args.quick else N_DRAWS
     sheet = Sheet(args.out)
     for name in sets:
         data = SETS[name]
@@ -97,7 +98,7 @@ def main():
             alone = BaseDraws(model)
             for method, fitted in (("model", model), ("base alone", alone)):
                 values = fitted.score_samples(X_test)
-                draws = fitted.sample(N_DRAWS, seed)
+                draws = fitted.sample(n_draws, seed)
                 at_draws = fitted.score_samples(draws)
                 circle = data.kind == "circle"
                 sheet.add(

@@ -116,10 +116,10 @@ def cell(runs, text):
     runs : DataFrame
         The runs behind it.
     text : str
-        "WHAT COLUMN": what is one of `CELLS` or a reduction in pandas, which a format may
-        follow; "of METHOD" at the end takes this method's runs only; "note or" at the
-        beginning gives the note that a run left instead of a number, if any, and "exact
-        or" the word "exact" if the column is zero.
+        "WHAT COLUMN", where WHAT is one of `CELLS` with its further columns, or a reduction
+        of pandas with or without a format. "of METHOD" at the end takes this method's runs
+        only. "note or" at the beginning gives the note that a run left instead of a number,
+        if any, and "exact or" gives the word "exact" if the column is zero.
     """
     text, _, method = text.partition(" of ")
     runs = pick(runs, method=method) if method else runs
@@ -150,9 +150,7 @@ def best_runs(runs, column):
     """Return, of each data set, the runs of the method with the lowest mean."""
     means = runs.groupby(["data", "method"])[column].mean()
     best = means.groupby("data").idxmin()
-    return runs[
-        [best[key[0]] == key for key in zip(runs.data, runs.method, strict=True)]
-    ]
+    return runs[pd.MultiIndex.from_frame(runs[["data", "method"]]).isin(best)]
 
 
 def by_run(runs, other, column):

@@ -58,13 +58,13 @@ def main():
     ax = figure.add_subplot(grid[1])
     ax.imshow(sheet(means, N_LATITUDES, N_LONGITUDES), cmap="gray_r", vmin=0, vmax=1)
     ax.set(xticks=[], yticks=[], xlabel="longitude", ylabel="latitude")
-    ax.set_title("decoded means of codes on a grid", fontsize=10)
+    ax.set_title("means there", fontsize=10)
 
     ax = figure.add_subplot(grid[2])
     draws = large.sample(64, random_state=0, mean=True)
     ax.imshow(sheet(draws, 8, 8), cmap="gray_r", vmin=0, vmax=1)
     ax.set(xticks=[], yticks=[])
-    ax.set_title("decoded draws from the 8-sphere", fontsize=10)
+    ax.set_title("means of draws from the 8-sphere", fontsize=10)
     path = Path(__file__).parent / "_static" / "autoencoders_digits.png"
     figure.savefig(path, dpi=110)
 

@@ -85,8 +85,8 @@ def coverage(ax):
     ax.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     for base, color in BASES.items():
         ax.plot(predicted, np.mean(observed[base], 0), color=color)
-    ax.set(title="coverage: new wines, 13 columns", xlabel="predicted fraction")
-    ax.set_ylabel("observed fraction")
+    ax.set(title="coverage: new wines, 13 columns", xlabel="predicted")
+    ax.set_ylabel("observed share")
 
 
 def main():

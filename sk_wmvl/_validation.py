@@ -79,7 +79,12 @@ def check_rows(estimator, X, *, reset: bool, min_samples: int = 1) -> np.ndarray
     if isinstance(X, torch.Tensor):
         X = X.detach().cpu().numpy()
     X = validate_data(
-        estimator, X, reset=reset, dtype=np.float64, ensure_min_samples=min_samples
+        estimator,
+        X,
+        reset=reset,
+        dtype=np.float64,
+        order="C",  # a reversed view, say, is no tensor
+        ensure_min_samples=min_samples,
     )
     largest = np.abs(X).max(initial=0.0)
     if largest > FLOAT32_MAX:

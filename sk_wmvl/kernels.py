@@ -125,24 +125,6 @@ class BaseKernel(BaseComponent, ABC):
         value, derivative = self.profile((distance / length_scale).square())
         return Gram(value, derivative / length_scale**2)
 
-    def gradient(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        r"""Return :math:`\nabla_{x_i} k(x_i, y_j)` at every pair.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n, d)
-            Points.
-        y : Tensor of shape (m, d), default=None
-            Other points; None is `x`.
-
-        Returns
-        -------
-        gradient : Tensor of shape (n, m, d)
-        """
-        slope = self.gram(x, y).slope
-        y = x if y is None else y
-        return 2 * slope.unsqueeze(-1) * (x.unsqueeze(1) - y).detach()
-
     def _check_length_scale(self, distance: Tensor, length_scale: float) -> None:
         """Raise ValueError if the kernel is 0 at most pairs, or 1 at all, to rounding."""
         most = float(distance.max())

@@ -16,6 +16,8 @@ import sk_wmvl
 ROOT = Path(__file__).resolve().parent.parent
 CI = (ROOT / ".ci" / "run").read_text()
 README = (ROOT / "README.rst").read_text()
+PRE_COMMIT = (ROOT / ".pre-commit-config.yaml").read_text()
+WORKFLOW = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
 
 
 def setup_cfg():
@@ -68,6 +70,14 @@ def test_one_version():
     assert setup_cfg()["metadata"]["version"] == "attr: sk_wmvl._version.__version__"
 
 
+def test_one_date_of_release():
+    citation = (ROOT / "CITATION.cff").read_text()
+    changelog = (ROOT / "CHANGELOG.rst").read_text()
+    date = re.search(r"^\S+ \((.+)\)\n-+$", changelog, re.M)[1]
+    released = re.search(r"^date-released: (.+)$", citation, re.M)
+    assert date == (released[1] if released else "unreleased")
+
+
 def readme_commands():
     """Return the commands of the README's section on them."""
     section = README.split("Two commands\n")[1].split("Three files")[0]
@@ -77,7 +87,24 @@ def readme_commands():
 def test_ci_runs_the_readmes_test_command():
     main_job, tests = readme_commands()
     assert main_job.endswith(" -m sk_wmvl")
-    assert CI.rstrip().splitlines()[-1] == tests
+    assert tests in CI.splitlines()
+    assert f"{tests} -m slow" in CI.splitlines()
+    # "python" is what every system of the workflow has
+    assert f"- run: {tests.replace('python3', 'python', 1)}\n" in WORKFLOW
+
+
+def test_workflow_calls_ci_run():
+    assert "- run: .ci/run\n" in WORKFLOW
+    pythons = re.search(r"python: \[(.+)\]", WORKFLOW)[1].replace('"', "").split(", ")
+    metadata = setup_cfg()["metadata"]["classifiers"]
+    assert pythons == re.findall(r"Python :: (3\.\d+)$", metadata, re.M)
+    assert setup_cfg()["options"]["python_requires"] == f">={pythons[0]}"
+
+
+def test_contributing_and_readme_name_files_that_exist():
+    text = (ROOT / "CONTRIBUTING.rst").read_text() + README
+    for path in re.findall(r"<([\w./]+)>`_", text):
+        assert (ROOT / path).exists(), path
 
 
 def test_files_named_in_the_readme_exist():
@@ -86,16 +113,15 @@ def test_files_named_in_the_readme_exist():
     assert (ROOT / re.search(r"image:: (\S+)", README)[1]).exists()
 
 
-@pytest.mark.slow
-def test_readmes_example_runs():
-    block = README.split(".. code-block:: python\n")[1].split("\nTwo commands")[0]
-    code = "\n".join(line[4:] for line in block.splitlines())
-    names = {}
-    exec(compile(code, "README.rst", "exec"), names)
-    assert names["log_q"].shape == (500,)
-    assert names["score"].shape == (500, 2)
-    assert names["draws"].shape == (1000, 2)
+def test_readmes_example_is_found():
+    """It is run by .ci/wheel.py, from an environment that has the wheel alone."""
+    spec = importlib.util.spec_from_file_location("readme", ROOT / ".ci" / "readme.py")
+    readme = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(readme)
+    code = readme.example()
+    compile(code, "README.rst", "exec")
     assert len([line for line in code.splitlines() if line]) == 10
+    assert "\npython3 .ci/wheel.py" in CI
 
 
 @pytest.mark.parametrize("requirement", install_requires() + extras(), ids=str)
@@ -104,19 +130,32 @@ def test_tested_versions_are_allowed(requirement):
     assert pinned(tested[canonical(requirement.name)]) in requirement.specifier
 
 
-@pytest.mark.parametrize("name", ["numpy", "scikit-learn", "scipy", "skorch"])
-def test_oldest_versions_are_really_tested(name):
-    (declared,) = [r.specifier for r in install_requires() if r.name == name]
-    (minimum,) = declared
+@pytest.mark.parametrize("requirement", install_requires(), ids=str)
+def test_oldest_versions_are_really_tested(requirement):
+    (minimum,) = requirement.specifier
     assert minimum.operator == ">="
-    tested = pinned(constraints("constraints-oldest.txt")[name])
+    tested = pinned(constraints("constraints-oldest.txt")[requirement.name])
     assert tested.release[:2] == Version(minimum.version).release[:2]
 
 
-def test_pre_commit_takes_its_tools_from_the_pinned_environment():
-    text = (ROOT / ".pre-commit-config.yaml").read_text()
-    assert re.findall(r"repo: (.+)", text) == ["local"]
-    assert set(re.findall(r"entry: (\S+ \S+ \S+)", text)) == {"python3 .ci/env.py lint"}
+def test_pre_commit_is_the_lint_and_type_steps_of_ci():
+    hooks = re.findall(r"entry: python3 \.ci/env\.py lint -m (.+)", PRE_COMMIT)
+    steps = CI.split("step 'Lint'")[1].split("step 'Documentation'")[0]
+    commands = re.findall(r"^with -m (.+)$", steps, re.M)
+    # CI looks at the whole tree and changes nothing
+    assert hooks == [re.sub(r"( --check)?( \.)?$", "", c) for c in commands]
+
+
+def test_pre_commit_has_the_pinned_versions():
+    """Its tools come from the environment that .ci/env.py makes, and from there alone."""
+    assert re.findall(r"repo: (.+)", PRE_COMMIT) == ["local"]
+    assert "rev:" not in PRE_COMMIT
+    assert "additional_dependencies" not in PRE_COMMIT
+    lint = setup_cfg()["options.extras_require"]["lint"].splitlines()
+    pins = constraints("constraints.txt")
+    for name in ("ruff", "codespell", "mypy"):
+        assert any(requirement.name == name for requirement in requirements(*lint))
+        assert pinned(pins[name])
 
 
 def test_tables_are_what_the_results_give():

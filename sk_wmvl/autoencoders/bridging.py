@@ -1,4 +1,8 @@
-"""Annealing from a law about a row's best code to the posterior of its codes."""
+"""Annealing from a distribution about a row's best code to the posterior of its codes.
+
+`sk_wmvl.samplers.annealing` draws its noise for all chains at once. Here each row has noise
+of its own, drawn beforehand, so that its value does not depend on the other rows of a call.
+"""
 
 import math
 from typing import NamedTuple
@@ -21,16 +25,18 @@ STEP = 1.0  # times m^(-1/4): in white coordinates the posterior has about unit 
 
 
 class Noise(NamedTuple):
-    """All that the chains of rows draw, on the CPU.
+    """All random numbers of the chains of rows, on the CPU.
 
     Attributes
     ----------
     t : Tensor of shape (n_chains, n, m)
-        Of the proposal, in white coordinates.
+        Draws of the proposal, in white coordinates.
     prior : Tensor of shape (n_prior, n, d)
-        Codes from which so many chains start instead.
+        Draws of the prior, from which so many chains start instead.
     normal : Tensor of shape (n_chains, n_stops, n, m)
+        Momenta.
     uniform : Tensor of shape (n_chains, n_stops, n)
+        Numbers of the Metropolis tests.
     """
 
     t: Tensor
@@ -70,10 +76,10 @@ def bridge(
 
     .. math:: q_t(v) \propto q_0(v)^{1-t}\,p(x, v)^t,
 
-    with densities in white coordinates v of the proposal, in 128 equal steps of t and
-    Hamiltonian moves between. :math:`q_0` is the proposal, and to an eighth the prior: it
-    starts at the posterior as seen from its mode, where annealing from the prior alone has
-    most of its way to go.
+    with densities in the proposal's white coordinates v, in 128 equal steps of t with
+    Hamiltonian moves between. :math:`q_0` is a mixture of the proposal and the prior, which
+    has a weight of one eighth. The proposal approximates the posterior about its mode, so
+    that the path is much shorter than one from the prior.
 
     Parameters
     ----------
@@ -82,9 +88,9 @@ def bridge(
     x : Tensor of shape (n, n_features)
         Rows.
     proposal : Proposal
-        Of these rows.
+        The proposal of these rows.
     noise : Noise
-        Of their chains.
+        The noise of their chains.
 
     Returns
     -------
@@ -95,7 +101,7 @@ def bridge(
     n_prior = len(noise.prior)
     step = STEP * m**-0.25
     local = proposal.local
-    # Central projection sees half of the sphere, and the uniform prior is twice as dense.
+    # Central projection covers half of the sphere, where the prior is twice as dense.
     half = math.log(2) if isinstance(local.manifold, Sphere) else 0.0
     log_own = math.log(1 - n_prior / n_chains)
     log_other = math.log(n_prior / n_chains) + half if n_prior else -math.inf
@@ -137,7 +143,7 @@ def bridge(
         log_weight = torch.zeros_like(state[0])
         for k in range(1, N_STOPS + 1):
             log_weight += (state[0] - state[2]) / N_STOPS
-            if k == N_STOPS:  # a move would change no weight
+            if k == N_STOPS:  # a move at the end would change no weight
                 break
             t = k / N_STOPS
             momentum = noise.normal[:, k - 1].to(x)
@@ -149,7 +155,7 @@ def bridge(
                 there = evaluate(moved)
                 momentum = momentum + 0.5 * step * _blend(t, there[1], there[3])
             after = _blend(t, there[0], there[2]) - 0.5 * momentum.square().sum(-1)
-            # one that is not finite is refused
+            # a comparison with NaN is false, so moves that are not finite are rejected
             accepted = noise.uniform[:, k - 1].to(x) < (after - before).exp()
             each = accepted[..., None]
             v = torch.where(each, moved, v)

@@ -114,22 +114,22 @@ class AlternatingTask(BaseTask):
             x = self.decoder.likelihood.prepare(batch.x, generator=self.generator)
         critic_loss = x.new_zeros(())
         if self.critic is None:
-            losses = self._update_autoencoder(net, batch, x, None)
+            losses = self.update_autoencoder(net, batch, x, None)
         elif self.order == "critic-first":
             for _ in range(self.n_critic_updates):
-                critic_loss = self.update_critic(self._bind(x), self._encode(x))
+                critic_loss = self.update_critic(self.bind(x), self.encode(x))
             with torch.no_grad():
-                critic = self._bind(x)
-            losses = self._update_autoencoder(net, batch, x, critic)
+                critic = self.bind(x)
+            losses = self.update_autoencoder(net, batch, x, critic)
         else:
             # What the critic makes of the rows serves both updates, and so do the codes:
             # the critic has not seen them when the encoder learns from it.
-            critic = self._bind(x)
-            losses = self._update_autoencoder(net, batch, x, critic)
+            critic = self.bind(x)
+            losses = self.update_autoencoder(net, batch, x, critic)
             z = losses.z
             for k in range(self.n_critic_updates):
                 if k:
-                    critic, z = self._bind(x), self._encode(x)
+                    critic, z = self.bind(x), self.encode(x)
                 critic_loss = self.update_critic(critic, z)
         loss = losses.reconstruction + self.regularization * losses.divergence
         return Step(
@@ -142,16 +142,18 @@ class AlternatingTask(BaseTask):
             losses.values,
         )
 
-    def _bind(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+    def bind(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the critic of the codes of rows x, or of all codes together."""
         assert self.divergence is not None
         assert self.critic is not None
         return self.divergence.bind(self.critic, x if self.conditional else None)
 
-    def _encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor) -> Tensor:
+        """Return a code for each row, without graph."""
         with torch.no_grad():
             return self.encoder.sample(x, generator=self.generator)
 
-    def _update_autoencoder(
+    def update_autoencoder(
         self, net, batch: Batch, x: Tensor, critic: Callable[[Tensor], Tensor] | None
     ) -> Losses:
         """Take one step of encoder and decoder."""

@@ -19,7 +19,7 @@ class BaseMeasure(nn.Module, ABC):
 
     @property
     def n_components(self) -> int:
-        """To how many components a density at a point takes time in proportion."""
+        """How many components the density sums, and its time is in proportion to."""
         return 1
 
     @abstractmethod

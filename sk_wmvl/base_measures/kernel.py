@@ -13,7 +13,7 @@ from sk_wmvl.base_measures.manifold_mixture import ManifoldMixture
 
 __all__ = ["KernelBase", "LeftOut", "base_gradient"]
 
-# Rows at a time, and entries of an array (rows, components).
+# Rows at a time, and entries of an array of rows and components.
 GRADIENT_CHUNK, MOST_ENTRIES = 8192, 16_000_000
 
 
@@ -25,7 +25,7 @@ class KernelBase(BaseMeasure):
     mixture : ManifoldMixture
         Components at the rows, one or several at each, and then others.
     centers : Tensor of shape (K, d)
-        Where each component at a row is; the first K of the mixture's.
+        The rows at which the first K components of the mixture are.
 
     See Also
     --------
@@ -65,8 +65,7 @@ class KernelBase(BaseMeasure):
     def log_prob_left_out(self, x: Tensor) -> Tensor:
         """Return log densities, of shape (n,), without components at the point itself.
 
-        What a row that the estimate was made of is compared with: with its own component
-        it would see itself.
+        A row that the estimate was made of would see itself in its own component.
         """
         own = same_rows(x.detach(), self.centers)
         size = chunk_size(self.n_components)
@@ -128,7 +127,7 @@ def base_gradient(base: BaseMeasure, x: Tensor) -> Tensor:
 
 
 def same_rows(x: Tensor, centers: Tensor) -> Tensor:
-    """Return, of shape (n, K), where a point is a center to the last bit."""
+    """Return whether points equal centers to the last bit, of shape (n, K)."""
     both = torch.cat([x.to(centers), centers]).cpu().numpy()
     _, inverse = np.unique(both, axis=0, return_inverse=True)
     label = torch.from_numpy(inverse.reshape(-1)).to(x.device)

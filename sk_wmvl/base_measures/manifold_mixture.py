@@ -14,8 +14,8 @@ from sk_wmvl.manifolds import BaseManifold
 __all__ = ["ManifoldMixture", "Trial", "start_mixture", "try_mixture"]
 
 N_ITERATIONS = 200
-CHECK_EVERY, N_WORSE = 10, 2  # stop when two checks in a row have brought
-ENOUGH = 5e-4  # no more than this, in nats per row
+# A fit stops after two checks in a row that gain less than ENOUGH, in nats per row.
+CHECK_EVERY, N_WORSE, ENOUGH = 10, 2, 5e-4
 
 
 class ManifoldMixture(BaseMeasure):
@@ -106,7 +106,7 @@ class ManifoldMixture(BaseMeasure):
         k = len(self.log_weights)
         self.components.update(x, responsibility[:, :k], prior)
         total = n[:k].clamp(min=1e-9)
-        # at least one row's worth: no place is impossible
+        # at least one row's worth, so that no place is impossible
         background = float(n[-1].clamp(min=1.0)) if self.background > 0 else 0.0
         self.background = background / (float(total.sum()) + background)
         self.log_weights = (total / (total.sum() + background)).log()

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 __all__ = ["InvertedColumns", "JohnsonColumns", "JohnsonTransform", "fit_johnson"]
 
-# Of a column's own spread: narrower is a well at one value, wider a straight line.
+# In a column's own spread. A narrower scale would make a spike at one value, and a wider
+# one makes a straight line.
 LEAST_SCALE, MOST_SCALE = 0.02, 50.0
 FARTHEST = 3.0  # spreads of a location from the nearest value
 START_QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
@@ -19,8 +20,8 @@ SHRINKAGE = 0.01  # of correlations: relations between columns are not made exac
 MOST_STEPS, MOST_ROWS = 200, 10_000
 ENOUGH = 1e-7  # of the objective, relatively
 NO_SPREAD = 1e-9
-# Of the log of the largest number: what a hyperbolic sine is taken of, so that squares of
-# the sine, and of its slope, stay finite by a wide margin.
+# The largest argument of a hyperbolic sine, as a part of the log of the largest number:
+# squares of the sine and of its slope stay finite by a wide margin.
 MOST_ARCSINH = 0.35
 
 
@@ -76,14 +77,14 @@ def fit_johnson(
     r"""Return the transformation under which the rows are likeliest to be normal.
 
     It maximises the likelihood of one multivariate normal density of y, with its mean and
-    covariance profiled out, as [Andrews1971]_ do for powers, but for shrunk correlations:
+    covariance profiled out. [Andrews1971]_ do the same for powers. Correlations are shrunk:
 
     .. math:: -\tfrac12\log\det\bigl((1-\rho) C + \rho I\bigr)
         + \overline{\textstyle\sum_j \log dy_j/dx_j},
 
-    where C are the correlations of y and :math:`\rho = 0.01`. So monotone relations between
-    columns are made more nearly linear, too. Of more than 10 000 rows as many are used, at
-    equal distances.
+    where C are the correlations of y and :math:`\rho = 0.01`. Monotone relations between
+    columns become more nearly linear, too. If there are more than 10 000 rows, 10 000 at
+    equal distances are used.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ def fit_johnson(
     if len(x) > MOST_ROWS:
         some = np.linspace(0, len(x) - 1, MOST_ROWS).astype(int)
         x, weight = x[some], weight[some]
-    share = weight / weight.sum()
+    weight = weight / weight.sum()
     least = np.maximum(least_scale, LEAST_SCALE) * np.ones(x.shape[1])
     bounds = np.stack(
         [
@@ -128,12 +129,12 @@ def fit_johnson(
     low, high = bounds.swapaxes(0, 1)
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = _loss(x, share, flat.reshape(low.shape))
+        value, gradient = _loss(x, weight, flat.reshape(low.shape))
         return value, gradient.ravel()
 
     found = minimize(
         loss,
-        _start(x, share).clip(low, high).ravel(),
+        _start(x, weight).clip(low, high).ravel(),
         jac=True,
         method="L-BFGS-B",
         bounds=list(zip(low.ravel(), high.ravel(), strict=True)),
@@ -141,18 +142,18 @@ def fit_johnson(
     )
     location, scale = found.x.reshape(low.shape)
     scale = np.exp(scale)
-    mean, std = _moments(np.arcsinh((x - location) / scale), share)
+    mean, std = _moments(np.arcsinh((x - location) / scale), weight)
     return JohnsonTransform(location, scale, mean, np.where(std > NO_SPREAD, std, 1.0))
 
 
-def _moments(x: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _moments(x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return means and standard deviations of columns; these are never zero."""
-    mean = share @ x
-    return mean, np.sqrt(share @ (x - mean) ** 2).clip(NO_SPREAD)
+    mean = weight @ x
+    return mean, np.sqrt(weight @ (x - mean) ** 2).clip(NO_SPREAD)
 
 
-def _start(x: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Return what of a few locations and log scales each column alone prefers, (2, d)."""
+def _start(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the best of a few locations and log scales for each column alone, (2, d)."""
     tried = [
         np.stack([location, np.full(x.shape[1], np.log(scale))])
         for location in np.quantile(x, START_QUANTILES, axis=0)
@@ -161,14 +162,14 @@ def _start(x: np.ndarray, share: np.ndarray) -> np.ndarray:
     losses = []
     for location, scale in tried:
         r = (x - location) / np.exp(scale)
-        _, std = _moments(np.arcsinh(r), share)
-        losses.append(np.log(std) + 0.5 * (share @ np.log1p(r * r)) + scale)
+        _, std = _moments(np.arcsinh(r), weight)
+        losses.append(np.log(std) + 0.5 * (weight @ np.log1p(r * r)) + scale)
     best = np.argmin(losses, axis=0)
     return np.stack(tried)[best, :, np.arange(x.shape[1])].T
 
 
 def _loss(
-    x: np.ndarray, share: np.ndarray, parameters: np.ndarray
+    x: np.ndarray, weight: np.ndarray, parameters: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """Return minus the log profile likelihood per row, less a constant, and its gradient.
 
@@ -178,18 +179,18 @@ def _loss(
     r = (x - location) / scale
     square = 1 + r * r
     arcsinh = np.arcsinh(r)
-    mean, std = _moments(arcsinh, share)
+    mean, std = _moments(arcsinh, weight)
     y = np.where(std > NO_SPREAD, (arcsinh - mean) / std, 0.0)
-    weighted = share[:, None] * y
+    weighted = weight[:, None] * y
     shrunk = (1 - SHRINKAGE) * (y.T @ weighted)
     np.fill_diagonal(shrunk, 1.0)
     value = 0.5 * np.linalg.slogdet(shrunk)[1] + np.log(std).sum()
-    value += 0.5 * (share @ np.log(square)).sum() + parameters[1].sum()
+    value += 0.5 * (weight @ np.log(square)).sum() + parameters[1].sum()
     # through the correlations to y, and through mean and deviation to the arcsinh
     push = (1 - SHRINKAGE) * weighted @ np.linalg.inv(shrunk)
-    push -= weighted * (push * y).sum(0) + share[:, None] * push.sum(0)
+    push -= weighted * (push * y).sum(0) + weight[:, None] * push.sum(0)
     push = np.where(std > NO_SPREAD, (push + weighted) / std, 0.0)
-    by_r = push / np.sqrt(square) + share[:, None] * r / square
+    by_r = push / np.sqrt(square) + weight[:, None] * r / square
     return value, np.stack([-by_r.sum(0) / scale, 1 - (by_r * r).sum(0)])
 
 
@@ -236,7 +237,7 @@ class JohnsonColumns(nn.Module):
         return -width.log().sum(-1)
 
     def inverse(self, y: Tensor) -> Tensor:
-        """Return x of shape (n, d); what would overflow ends before."""
+        """Return x of shape (n, d), clipped where it would overflow."""
         return self.location + self.scale * torch.sinh(self._arcsinh(y))
 
     def inverse_log_det(self, y: Tensor) -> Tensor:

@@ -18,9 +18,9 @@ class Ties(NamedTuple):
     Attributes
     ----------
     copies : float
-        Share of the rows that are copies of an earlier one.
+        The part of the rows that are copies of an earlier one.
     rounding : ndarray of shape (n_features,)
-        To what multiples the columns are rounded, in their units; zero where they are not.
+        The step to which each column is rounded, in its units; zero where it is not.
     """
 
     copies: float
@@ -28,11 +28,12 @@ class Ties(NamedTuple):
 
 
 def rounding_steps(X: np.ndarray) -> np.ndarray:
-    """Return to what columns are rounded, zero where they are not.
+    """Return the steps to which columns are rounded, zero where they are not.
 
-    A column whose values repeat in different rows is taken for rounded to the median gap of
-    its distinct values. Copies of a row say nothing, but where there is one column: it is
-    rounded if its values repeat and their gaps are multiples of one step.
+    A column whose values repeat in different rows is taken to be rounded to the median gap
+    between its distinct values. Copies of a row count once. A single column has no other
+    rows to compare: it is rounded if its values repeat and their gaps are multiples of one
+    step.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ def weighted_moments(
     :math:`(1-\rho) S + \rho\,I`, with :math:`\rho` from a grid between 1e-10 and one by
     the cross-validated Gaussian likelihood (5 folds). With many rows :math:`\rho` is
     negligible even where S has tiny eigenvalues, which an intensity chosen for the
-    Frobenius norm would blot out. A feature without variance keeps scale one.
+    Frobenius norm would hide. A feature without variance keeps scale one.
 
     Parameters
     ----------
@@ -98,10 +98,10 @@ def _shrinkage(Z: np.ndarray, w: np.ndarray) -> float:
 
 
 def _central(X: np.ndarray) -> np.ndarray:
-    """Return, of shape (n, d), where a value is within ten deviations of the median.
+    """Return whether values are within ten deviations of the column's median, (n, d).
 
-    The deviation is 1.4826 times the median absolute one; a column in which more than
-    half of the values are equal has none, and all its values are central.
+    The deviation is 1.4826 times the median absolute one. A column in which more than
+    half of the values are equal has none; all its values are central.
     """
     distance = np.abs(X - np.median(X, axis=0))
     deviation = MAD_TO_STD * np.median(distance, axis=0)
@@ -109,10 +109,11 @@ def _central(X: np.ndarray) -> np.ndarray:
 
 
 def central_rows(X: np.ndarray, columns: list[int]) -> np.ndarray:
-    """Return, of shape (n,), the rows whose values are central in all of the columns.
+    """Return whether the values of a row are central in all of the columns, (n,).
 
-    A value is if it is within ten robust standard deviations of its column's median. If
-    that holds for less than half of the rows, these are no outliers: all rows are taken.
+    A value is central if it is within ten robust standard deviations of its column's
+    median. If fewer than half of the rows are central, the others are no outliers, and all
+    rows are taken.
     """
     central = np.all(_central(X[:, columns]), axis=1)
     few = 2 * np.count_nonzero(central) < len(X)
@@ -141,8 +142,8 @@ def fit_coordinates(
     """Return coordinates, and the data's mean and covariance in the user's units.
 
     With `standardize` the scale is the symmetric square root of the correlation matrix
-    times the standard deviations (ZCA-cor): the data come out white, and each internal
-    feature stays as close as possible to its own column.
+    times the standard deviations (ZCA-cor): the internal features are white, and
+    each stays as close as possible to its own column.
 
     Parameters
     ----------
@@ -151,8 +152,8 @@ def fit_coordinates(
     standardize : bool
         If False the map is the identity.
     columns : list of int
-        The Euclidean columns; of the others the map is the identity, the mean zero and
-        the covariance the identity.
+        The Euclidean columns. The map of the others is the identity, their mean is zero and
+        their covariance is the identity.
     robust : bool, default=False
         Whether mean and covariance are of `central_rows` alone.
 

@@ -1,6 +1,6 @@
 """What density estimators share: they normalise, score and draw."""
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from numbers import Integral
 from typing import Any
 
@@ -10,14 +10,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_wmvl._component import resolve
 from sk_wmvl._random import draw_seed
-from sk_wmvl._rows import Rows
 from sk_wmvl._validation import HasMethods, StrOptions
-from sk_wmvl.base_measures.selection import euclidean_base
-from sk_wmvl.coordinates import Coordinates
+from sk_wmvl.base_measures.selection import select_base
 from sk_wmvl.estimators._base import BaseEnergyEstimator
 from sk_wmvl.estimators._prepare import Chosen, split
+from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.metrics import hyvarinen_score
 from sk_wmvl.normalizers import NORMALIZERS, BaseNormalizer
+from sk_wmvl.objectives import BaseObjective
 
 __all__ = ["BaseDensity"]
 
@@ -88,35 +88,39 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         "memory": [None, str, HasMethods(["cache"])],
     }
 
-    def _choose_euclidean_base(
-        self,
-        base: object,
-        rows: Rows,
-        coordinates: Coordinates,
-        moments: tuple[np.ndarray, np.ndarray],
-        *,
-        may_transform: bool,
-        seed: int,
-    ) -> Chosen:
-        """Return a base measure of Euclidean space.
+    @abstractmethod
+    def _base_kind(
+        self, base: object, manifold: BaseManifold, objective: BaseObjective
+    ) -> object:
+        """Return what to select for a base, or to propose draws; see `select_base`."""
 
-        The parameters of a family are those of the columns as they are, and a network
-        alone is unnormalised in these: then they may not be transformed.
-        """
-        _, held_out = split(rows, self.validation_fraction, seed)
-        chosen, coordinates = euclidean_base(
-            base,
-            rows.points,
-            rows.weight,
-            moments,
+    def _choose_base(
+        self,
+        base,
+        rows,
+        manifold,
+        coordinates,
+        moments,
+        *,
+        objective,
+        may_transform,
+        seed,
+    ) -> Chosen:
+        selected = select_base(
+            self._base_kind(base, manifold, objective),
+            rows,
+            manifold,
             coordinates,
-            seed,
-            may_transform=may_transform,
-            held_out=held_out,
-            groups=rows.groups,
+            moments,
+            held_out=split(rows, self.validation_fraction, seed).held_out,
+            seed=seed,
             memory=self.memory,
+            may_transform=may_transform,
         )
-        return Chosen(chosen, chosen, coordinates)
+        proposal = selected.base
+        return Chosen(
+            None if base is None else proposal, proposal, selected.coordinates
+        )
 
     def _make_normalizer(self) -> BaseNormalizer | None:
         if self.normalizer is None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sk_wmvl._random import make_generator
 from sk_wmvl._validation import check_widths
-from sk_wmvl.base_measures.selection import euclidean_base
+from sk_wmvl.base_measures.selection import select_base
 from sk_wmvl.energies import BaseEnergy, ConditionalEnergy, GivenContext
 from sk_wmvl.estimators._base import BaseEnergyEstimator
 from sk_wmvl.estimators._prepare import WEIGHTS, Chosen
@@ -174,10 +174,10 @@ class EnergyScore(BaseEnergyEstimator):
         is_flat = isinstance(manifold, Euclidean)
         if base is None or self.n_context or not is_flat:
             return Chosen(None, None, coordinates)
-        chosen, coordinates = euclidean_base(
-            "gaussian", rows.points, rows.weight, moments, coordinates, seed
+        selected = select_base(
+            "gaussian", rows, manifold, coordinates, moments, seed=seed
         )
-        return Chosen(chosen, chosen, coordinates)
+        return Chosen(selected.base, selected.base, selected.coordinates)
 
     def _make_objective(self, family) -> BaseObjective:
         objective = super()._make_objective(family)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from sk_wmvl._rows import Rows, split_rows
+from sk_wmvl._rows import Fold, Rows, label_units, split_rows
 from sk_wmvl._validation import check_groups, check_rows, check_weights
 from sk_wmvl.base_measures import BaseMeasure
 from sk_wmvl.coordinates import Coordinates, fit_coordinates
@@ -206,13 +206,18 @@ def prepare(
     )
 
 
-def split(rows: Rows, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return indices of training rows and of held-out rows; see `split_rows`.
+def split(rows: Rows, fraction: float, seed: int) -> Fold:
+    """Hold out a fraction of the rows; groups and copies of a row stay together.
 
     No rows are held out if there would be fewer than two.
     """
     n_samples = len(rows.points)
-    train, held_out = split_rows(n_samples, fraction, [seed, SPLIT], rows.groups)
-    if len(held_out) < MIN_VALIDATION:
-        return np.arange(n_samples), train[:0]
-    return train, held_out
+    units = rows.groups
+    if units is None:
+        # in the order of the rows, which no change of coordinates touches
+        labels = label_units(rows.points, in_order=True)
+        units = labels if labels.max() + 1 < n_samples else None
+    fold = split_rows(n_samples, fraction, [seed, SPLIT], units)
+    if len(fold.held_out) < MIN_VALIDATION:
+        return Fold(np.arange(n_samples), np.arange(0))
+    return fold

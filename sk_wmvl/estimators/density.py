@@ -5,7 +5,6 @@ from sklearn.frozen import FrozenEstimator
 from sk_wmvl._validation import StrOptions
 from sk_wmvl.base_measures.selection.gaussian_mixture import MIXTURES
 from sk_wmvl.estimators._density import BaseDensity
-from sk_wmvl.estimators._prepare import Chosen
 from sk_wmvl.manifolds import Euclidean
 
 __all__ = ["MVLDensity"]
@@ -218,26 +217,7 @@ class MVLDensity(BaseDensity):
     def _make_manifold(self, X) -> Euclidean:
         return Euclidean(X.shape[1])
 
-    def _choose_base(
-        self,
-        base,
-        rows,
-        manifold,
-        coordinates,
-        moments,
-        *,
-        objective,
-        may_transform,
-        seed,
-    ) -> Chosen:
+    def _base_kind(self, base, manifold, objective) -> object:
         del manifold, objective
         # Where there is no base, the fitted Gaussian still proposes draws.
-        chosen = self._choose_euclidean_base(
-            "gaussian" if base is None else base,
-            rows,
-            coordinates,
-            moments,
-            may_transform=may_transform,
-            seed=seed,
-        )
-        return chosen if base is not None else chosen._replace(base=None)
+        return "gaussian" if base is None else base

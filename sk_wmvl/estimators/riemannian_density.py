@@ -4,23 +4,16 @@ import warnings
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_memory
 
 from sk_wmvl._component import resolve
-from sk_wmvl._rows import Rows
 from sk_wmvl._validation import StrOptions
-from sk_wmvl.base_measures import BaseMeasure, UniformBase
-from sk_wmvl.base_measures.selection import choose_base
-from sk_wmvl.base_measures.selection.manifold import has_components
 from sk_wmvl.estimators._density import BaseDensity
-from sk_wmvl.estimators._prepare import Chosen, split
 from sk_wmvl.manifolds import MANIFOLDS, BaseManifold, Euclidean, Sphere
 from sk_wmvl.objectives import AnnealedScoreMatching
 
 __all__ = ["RiemannianMVLDensity"]
 
 UNIT_TOLERANCE = 1e-6
-KINDS = ("mixture", "kernel")
 
 
 class RiemannianMVLDensity(BaseDensity):
@@ -325,79 +318,11 @@ class RiemannianMVLDensity(BaseDensity):
                 f"is now {manifold!r}. Fit anew, with warm_start=False."
             )
 
-    def _choose_base(
-        self,
-        base,
-        rows,
-        manifold,
-        coordinates,
-        moments,
-        *,
-        objective,
-        may_transform,
-        seed,
-    ) -> Chosen:
-        if base == "uniform" and not manifold.is_compact:
-            raise ValueError(
-                f"base='uniform' needs a compact manifold, and {manifold!r} is not. Use "
-                "base='auto' or None."
-            )
+    def _base_kind(self, base, manifold, objective) -> object:
         if isinstance(manifold, Euclidean):
-            chosen = self._choose_euclidean_base(
-                "mixture" if self.base == "mixture" else "auto",
-                rows,
-                coordinates,
-                moments,
-                may_transform=may_transform,
-                seed=seed,
-            )
-            return chosen if base is not None else chosen._replace(base=None)
-        # Noise blurs the data, not the base: the levels start from the uniform density.
+            return "mixture" if self.base == "mixture" else "auto"
         is_blurred = isinstance(objective, AnnealedScoreMatching)
-        wants_uniform = base in (None, "uniform") or (base == "auto" and is_blurred)
-        if manifold.is_compact and wants_uniform:
-            proposal: BaseMeasure = UniformBase(manifold)
-        else:
-            internal = rows._replace(points=coordinates.to_internal(rows.points))
-            proposal = self._select(internal, manifold, seed)
-        return Chosen(None if base is None else proposal, proposal, coordinates)
-
-    def _select(self, rows: Rows, manifold: BaseManifold, seed: int) -> BaseMeasure:
-        """Choose by the rows held out, or by cross-validation; fit to all rows."""
-        weight = np.ones(len(rows.points)) if rows.weight is None else rows.weight
-        # A chart, which has nothing to choose from, may hold functions without a name.
-        memory = check_memory(self.memory if has_components(manifold) else None)
-        return memory.cache(_chosen_base)(
-            manifold,
-            rows.points,
-            weight / weight.mean(),
-            split(rows, self.validation_fraction, seed),
-            kinds=(self.base,) if self.base in ("mixture", "kernel") else KINDS,
-            seed=seed,
-            groups=rows.groups,
-        )
-
-
-def _chosen_base(
-    manifold: BaseManifold,
-    x: np.ndarray,
-    weight: np.ndarray,
-    split: tuple[np.ndarray, np.ndarray],
-    *,
-    kinds: tuple[str, ...],
-    seed: int,
-    groups: np.ndarray | None,
-) -> BaseMeasure:
-    """Return what `choose_base` chooses; of arrays, which a memory knows again."""
-    train, valid = split
-    points, w = torch.from_numpy(x), torch.from_numpy(weight).double()
-    return choose_base(
-        manifold,
-        points[train],
-        w[train],
-        points[valid],
-        w[valid],
-        kinds=kinds,
-        seed=seed,
-        groups=None if groups is None else groups[np.r_[train, valid]],
-    )
+        if base == "auto" and is_blurred and manifold.is_compact:
+            # Noise blurs the data, not the base: the levels start from the uniform density.
+            return "uniform"
+        return base

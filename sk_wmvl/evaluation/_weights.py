@@ -1,4 +1,4 @@
-"""Weights of many rows at once: their log mean and its error."""
+"""Weights of many rows at once: the log of their mean, and its error."""
 
 import math
 from typing import NamedTuple, Protocol
@@ -18,7 +18,7 @@ class Prior(Protocol):
         """Return draws of shape (n_samples, d)."""
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Return log densities of shape (n,), w.r.t. the volume of codes' manifold."""
+        """Return log densities of shape (n,), w.r.t. the volume of the codes' manifold."""
 
 
 class LogLikelihood(NamedTuple):
@@ -27,12 +27,12 @@ class LogLikelihood(NamedTuple):
     Attributes
     ----------
     value : Tensor of shape (n,)
-        The estimates, in nats, float64. Each is too low on average, by about half its
+        The estimates, in nats and float64. Each is too low on average, by about half its
         squared standard error.
     std_error : Tensor of shape (n,)
         Their Monte Carlo standard errors, independent from row to row.
     accept_prob : float
-        Mean acceptance probability of the transitions; NaN where there are none.
+        Mean acceptance probability of the transitions. NaN if there are none.
     """
 
     value: Tensor

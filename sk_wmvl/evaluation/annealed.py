@@ -120,11 +120,11 @@ def plan_annealing(
 ) -> AnnealingPlan:
     r"""Find where on the path to stop and how far to move there, by a pilot run.
 
-    Four chains for each of at most 64 rows go from the prior to the posterior in 40
-    stages; at each the step size is tuned to the sampler's target acceptance and the
-    variance over chains of :math:`\log p(x\mid z)` is measured. Its root is the speed at
-    which the thermodynamic length of the path grows. Temperatures are placed at equal
-    length, which for perfect transitions gives log weights the least variance, and step
+    Four chains for each of at most 64 rows go from the prior to the posterior in 40 stages.
+    At each stage the step size is tuned to the sampler's target acceptance, and the
+    standard deviation of :math:`\log p(x\mid z)` over chains is measured, which is the
+    speed at which the thermodynamic length of the path grows. Temperatures are placed at
+    equal length, which for perfect transitions gives log weights the least variance. Step
     sizes in between are interpolated.
 
     Parameters
@@ -182,9 +182,9 @@ def annealed_log_likelihood(
     .. math:: \log w = \sum_k (t_k - t_{k-1}) \log p(x\mid z_{k-1}),
 
     where :math:`z_k` follows from :math:`z_{k-1}` by a transition that leaves
-    :math:`q_{t_k}` invariant. The mean of w over a row's chains is unbiased for p(x), so
-    that its log is a lower bound on average. Temperatures and step sizes are found by a
-    pilot run and then fixed: a step adapted during the run would spoil this.
+    :math:`q_{t_k}` invariant. The mean of w over the chains of a row is unbiased for p(x),
+    so its log is a lower bound on average. Temperatures and step sizes are found by a pilot
+    run and then fixed, because steps adapted during the run would make a bias.
 
     Parameters
     ----------
@@ -192,13 +192,13 @@ def annealed_log_likelihood(
         Maps tensors x of shape (n, n_columns) and z of shape (n, d) to log p(x|z) of shape
         (n,), differentiable in z: a decoder and its likelihood.
     x : Tensor of shape (n, n_columns)
-        Rows. Their dtype is that of the chains: float32 is twice as fast, and rounding is
-        far below the Monte Carlo error (weights are summed in float64).
+        Rows. Chains have their dtype. Float32 is twice as fast, and its rounding error is
+        far below the Monte Carlo error, as weights are summed in float64.
     manifold : BaseManifold
-        Where codes live.
+        The space of codes.
     prior : object
-        Their law, with ``sample(n, generator=...)`` and ``log_prob(z)``: a `LatentSpace`
-        or a base measure.
+        The distribution of codes, with ``sample(n, generator=...)`` and ``log_prob(z)``: a
+        `LatentSpace` or a base measure.
     generator : torch.Generator
         Source of noise, on the CPU.
     n_temperatures : int, default=1000
@@ -207,10 +207,10 @@ def annealed_log_likelihood(
         Chains for each row.
     sampler : BaseSampler, default=None
         The transition, with a Metropolis test. Its step size is a first guess. None is
-        `HMC` in Euclidean space and `GeodesicHMC` elsewhere, of two leapfrog steps; with
-        one they are Metropolis-adjusted (Riemannian) Langevin.
+        `HMC` in Euclidean space and `GeodesicHMC` elsewhere, with two leapfrog steps. With
+        one step these are Metropolis-adjusted (Riemannian) Langevin dynamics.
     plan : AnnealingPlan, default=None
-        Of `plan_annealing`, to be shared by calls on parts of the rows. None makes one.
+        A result of `plan_annealing`, for calls on parts of the rows. None makes one.
 
     Returns
     -------
@@ -223,8 +223,8 @@ def annealed_log_likelihood(
 
     See Also
     --------
-    annealed_bounds : Lower and upper bounds on simulated rows, which tell the bias.
-    importance_weighted_bound : Cheaper, where the encoder has a density.
+    annealed_bounds : Lower and upper bounds on simulated rows, which show the bias.
+    importance_weighted_bound : Cheaper, for an encoder with a density.
 
     References
     ----------
@@ -232,7 +232,7 @@ def annealed_log_likelihood(
 
     Examples
     --------
-    With z standard normal and x given z normal about z, x has variance 2.
+    If z is standard normal, and x given z is normal about z, then x has variance 2.
 
     >>> import math
     >>> import numpy as np

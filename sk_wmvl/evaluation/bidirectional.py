@@ -28,10 +28,10 @@ class Bounds(NamedTuple):
     Attributes
     ----------
     lower, upper : Tensor of shape (n,)
-        In nats, float64. A bound holds on average, not for each row.
+        In nats and float64. The bounds hold on average, not for each row.
     lower_std_error, upper_std_error : Tensor of shape (n,)
-        Monte Carlo standard errors. The upper ones do not know that a row's reverse
-        chains share their start.
+        Monte Carlo standard errors. The upper ones ignore that the reverse chains of a row
+        have a common start.
     x : Tensor of shape (n, n_columns)
         The rows.
     """
@@ -59,11 +59,11 @@ def annealed_bounds(
 ) -> Bounds:
     r"""Bound log p(x) from both sides by annealing forwards and backwards.
 
-    For x drawn with its code z from the model, z is an exact draw of the posterior. From
-    there the path is followed back to the prior, by the transitions of
-    `annealed_log_likelihood` in reverse order, and minus the log of the mean of 1/w is an
-    upper bound on average. The gap between the two bounds contains the bias of both: if it
-    is small, annealing can be trusted on data that look like the model's.
+    If x and its code z are drawn from the model, z is an exact draw of the posterior. From
+    there chains follow the path back to the prior, by the transitions of
+    `annealed_log_likelihood` in reverse order. Minus the log of their mean 1/w is an upper
+    bound on average. The gap between the two bounds contains the bias of both. If it is
+    small, annealing can be trusted on data that look like the model's.
 
     Parameters
     ----------
@@ -72,9 +72,9 @@ def annealed_bounds(
     simulate : callable
         Maps codes of shape (n, d) to draws of x given them, of shape (n, n_columns).
     n_rows : int
-        How many rows to simulate.
+        Number of rows to simulate.
     dtype : torch.dtype, default=torch.float64
-        That of codes and chains.
+        The dtype of codes and chains.
 
     Returns
     -------

@@ -9,7 +9,7 @@ __all__ = ["frechet_distance", "frechet_from_moments"]
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
-    """Return the symmetric root; eigenvalues that rounding made negative are zero."""
+    """Return the symmetric root; eigenvalues below zero, by rounding, are taken as zero."""
     values, vectors = linalg.eigh(covariance)
     return (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
 
@@ -22,9 +22,9 @@ def frechet_from_moments(
     .. math:: \|m_a - m_b\|^2 + \mathrm{tr}\,C_a + \mathrm{tr}\,C_b
               - 2\,\mathrm{tr}\,(C_a^{1/2} C_b C_a^{1/2})^{1/2}
 
-    The last trace is the sum of the singular values of :math:`C_a^{1/2} C_b^{1/2}`: real
-    and accurate for singular covariances too, where the root of the product
-    :math:`C_a C_b` is not.
+    The last trace is the sum of the singular values of :math:`C_a^{1/2} C_b^{1/2}`. It is
+    real and accurate for singular covariances too, unlike the root of the product
+    :math:`C_a C_b`.
 
     Parameters
     ----------
@@ -74,9 +74,9 @@ def frechet_distance(
     Returns
     -------
     distance : float
-        In squared units of the features. Too high on average for few rows, by about
-        :math:`\mathrm{tr}(C)\,(1/n + 1/m)` and more for covariances of rank below d:
-        compare only values from equal n, m and features.
+        In squared units of the features. For few rows it is too high on average, by about
+        :math:`\mathrm{tr}(C)\,(1/n + 1/m)`, and by more for covariances of rank below d.
+        Compare only values from equal n, m and features.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The importance-weighted bound: log p(x) where the encoder has a density."""
+"""The importance-weighted bound on log p(x), for encoders with a density."""
 
 from collections.abc import Callable
 
@@ -25,12 +25,12 @@ def importance_weighted_bound(
     *,
     n_draws: int = 1000,
 ) -> LogLikelihood:
-    r"""Estimate log p(x) with draws from an encoder that has a density.
+    r"""Estimate log p(x) by draws from an encoder with a density.
 
     .. math:: \log\frac1K\sum_k \frac{p(x\mid z_k)\,p(z_k)}{q(z_k\mid x)},
               \qquad z_k\sim q(\cdot\mid x).
 
-    A lower bound on average, which rises with the number of draws to log p(x).
+    This is a lower bound on average, which rises to log p(x) with the number of draws.
 
     Parameters
     ----------
@@ -41,8 +41,8 @@ def importance_weighted_bound(
     prior : object
         With ``log_prob(z)``.
     sample_posterior : callable
-        Maps rows of shape (n, n_columns) to one code for each, of shape (n, d), and the log
-        density log q(z|x) there, of shape (n,), w.r.t. the same measure as the prior's.
+        Maps rows of shape (n, n_columns) to one code for each, of shape (n, d), and its log
+        density log q(z|x), of shape (n,), w.r.t. the measure of the prior's density.
     n_draws : int, default=1000
         The number K of codes for each row.
 
@@ -56,7 +56,7 @@ def importance_weighted_bound(
 
     Examples
     --------
-    With the true posterior every weight is p(x), and the error is zero.
+    If q is the true posterior, every weight is p(x), and the error is zero.
 
     >>> import math
     >>> import numpy as np

@@ -1,14 +1,16 @@
-r"""The quadratic that score matching is, of an energy linear in its parameters.
+r"""The quadratic form of score matching, for an energy linear in its parameters.
 
-With :math:`\log q = \log q_0 + \theta^\top T` and, at each row, the tangent gradients D of
-the statistics, their Laplacians l and the gradient g of :math:`\log q_0`, the objective is
+Let :math:`\log q = \log q_0 + \theta^\top T`. With the tangent gradients D of the
+statistics at each row, their Laplacians l and the gradient g of :math:`\log q_0`, the
+objective is
 
 .. math:: \sum_i w_i\bigl(\tfrac12\|D_i\theta + g_i\|^2 + l_i^\top\theta\bigr)
           + \tfrac12\alpha\,\theta^\top R\theta
           = \tfrac12\theta^\top(A + \alpha R)\theta - b^\top\theta + \text{const}.
 
-In the basis that makes R the identity and A diagonal, all :math:`\alpha` cost one solution,
-and leaving one row out changes A by a matrix of the rank of the manifold's dimension.
+In the basis that makes R the identity and A diagonal, one decomposition gives the
+solutions for all :math:`\alpha`. Leaving one row out changes A by a matrix whose rank is
+the manifold's dimension.
 """
 
 import copy
@@ -27,29 +29,40 @@ from sk_wmvl.manifolds import BaseManifold
 
 __all__ = ["DistinctRows", "QuadraticObjective", "merge_rows"]
 
-CHUNK = 2**22  # entries of the gradients of the statistics at a time
-KEPT = 2**25  # at most so many are kept; more are computed again
-RANK = 1e-12  # of the largest eigenvalue of the penalty; below, a function is zero
-SINGULAR = 1e-12  # the same of A, scaled to a unit diagonal
+CHUNK = 2**22  # entries of the statistics' gradients that are computed at a time
+KEPT = 2**25  # entries that are kept at most; more are computed again at each pass
+RANK = 1e-12  # of the penalty's largest eigenvalue: smaller ones count as zero
+SINGULAR = 1e-12  # the same for A, scaled to a unit diagonal
 
 
 class DistinctRows(NamedTuple):
-    """Distinct rows; those that depend on one another bear the same label.
+    """Distinct rows, each of which stands for all its copies.
 
-    `weight` sums to one; `square` holds sums of squares of the weights of equal rows.
+    Attributes
+    ----------
+    x : Tensor of shape (n, d)
+        The rows, in internal coordinates.
+    weight : Tensor of shape (n,)
+        Their weights, which sum to one.
+    square : Tensor of shape (n,)
+        Sums of the squared weights of the copies.
+    gradient : Tensor of shape (n, m) or None
+        Gradients of the base measure's log density, in tangent coordinates.
+    label : Tensor of shape (n,) or None
+        The group of each row.
     """
 
     x: Tensor
     weight: Tensor
     square: Tensor
-    gradient: Tensor | None  # of the base, in tangent coordinates, (n, m)
+    gradient: Tensor | None
     label: Tensor | None
 
 
 def merge_rows(
     rows: Rows, manifold: BaseManifold, base: BaseMeasure | None, device: torch.device
 ) -> DistinctRows:
-    """Merge equal rows: left out one at a time, a row would be seen in its copy."""
+    """Merge equal rows, so that no copy stays in the fit when a row is left out."""
     first, label = merge_copies(rows.points, rows.groups)
     weight = np.ones(len(rows.points)) if rows.weight is None else rows.weight
     weight = weight / weight.sum()
@@ -93,7 +106,7 @@ class QuadraticObjective:
         self._assemble()
 
     def _assemble(self) -> None:
-        """Set A and b, and what diagonalises A."""
+        """Set A and b, and the basis that diagonalises A."""
         k = len(self.energy.coefficients)
         self.A = self.data.x.new_zeros(k, k)
         self.b = self.data.x.new_zeros(k)
@@ -106,14 +119,14 @@ class QuadraticObjective:
         self.force = self.modes.T @ self.b
 
     def reweighted(self, weight: Tensor) -> "QuadraticObjective":
-        """Return the objective of the same rows with other weights, summing to one."""
+        """Return the objective of the same rows with other weights that sum to one."""
         other = copy.copy(self)
         other.data = self.data._replace(weight=weight)
         other._assemble()
         return other
 
     def _compute(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Yield, in parts, the gradients D and the linear terms of rows."""
+        """Compute and yield what `parts` yields."""
         for start in range(0, len(self.data.x), self.size):
             i = slice(start, start + self.size)
             D, linear = self.energy.derivatives(self.manifold, self.data.x[i])
@@ -122,7 +135,7 @@ class QuadraticObjective:
             yield i, D, linear
 
     def parts(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Yield slices of the rows, gradients (n, m, k) and linear terms (n, k) there."""
+        """Yield slices of the rows, with gradients (n, m, k) and linear terms (n, k)."""
         return iter(self.kept) if self.kept is not None else self._compute()
 
     def _modes(self, penalty: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -136,6 +149,7 @@ class QuadraticObjective:
         return root @ turn, curvature.clamp(min=0)
 
     def _unpenalized(self) -> tuple[Tensor, Tensor]:
+        """Return Q and a vector of ones s with Q'AQ = diag(s)."""
         scale = self.A.diagonal().sqrt()
         scale = torch.where(scale > 0, scale, 1.0)
         scaled = self.A / torch.outer(scale, scale)
@@ -161,10 +175,10 @@ class QuadraticObjective:
     # --- leaving out ------------------------------------------------------------------
 
     def leave_out(self, alphas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean scores of what is left out in turn, and their standard errors.
+        """Return mean scores of rows left out in turn, and their standard errors.
 
-        No folds are made: each distinct row, or each group, is left out exactly. The
-        weights of what stays, and the penalty, are not scaled up.
+        There are no folds: each distinct row, or each group, is left out exactly. The
+        weights of the remaining rows, and the penalty, are not scaled up.
         """
         self._check_alpha(alphas)
         alone = self.data.label is None
@@ -186,13 +200,13 @@ class QuadraticObjective:
         return mean.cpu().numpy(), spread.sqrt().cpu().numpy()
 
     def _gradient(self, i) -> Tensor:
-        """Return the base's gradient at rows, or zeros."""
+        """Return the base measure's gradients at rows, or zeros."""
         if self.data.gradient is None:
             return self.data.x.new_zeros(len(self.data.weight[i]), self.m)
         return self.data.gradient[i]
 
     def _unseen(self, D: Tensor, linear: Tensor, w: Tensor, inverse: Tensor) -> Tensor:
-        r"""Return :math:`D_i\theta_{-i}`, the gradient at each row without that row.
+        r"""Return :math:`D_i\theta_{-i}`, the gradient at each row of the fit without it.
 
         By the Woodbury identity it is :math:`(I - wS)^{-1}(D\theta - wc)`, with
         :math:`S = DM^{-1}D^\top`, :math:`M = A + \alpha R` and c = -D M⁻¹ linear.
@@ -223,7 +237,7 @@ class QuadraticObjective:
         return torch.stack(scores)
 
     def _groups(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield the rows of each group."""
+        """Yield what `parts` yields, one group at a time."""
         D, linear = (
             torch.cat(part) for part in list(zip(*self.parts(), strict=True))[1:]
         )
@@ -253,10 +267,10 @@ class QuadraticObjective:
     def solution(self, alpha: float) -> tuple[Tensor, Tensor, float]:
         r"""Return coefficients, their covariance and the objective without the penalty.
 
-        The covariance is the sandwich :math:`M^{-1}BM^{-1}`, B the sum of squares of the
-        weighted gradients of the rows' (groups') terms. Each is taken at the solution
-        without that row, which makes it the jackknife; at the solution itself it would be
-        too small where rows are few.
+        The covariance is the sandwich :math:`M^{-1}BM^{-1}`, where B is the sum of squares
+        of the weighted gradients of the rows' (groups') terms. A row's gradient is taken
+        at the solution without that row, as in the jackknife, since at the solution itself
+        it is too small if there are few rows.
         """
         inverse = 1 / (self.curvature + alpha)
         phi = inverse * self.force

@@ -1,4 +1,4 @@
-"""Score matching of an exponential family: solved, not descended."""
+"""Score matching of an exponential family in closed form."""
 
 from typing import NamedTuple
 
@@ -22,20 +22,21 @@ from sk_wmvl.manifolds import BaseManifold
 
 __all__ = ["RegularizationPath", "Solution", "describe", "solve"]
 
-MAX_COMPARED = 2000  # rows by which sets of statistics are compared
+MAX_COMPARED = 2000  # rows that are used to compare sets of statistics
 
 
 class RegularizationPath(NamedTuple):
-    """How well each weight of the penalty serves rows that are left out.
+    """The leave-one-out score of each weight of the penalty.
 
-    Of a robust fit there is one, zero, and what a row changes is taken to first order.
+    A robust fit has the weight zero only, and its score is exact to first order in the
+    weight of a row.
 
     Attributes
     ----------
     alphas : ndarray of shape (n_alphas,)
-        The weights, rising.
+        The weights of the penalty, ascending.
     scores : ndarray of shape (n_alphas,)
-        Mean Hyvärinen scores of rows (or groups) each left out in turn, less the base
+        Mean Hyvärinen scores of rows (or groups) left out in turn, without the base
         measure's own Laplacian, in internal units; lower is better.
     std_errors : ndarray of shape (n_alphas,)
         Their standard errors.
@@ -52,14 +53,14 @@ class Solution(NamedTuple):
     Attributes
     ----------
     energy : LinearEnergy
-        With its coefficients set.
+        The energy, with its coefficients set.
     covariance : Tensor of shape (k, k)
-        The sandwich estimate of the covariance of the coefficients, by the jackknife
-        (without it, if robust); with groups, clustered by them.
+        The sandwich estimate of the covariance of the coefficients, clustered by groups.
+        It uses the jackknife, except for robust fits.
     alpha : float
-        The weight of the penalty that was chosen.
+        The chosen weight of the penalty.
     path : RegularizationPath
-        What it was chosen from.
+        The weights that were compared.
     loss : float
         The objective at the solution, without the penalty.
     """
@@ -86,15 +87,15 @@ def solve(
     ----------
     family : ExponentialFamily
     rows : Rows
-        In internal coordinates. Weights are those of a sample drawn with other
-        probabilities than the population's; rows of one group are left out together.
+        Rows in internal coordinates. Weights make up for unequal sampling probabilities.
+        Rows of one group are left out together.
     manifold : BaseManifold
-        With its dimension known.
+        A manifold whose dimension is known.
     base : BaseMeasure or None
-        What the family corrects.
+        The base measure that the family corrects.
     device : torch.device
     seed : int, default=0
-        Seed of what the family draws.
+        Seed of the family's random choices.
 
     Returns
     -------
@@ -103,9 +104,9 @@ def solve(
     Raises
     ------
     ValueError
-        If the rows do not determine the parameters, or these belong to no density, or the
-        family's robustness is no number >= 0, or is above zero where there is a penalty or
-        a base measure.
+        If the rows do not determine the parameters, if no density has these parameters, or
+        if the family's robustness is negative, or above zero with a penalty or a base
+        measure.
 
     References
     ----------
@@ -126,7 +127,7 @@ def solve(
         if chosen.penalty is not None or base is not None:
             raise ValueError(
                 f"robustness={family.robustness:g} of {type(family).__name__}: robust "
-                "weights are for families without a penalty that correct no base measure. "
+                "weights are for families without a penalty and without a base measure. "
                 "Use robustness=0."
             )
         robust = fit_robust(chosen, manifold, data, family.robustness)
@@ -163,9 +164,9 @@ def describe(
 
 
 def _subset(data: DistinctRows, seed: int) -> DistinctRows:
-    """Return rows that are enough to compare candidates by.
+    """Return a random subset of the rows that is large enough to compare candidates.
 
-    This thins the rows; it divides them from no others, so that groups may be cut.
+    Groups may be cut, since the rows outside the subset are not used to judge.
     """
     n = len(data.x)
     if n <= MAX_COMPARED:
@@ -184,12 +185,8 @@ def _subset(data: DistinctRows, seed: int) -> DistinctRows:
 def _leave_out(
     candidate: Candidate, manifold: BaseManifold, data: DistinctRows, alphas: np.ndarray
 ) -> tuple[QuadraticObjective, RegularizationPath]:
-    """Return the system of one set of statistics, and its path."""
+    """Return the quadratic objective of one set of statistics, and its path."""
     system = QuadraticObjective(candidate, manifold, data)
-    return system, _path(system, alphas)
-
-
-def _path(system: QuadraticObjective, alphas: np.ndarray) -> RegularizationPath:
     scores, errors = system.leave_out(alphas)
     scores = np.where(np.isfinite(scores), scores, np.inf)
-    return RegularizationPath(alphas, scores, errors)
+    return system, RegularizationPath(alphas, scores, errors)

@@ -1,6 +1,6 @@
 """Manifolds: the spaces that data live on.
 
-Imports the tools alone.
+Imports the tools only.
 """
 
 from sk_wmvl.manifolds._base import BaseManifold, LocalChart

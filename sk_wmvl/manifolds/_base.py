@@ -104,7 +104,7 @@ class BaseManifold(BaseComponent, ABC):
         """Return a clone with some parameters changed."""
         return clone(self).set_params(**params)
 
-    # --- border -----------------------------------------------------------------------
+    # --- users' rows ------------------------------------------------------------------
 
     @abstractmethod
     def from_user(self, x: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class BaseManifold(BaseComponent, ABC):
         """
 
     def warn_of_units(self, x: Tensor) -> None:
-        """Warn if users' rows, (n, n_columns), seem to be in other units, as degrees."""
+        """Warn if users' rows, (n, n_columns), seem to be in other units."""
         del x
 
     def to_user(self, x: Tensor) -> Tensor:

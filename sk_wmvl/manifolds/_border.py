@@ -1,4 +1,4 @@
-"""The border to users' rows: checks that name the row, its defect and the remedy."""
+"""Checks of users' rows, with messages that name the row, its defect and the remedy."""
 
 from collections.abc import Mapping
 
@@ -103,7 +103,7 @@ def form_of_width(
 
 
 def unit_rows(owner: BaseManifold, x: Tensor, *, project: bool) -> Tensor:
-    """Return rows scaled to unit length exactly.
+    """Return rows scaled to unit length.
 
     Raises
     ------

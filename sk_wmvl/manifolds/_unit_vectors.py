@@ -38,9 +38,10 @@ class UnitVectors(BaseManifold):
     r"""Unit vectors of :math:`\mathbb{R}^d` with the metric of a sphere of some radius.
 
     Geodesics are great circles; lengths are `radius` times ambient lengths. Several unit
-    vectors may stand for one point of the manifold: they differ by changes of sign. A
-    subclass says which, by `_signs` and `_representative`, and functions on the manifold
-    are the functions on the sphere that these changes leave alone.
+    vectors, which differ by changes of sign, may stand for one point of the manifold; they
+    are called its copies. `_signs` and `_representative` of a subclass say which these
+    are. Functions on the manifold are the functions on the sphere that are equal at all
+    copies.
     """
 
     radius: float = 1.0

@@ -117,7 +117,7 @@ class Chart(BaseManifold):
         low, high = (y.new_tensor(each) for each in given[:2])
         return low, high, torch.as_tensor(given[2], device=y.device, dtype=torch.bool)
 
-    # --- border -----------------------------------------------------------------------
+    # --- users' rows ------------------------------------------------------------------
 
     def from_user(self, x: Tensor) -> Tensor:
         """Return coordinates in the box; see `BaseManifold.from_user`."""

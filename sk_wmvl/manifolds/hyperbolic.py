@@ -130,7 +130,7 @@ class Hyperbolic(BaseManifold):
         check_columns(self, n_columns, dim >= 1 and self.dim in (None, dim))
         return self._resized(dim=dim)
 
-    # --- border -----------------------------------------------------------------------
+    # --- users' rows ------------------------------------------------------------------
 
     def from_user(self, x: Tensor) -> Tensor:
         """Return points of the hyperboloid; see `BaseManifold.from_user`."""

@@ -189,7 +189,7 @@ class Product(BaseManifold):
                 factors.append((name, manifold.with_columns(known.get(name, left))))
         return self._resized(factors=factors)
 
-    # --- border -----------------------------------------------------------------------
+    # --- users' rows ------------------------------------------------------------------
 
     def from_user(self, x: Tensor) -> Tensor:
         """Return the factors' points; see `BaseManifold.from_user`."""

@@ -119,7 +119,7 @@ class SPD(BaseManifold):
         form, size = next(iter(fits.items()))
         return self._resized(size=size, coordinates=form)
 
-    # --- border -----------------------------------------------------------------------
+    # --- users' rows ------------------------------------------------------------------
 
     def from_user(self, x: Tensor) -> Tensor:
         """Return scaled triangles; see `BaseManifold.from_user`."""

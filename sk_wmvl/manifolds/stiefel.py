@@ -97,7 +97,6 @@ class Stiefel(BaseManifold):
             )
         return n, p
 
-    # computed here, a plain attribute in the base class
     @property
     def dim(self) -> int | None:  # type: ignore[override]  # an attribute in the base
         """The number n p - p (p + 1) / 2."""
@@ -124,7 +123,7 @@ class Stiefel(BaseManifold):
         """Return matrices of shape (k, n, p)."""
         return x.reshape(-1, *self._sizes())
 
-    # --- border -----------------------------------------------------------------------
+    # --- users' rows ------------------------------------------------------------------
 
     def from_user(self, x: Tensor) -> Tensor:
         """Return frames; see `BaseManifold.from_user`."""

@@ -1,4 +1,4 @@
-"""What a normalizer must offer: log Z with a standard error."""
+"""The interface of a normalizer: log Z with a standard error."""
 
 import math
 import warnings
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sk_wmvl._component import BaseComponent
 from sk_wmvl.energies import CorrectedEnergy
 from sk_wmvl.manifolds import BaseManifold, Euclidean
+from sk_wmvl.samplers._base import evaluate_in_chunks
 
 __all__ = [
     "BaseNormalizer",
@@ -27,12 +28,8 @@ __all__ = [
     "warn_if_unreliable",
 ]
 
-# Points per call of the energy: a layer of 128 units then takes 4 MB in float64, about
-# a processor's cache (measured on one core: chunks four times as large are slower).
-CHUNK = 4096
 MANY_COMPONENTS = 1000
-# Either stands for an error of about 0.15 nats, beyond which the error is itself
-# uncertain.
+# Either limit means an error of about 0.15 nats. Larger errors are themselves uncertain.
 MIN_ESS = 50
 MAX_STD_ERROR = 0.2
 
@@ -47,19 +44,18 @@ class LogNormalizer(NamedTuple):
     Attributes
     ----------
     value : float
-        The estimate, in nats; infinite if the energy was found not to be normalisable.
+        The estimate, in nats. Infinite if the energy is not normalisable.
     std_error : float
         Its standard error (Monte Carlo) or error estimate (quadrature), in nats.
     n_evaluations : int
-        How many points the energy was evaluated at.
+        Number of points at which the energy was evaluated.
     effective_sample_size : float
-        Kish's effective number of independent draws from the model behind the estimate;
-        infinite for quadrature.
+        Kish's effective number of independent draws behind the estimate. Infinite for
+        quadrature.
     method : str
         The name of the normalizer that made it.
     problem : str
-        Why the estimate cannot be trusted, as a clause; empty if nothing is known
-        against it.
+        The reason not to trust the estimate, as a clause. Empty if there is none.
     """
 
     value: float
@@ -73,11 +69,11 @@ class LogNormalizer(NamedTuple):
 class BaseNormalizer(BaseComponent, ABC):
     r"""Computes the log normalising constant of an energy.
 
-    `proposal` is a normalised density with methods ``sample(n, generator=...)``, of
-    shape (n, d), and ``log_prob(x)``, of shape (n,), an `nn.Module` in the dtype and on
-    the device in which the energy is to be evaluated: usually its base measure.
+    `proposal` is a normalised density, usually the base measure of the energy. It is an
+    `nn.Module` with methods ``sample(n, generator=...)``, of shape (n, d), and
+    ``log_prob(x)``, of shape (n,). The energy is evaluated in its dtype and on its device.
 
-    A member implements `estimate`; users call `log_normalizer`, which also warns.
+    A member implements `estimate`. Users call `log_normalizer`, which also warns.
     """
 
     def log_normalizer(
@@ -90,7 +86,7 @@ class BaseNormalizer(BaseComponent, ABC):
     ) -> LogNormalizer:
         """Return log Z of `energy` with its standard error; warn if it is unreliable.
 
-        Works the same whether or not the caller has gradients switched on.
+        The result does not depend on whether the caller has gradients switched on.
 
         Parameters
         ----------
@@ -101,8 +97,8 @@ class BaseNormalizer(BaseComponent, ABC):
         generator : torch.Generator, default=None
             Source of noise, on the CPU.
         manifold : BaseManifold or None, default=None
-            Where the points live, with its dimension known; None is Euclidean space. Z is
-            then the integral with respect to its volume.
+            The space of the points, of known dimension. Z is the integral with respect to
+            its volume. None is Euclidean space.
 
         Returns
         -------
@@ -113,7 +109,7 @@ class BaseNormalizer(BaseComponent, ABC):
         NormalizerWarning
             If the estimate cannot be trusted.
         """
-        # Samplers need autograd, which inference mode would forbid even inside.
+        # Samplers need autograd, which inference mode forbids even under enable_grad.
         with torch.inference_mode(False), torch.no_grad():
             result = self.estimate(
                 energy, proposal, generator=generator, manifold=manifold
@@ -130,11 +126,11 @@ class BaseNormalizer(BaseComponent, ABC):
         generator: torch.Generator | None = None,
         manifold: BaseManifold | None = None,
     ) -> LogNormalizer:
-        """Return log Z silently, under ``torch.no_grad()``; see `log_normalizer`."""
+        """Return log Z without warnings, under ``no_grad``; see `log_normalizer`."""
 
 
 class CountedEnergy(nn.Module):
-    """An energy that counts the points it is evaluated at.
+    """An energy that counts the points at which it is evaluated.
 
     Parameters
     ----------
@@ -158,14 +154,14 @@ class CountedEnergy(nn.Module):
 
 
 def is_expensive(proposal: nn.Module) -> bool:
-    """Return whether a density is dear to evaluate at every node of a grid."""
+    """Return whether a density is expensive to evaluate at every node of a grid."""
     return getattr(proposal, "n_components", 1) > MANY_COMPONENTS
 
 
 def is_over(energy: nn.Module, proposal: nn.Module) -> TypeGuard[CorrectedEnergy]:
-    """Return whether an energy corrects this very proposal.
+    """Return whether an energy is a correction of this very proposal.
 
-    The ratio of the model to the proposal is then that of the correction alone.
+    The ratio of the model to the proposal then depends on the correction alone.
     """
     return isinstance(energy, CorrectedEnergy) and energy.base is proposal
 
@@ -175,17 +171,11 @@ def is_flat(manifold: BaseManifold | None) -> bool:
     return manifold is None or isinstance(manifold, Euclidean)
 
 
-def evaluate_in_chunks(energy: nn.Module, x: Tensor) -> Tensor:
-    """Return energies of shape (n,), in chunks so that memory is bounded."""
-    return torch.cat([energy(part) for part in x.split(CHUNK)])
-
-
 def log_mean_exp(log_weights: Tensor) -> tuple[float, float, float]:
     r"""Return the log of the mean weight, its standard error and Kish's ESS.
 
-    The standard error is by the delta method, sd(w) / (mean(w) sqrt(n)). A weight that
-    is NaN or infinite, or weights that are all zero, give that value with an infinite
-    error.
+    The standard error is that of the delta method, sd(w) / (mean(w) sqrt(n)). If the
+    largest log weight is NaN or infinite, it is returned with an infinite error.
     """
     n = len(log_weights)
     top = float(log_weights.max())  # NaN if any is
@@ -199,7 +189,7 @@ def log_mean_exp(log_weights: Tensor) -> tuple[float, float, float]:
 
 
 def find_fault(estimate: LogNormalizer, *, min_ess: float = MIN_ESS) -> str:
-    """Return why an estimate cannot be trusted; empty if nothing is known against it."""
+    """Return why an estimate cannot be trusted; empty if there is no reason."""
     ess, std_error = estimate.effective_sample_size, estimate.std_error
     reasons = [estimate.problem] if estimate.problem else []
     if not reasons and not math.isfinite(estimate.value):
@@ -212,7 +202,7 @@ def find_fault(estimate: LogNormalizer, *, min_ess: float = MIN_ESS) -> str:
 
 
 def warn_if_unreliable(estimate: LogNormalizer, *, min_ess: float = MIN_ESS) -> None:
-    """Warn if an estimate is known to be bad, not finite or of too large an error."""
+    """Warn if an estimate has a known problem, is not finite or has a large error."""
     fault = find_fault(estimate, min_ess=min_ess)
     if fault:
         warnings.warn(

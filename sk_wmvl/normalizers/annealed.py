@@ -49,7 +49,7 @@ class GeometricPath(AnnealedPath):
 
 
 class AnnealedNormalizer(BaseNormalizer):
-    r"""Carry draws of the proposal to the model and accumulate their weights.
+    r"""Carry draws of the proposal to the model, and average the weights they collect.
 
     Along :math:`q_t \propto p^{1-t} e^{-tE}` from t = 0 to t = 1 each chain collects
 
@@ -59,35 +59,36 @@ class AnnealedNormalizer(BaseNormalizer):
     where :math:`x_0 \sim p` and :math:`x_k` follows from :math:`x_{k-1}` by transitions
     that leave :math:`q_{t_k}` invariant. The mean of w is unbiased for Z.
 
-    A pilot run finds the schedule: 128 draws advance by stages that halve their
-    effective sample size, are resampled and moved, and the sampler's step size is tuned
-    at each stage. The temperatures of the real run are then placed at equal
-    thermodynamic length, with step sizes in between interpolated. They are fixed before
-    the real run, whose noise is independent of the pilot's: nothing is lost of
-    unbiasedness.
+    A pilot run of 128 draws finds the temperatures. The draws advance by stages that halve
+    their effective sample size. At each stage they are resampled and moved, and the step
+    size of the sampler is tuned. The temperatures are then placed at equal thermodynamic
+    length, and step sizes in between are interpolated. Both are fixed before the real run,
+    whose noise is independent of the pilot's, so that the mean stays unbiased.
 
     Parameters
     ----------
     n_chains : int, default=512
-        Independent weights, at least 100. The error falls like its inverse square root.
+        Number of independent weights, at least 100. The error falls like its inverse
+        square root.
     n_temperatures : int, default=None
-        Steps of the path. The variance of log w falls like its inverse. None is four
-        times the squared thermodynamic length that the pilot measures, from 8 to 1000.
+        Stops on the path. The variance of log w falls like its inverse. None is four times
+        the squared thermodynamic length that the pilot measures, from 8 to 1000.
     sampler : {'hmc', 'mala'} or BaseSampler, default=None
-        The transition, with a Metropolis test. Its step size is only a first guess.
-        None is HMC with two leapfrog steps: of one, two, three, five and ten, two gave
-        the most effective draws per gradient on three Gaussian targets, or close to it.
-        On a manifold None is `GeodesicHMC`, and another sampler must be one of it.
+        The transition, with a Metropolis test. Its step size is only a first guess. None is
+        `HMC` in Euclidean space and `GeodesicHMC` on a manifold, with two leapfrog steps.
+        (Of one, two, three, five and ten steps, two gave about the most effective draws per
+        gradient on three Gaussian targets.) On a manifold it must be a sampler of that
+        manifold.
     n_transitions : int, default=1
         Moves at each temperature.
 
     See Also
     --------
-    ImportanceNormalizer : The path of a single step.
+    ImportanceNormalizer : The same in a single step.
 
     Notes
     -----
-    The error is corrected for the weights' tail as in importance sampling. Modes that
+    The error is corrected for the tail of the weights as in importance sampling. Modes that
     no chain enters go unnoticed, as with any sampler.
 
     References

@@ -17,34 +17,34 @@ __all__ = ["AutoNormalizer"]
 FIRST_SAMPLES = 4096
 FIRST_CHAINS = 256
 MAX_ROUNDS = 4
-# No round does more than this many times the work of the one before: what is known of
-# the variance after a small run is itself uncertain.
+# No round does more than this many times the work of the one before, because a small run
+# knows little of the variance.
 MAX_FACTOR = 8.0
 
 
 class AutoNormalizer(BaseNormalizer):
-    """Take the first method, from cheap to dear, that is accurate enough.
+    """Take the first method, from cheap to expensive, that is accurate enough.
 
-    1. In one dimension, and in two if the proposal has not more than 1000 components:
-       `QuadratureNormalizer`. Its word is final if the energy is not normalisable.
-    2. `ImportanceNormalizer` with 4096 draws; if its weights are well behaved but the
-       error too large, once more with the number of draws that the error calls for.
-    3. In up to three dimensions: `QuadratureNormalizer`, if it has not been tried.
-    4. `AnnealedNormalizer`, with 256 chains; then with as many as the error calls for,
-       and more moves of each if the weights are heavy-tailed.
+    1. `QuadratureNormalizer` in one dimension, and in two if the proposal has at most 1000
+       components. Its verdict that an energy is not normalisable is final.
+    2. `ImportanceNormalizer` with 4096 draws. If its weights are well behaved but the error
+       is too large, it runs again with the number of draws that the error calls for.
+    3. `QuadratureNormalizer` in up to three dimensions, if it has not been tried.
+    4. `AnnealedNormalizer` with 256 chains, then with as many as the error calls for. Each
+       chain makes more moves if the weights are heavy-tailed.
 
     Parameters
     ----------
     target_std_error : float, default=0.02
         The standard error of log Z to reach, in nats.
     max_evaluations : int, default=1_000_000
-        No further run is begun that is expected to pass this many evaluations of the
-        energy in all. The error then stays above the target, and is reported.
+        Evaluations of the energy in all. A run that is expected to need more is not begun.
+        The error then stays above the target, and is reported.
 
     Notes
     -----
-    The `method` of the result says which was used, its `n_evaluations` counts all that
-    were tried.
+    The `method` of the result is the one that was used. Its `n_evaluations` counts those
+    of all methods that were tried.
 
     Examples
     --------
@@ -106,7 +106,7 @@ class AutoNormalizer(BaseNormalizer):
                 return result
 
         result = run(ImportanceNormalizer(FIRST_SAMPLES))
-        if not math.isfinite(result.value):  # nor could a path begin there
+        if not math.isfinite(result.value):  # a path could not begin there either
             return result
         n = math.ceil(1.2 * FIRST_SAMPLES * self._work_factor(result))
         if not result.problem and FIRST_SAMPLES < n <= self.max_evaluations // 4:

@@ -8,41 +8,41 @@ from torch import Tensor, nn
 
 from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.normalizers._base import (
-    CHUNK,
     BaseNormalizer,
     CountedEnergy,
     LogNormalizer,
     is_over,
     log_mean_exp,
 )
+from sk_wmvl.samplers._base import CHUNK
 
 __all__ = ["ImportanceNormalizer", "pareto_tail_index", "summarize_weights"]
 
-# Log weights closer than this differ by rounding only: there is no tail to fit.
+# Log weights closer than this differ by rounding only, and have no tail to fit.
 EQUAL_WEIGHTS = 1e-9
-# The index is uncertain by 0.1 or more: beyond this its exact value means nothing.
+# The estimated index is uncertain by 0.1 or more, so larger values mean no more than this.
 LARGEST_INDEX = 0.95
-HARMLESS = 0.05
+HARMLESS = 0.05  # a standard error, in nats, at which no index is a problem
 
 
 def pareto_tail_index(log_weights: np.ndarray) -> float:
-    r"""Return :math:`\hat k`, the index of a generalised Pareto law fitted to the tail.
+    r"""Return :math:`\hat k`, the index of a generalised Pareto fit to the weights' tail.
 
-    Weights with index k have moments of order below 1/k only: from k = 1/2 on their
-    variance is infinite, from k = 1 on their mean. The fit is that of Pareto-smoothed
-    importance sampling: the largest :math:`\min(n/5, 3\sqrt n)` weights, less the next
-    one, and the posterior mean of Zhang and Stephens under a weak prior.
+    Weights with index k have moments of order below 1/k only. Their variance is infinite
+    from k = 1/2 on, their mean from k = 1 on. The fit is that of Pareto-smoothed importance
+    sampling. It takes the excess of the largest :math:`\min(n/5, 3\sqrt n)` weights over
+    the next one, and the posterior mean of Zhang and Stephens under a weak prior.
 
     Parameters
     ----------
     log_weights : array of shape (n,)
-        Without NaN; unnormalised.
+        Unnormalised, without NaN.
 
     Returns
     -------
     k : float
-        Minus infinity if the largest weights are all equal; plus infinity if four or
-        fewer weights are in the tail, too few for a fit.
+        Minus infinity if the largest weights are all equal. Plus infinity if four weights
+        or fewer are in the tail, too few for a fit.
 
     References
     ----------
@@ -58,17 +58,17 @@ def pareto_tail_index(log_weights: np.ndarray) -> float:
     """
     y = np.sort(log_weights - log_weights.max())
     n_tail = math.ceil(min(len(y) / 5, 3 * math.sqrt(len(y))))
-    # A weight that underflows is no part of a tail.
+    # Weights that underflow are no part of the tail.
     cut = max(y[-n_tail - 1], math.log(np.finfo(np.float64).tiny))
     if -cut < EQUAL_WEIGHTS:
         return -math.inf
-    # not a difference of exponentials, which may be zero where weights are nearly equal
+    # A difference of exponentials could be zero where weights are nearly equal.
     excess = math.exp(cut) * np.expm1(y[y > cut] - cut)
     return _fit_pareto(excess) if len(excess) > 4 else math.inf
 
 
 def _fit_pareto(excess: np.ndarray) -> float:
-    """Fit to sorted excesses; grid, prior and shrinkage as in the references."""
+    """Return the index of sorted excesses; grid and prior are those of the references."""
     n = len(excess)
     m = 30 + math.isqrt(n)
     quartile = excess[int(n / 4 + 0.5) - 1]
@@ -85,26 +85,27 @@ def _fit_pareto(excess: np.ndarray) -> float:
 def summarize_weights(
     log_weights: Tensor, n_evaluations: int, method: str
 ) -> LogNormalizer:
-    r"""Return the log mean weight with errors that allow for the weights' tail.
+    r"""Return the log mean weight with errors that allow for heavy tails.
 
-    Heavy tails make the delta-method error too small, because the draws that matter
-    most are the ones not drawn. For exact Pareto weights the root mean square error is
-    larger by the factor :math:`c(k) = \max(1, 0.55 / (1 - k))` whatever the number of
-    draws (measured for n = 512, 4096 and 32768: within 10 % for k from 0.5 to 0.9).
-    With k estimated from the same draws this removes part of the excess only: with 4096
-    draws the true error is 1.05 times the reported at k = 0.5, 1.2 at 0.6 and 1.5 at
-    0.7. The error reported is :math:`s = c(\min(\hat k, 0.95))` times the
-    delta-method's, and the effective sample size :math:`1 / (1/n + s^2)`, which is
-    Kish's if c = 1. Where :math:`\hat k` is above :math:`\min(0.7, 1 - 1/\log_{10} n)`
-    and s above 0.05 nats (an index is harmless if the weights hardly vary), the
-    estimate is declared unreliable.
+    The delta-method error is too small for heavy tails, because the draws that matter most
+    are missing. The root mean square error of exact Pareto weights is larger by the factor
+    :math:`c(k) = \max(1, 0.55 / (1 - k))` for any number of draws. (It was measured at
+    n = 512, 4096 and 32768, and holds within 10 % for k from 0.5 to 0.9.) An index
+    estimated from the same draws corrects for a part of this. With 4096 draws the true
+    error is 1.05 times the reported one at k = 0.5, 1.2 times at 0.6 and 1.5 times at 0.7.
+
+    The error reported is :math:`s = c(\min(\hat k, 0.95))` times that of the delta method.
+    The effective sample size is :math:`1 / (1/n + s^2)`, which is Kish's if c = 1. The
+    estimate is declared unreliable if :math:`\hat k` is above
+    :math:`\min(0.7, 1 - 1/\log_{10} n)` and s above 0.05 nats. If s is less, the weights
+    hardly vary, and the index does no harm.
 
     Parameters
     ----------
     log_weights : Tensor of shape (n,)
         Independent, with mean weight Z.
     n_evaluations : int
-        Points at which the energy was evaluated.
+        Number of points at which the energy was evaluated.
     method : str
         Name of the normalizer.
 
@@ -141,9 +142,10 @@ class ImportanceNormalizer(BaseNormalizer):
 
     .. math:: Z = \mathbb{E}_{x \sim p}\bigl[e^{-E(x)} / p(x)\bigr].
 
-    Unbiased for Z. Cheap, needs no gradient and no tuning, but its error grows like the
-    exponential of the divergence between model and proposal. Where the energy is a
-    `CorrectedEnergy` whose base is the proposal, the base cancels and is not evaluated.
+    The mean is unbiased for Z. The method is cheap and needs neither gradients nor tuning,
+    but its error grows like the exponential of the divergence between model and proposal.
+    If the energy is a `CorrectedEnergy` whose base is the proposal, the base cancels and is
+    not evaluated.
 
     Parameters
     ----------
@@ -152,14 +154,14 @@ class ImportanceNormalizer(BaseNormalizer):
 
     Notes
     -----
-    The proposal should have the heavier tails. Under a Gaussian proposal a model with
-    polynomial tails is slightly underestimated (measured: by 0.02 to 0.03 nats, two
-    standard errors, for a Student t with five degrees of freedom on six axes), for the
-    tail of the weights lies beyond the draws and no diagnostic shows it.
+    The proposal should have heavier tails than the model. A Gaussian proposal
+    underestimates a model with polynomial tails, and no diagnostic shows it, because the
+    tail of the weights lies beyond the draws. For Student t with five degrees of freedom on
+    six axes the error was 0.02 to 0.03 nats, two standard errors.
 
     The standard error and the effective sample size allow for heavy tails, and a Pareto
-    index above 0.7 makes the estimate unreliable; see `summarize_weights`. No tail is
-    seen where the proposal never lands: a mode far from the proposal goes unnoticed.
+    index above 0.7 makes the estimate unreliable; see `summarize_weights`. A mode where the
+    proposal has no draws goes unnoticed.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Quadrature: log Z as a sum over a grid, to many digits, in up to three dimensions."""
+"""Quadrature: log Z to many digits as a sum over a grid, in up to three dimensions."""
 
 import math
 
@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from sk_wmvl._component import check_positive
 from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.normalizers._base import (
-    CHUNK,
     BaseNormalizer,
     CountedEnergy,
     LogNormalizer,
-    evaluate_in_chunks,
     is_flat,
 )
+from sk_wmvl.samplers._base import evaluate_in_chunks
 from sk_wmvl.samplers._product_grid import Grid, initial_grid
+from sk_wmvl.samplers.annealing import NegativeLogProb
 
 __all__ = ["QuadratureNormalizer"]
 
@@ -30,7 +30,7 @@ N_FIRST_PERIOD = {1: 128, 2: 64, 3: 16}
 N_LAST_PERIOD = {1: 2**14, 2: 1024, 3: 96}
 GROWTH = 1.5  # from one sum to the next, of the nodes per period
 MAX_MOVES = 60
-# The box ends at sinh(20) = 2.4e8 scales of the proposal. Mass beyond is not a model's.
+# The box ends at sinh(20) = 2.4e8 scales of the proposal. A model has no mass beyond it.
 FAR = 20.0
 
 NOT_FINITE = "the energy is NaN, or infinite where the model should have its mass"
@@ -54,10 +54,11 @@ def log_integral(grid: Grid, energy: nn.Module, n: int) -> float:
 
 
 def fit_box(energy: nn.Module, grid: Grid, log_cut: float) -> tuple[Grid, str]:
-    """Move the box's faces to where the integrand is a negligible share of its maximum.
+    """Move the faces of the box to where the integrand is negligible.
 
-    A face that is not negligible moves out by half the box; one with only negligible
-    nodes near it moves in, once its opposite is negligible too.
+    The integrand is negligible where its log is `log_cut` below its maximum. A face where
+    it is not moves out by half the box. A face with negligible nodes before it moves in,
+    once the opposite face is negligible too.
 
     Returns
     -------
@@ -76,14 +77,14 @@ def fit_box(energy: nn.Module, grid: Grid, log_cut: float) -> tuple[Grid, str]:
         for axis in range(d):
             others = [other for other in range(d) if other != axis]
             profile = value.amax(others) if others else value
-            # not ">": at a value of 1e20 the cut is lost in rounding
+            # ">=", not ">": at a value of 1e20 the cut is lost in rounding
             kept = torch.nonzero(profile >= top + log_cut).flatten()
             ends = int(kept[0]), n - 1 - int(kept[-1])  # negligible nodes at each end
             for side, empty in enumerate(ends):
                 outward[side, axis] = empty == 0
                 if min(ends) > 0:
                     inward[side, axis] = empty - 1  # one stays as a margin
-                elif empty == 0:  # grow only, lest the box creep after its maximum
+                elif empty == 0:  # only grow: the box must not creep after its maximum
                     inward[side, axis] = -0.5 * n
         outward = outward.to(grid.low.device)
         if bool((outward[0] & (grid.low <= -FAR)).any()) or bool(
@@ -101,7 +102,7 @@ def fit_box(energy: nn.Module, grid: Grid, log_cut: float) -> tuple[Grid, str]:
 
 
 def has_quadrature(manifold: BaseManifold | None) -> bool:
-    """Return whether there is a rule: in up to three dimensions, on most manifolds."""
+    """Return whether a manifold has a rule, as most have in up to three dimensions."""
     if manifold is None or is_flat(manifold):
         return True
     if manifold.dim is None or manifold.dim > max(N_LAST_PERIOD):
@@ -119,35 +120,34 @@ class QuadratureNormalizer(BaseNormalizer):
     .. math:: Z = \int e^{-E(x(u))} \prod_i s_i \cosh u_i\,du,
               \qquad x_i = c_i + s_i \sinh u_i,
 
-    by the midpoint rule, whose error for a smooth integrand that vanishes at the faces
-    of its box falls faster than any power of the spacing. The hyperbolic sine gives
-    polynomial tails an exponential decay in u, so that they need few nodes. The box is
-    moved until the integrand at its faces is below 0.7 % of `tol` of the maximum; then
-    nodes are added, the number of evaluations doubling, until log Z changes by less
-    than `tol`. The error reported is the last change, but no less than `tol`.
+    by the midpoint rule. Its error falls faster than any power of the spacing for a smooth
+    integrand that vanishes at the faces of the box. The hyperbolic sine turns polynomial
+    tails into exponential ones in u, which need few nodes. The box is moved until the
+    integrand at its faces is below 0.7 % of `tol` times the maximum. Then nodes are added,
+    doubling the number of evaluations, until log Z changes by less than `tol`. The error
+    reported is the last change, but at least `tol`.
 
-    On a manifold the manifold's own rule takes the place of the grid, with half as many
-    nodes again per period until log Z settles and the proposal, whose integral is known,
-    is integrated to one within `tol`: a density with spikes gets a finer grid,
-    and a warning where even the finest, 1024 nodes per period in two dimensions and 96
-    in three, does not resolve them.
+    On a manifold the grid is the manifold's own rule. The nodes per period grow by half
+    until log Z settles and the integral of the proposal is one within `tol`. Two grids that
+    both miss a spike agree on log Z, but not on that integral. There is a warning if the
+    finest grid, 1024 nodes per period in two dimensions and 96 in three, is too coarse.
 
-    Up to three dimensions only. The one method that can tell that an energy has no
-    normalising constant: its mass keeps growing with the box.
+    The method works in up to three dimensions. It is the only one that can tell that an
+    energy has no normalising constant: its mass keeps growing with the box.
 
     Parameters
     ----------
     n_nodes : int, default=None
-        Most nodes per axis, at least 8. None is 16384 in one dimension, 512 in two (at
-        most half a million evaluations in all) and 80 in three (a million).
+        Most nodes per axis, at least 8. None is 16384 in one dimension, 512 in two and 80
+        in three: at most half a million and a million evaluations.
     tol : float, default=1e-5
         Change of log Z at which to stop, in nats.
 
     Notes
     -----
-    Center c and scale s are medians and deviations of draws of the proposal. A mode
-    that is narrower than the first grid's spacing, about 1/64 of the model's width in
-    two dimensions, and apart from the rest can be missed.
+    Center c and scale s are medians and deviations of draws of the proposal. A separate
+    mode can be missed if it is narrower than the spacing of the first grid, which is about
+    1/64 of the model's width in two dimensions.
 
     References
     ----------
@@ -210,7 +210,7 @@ class QuadratureNormalizer(BaseNormalizer):
                 change = abs(value - before)
             if not change <= self.tol:  # NaN has not converged either
                 problem = f"it still changed by {change:.1g} at {n} nodes per axis"
-        error = max(change, self.tol)  # the box too is only as good as `tol`
+        error = max(change, self.tol)  # the box is only as good as `tol`, too
         return LogNormalizer(
             value, error, counted.n_evaluations, math.inf, "quadrature", problem
         )
@@ -218,7 +218,7 @@ class QuadratureNormalizer(BaseNormalizer):
     def _on_manifold(
         self, energy: nn.Module, proposal: nn.Module, manifold: BaseManifold
     ) -> LogNormalizer:
-        """Sum over the manifold's own rule, with more nodes until log Z settles."""
+        """Sum over the manifold's own rule, with more and more nodes."""
         d = manifold.dim
         if d is None or not has_quadrature(manifold):
             raise ValueError(
@@ -235,7 +235,7 @@ class QuadratureNormalizer(BaseNormalizer):
             value = -evaluate_in_chunks(counted, nodes)
             # Two grids that both miss a spike agree. The proposal, which has the model's
             # spikes, is known to integrate to one.
-            known = torch.cat([proposal.log_prob(x) for x in nodes.split(CHUNK)])
+            known = -evaluate_in_chunks(NegativeLogProb(proposal), nodes)
             missed = abs(float((known + log_weights).logsumexp(0)))
             return float((value + log_weights).logsumexp(0)), missed
 

@@ -1,4 +1,4 @@
-"""Draws from a model: independent where they can be, else by Hamiltonian Monte Carlo."""
+"""Draws from a model: independent if possible, else by Hamiltonian Monte Carlo."""
 
 import math
 import warnings
@@ -19,8 +19,8 @@ __all__ = ["draw"]
 N_POOL = 20  # proposals per draw
 MIN_POOL = 10_000
 MIN_EFFECTIVE = 5  # effective proposals per draw that make resampling as good as exact
-MOST_POOL = 200_000  # proposals, if more are all that is missing
-SPARE = 1.2
+MOST_POOL = 200_000  # proposals, if more of them would be enough
+SPARE = 1.2  # more proposals than seem to be needed
 CHUNK = 10_000  # proposals at a time
 N_REFRESH = 20  # moves that separate draws which start at the same proposal
 N_ADAPT_CHAINS = 64
@@ -42,16 +42,16 @@ def draw(
 ) -> Tensor:
     r"""Return draws from :math:`\exp(-E)`.
 
-    Draws are independent where they can be: of the base measure, if nothing corrects it;
-    on compact manifolds of up to three dimensions by `thin_base` or `draw_on_grid`.
+    Draws are independent in two cases. If nothing corrects the base measure, they are draws
+    of it. On compact manifolds of up to three dimensions they come from `thin_base` or
+    `draw_on_grid`.
 
-    Elsewhere proposals are resampled by importance weight, so that separated modes hold
-    about their right share, and the step size of `HMC` is adapted from there and then
-    fixed. If of 20 proposals per draw, or of up to 200 000 in all, there are at least five
-    effective ones per draw, each draw is a chain of its own, and 20 moves part those that
-    started together. If not, 256 chains must find the model themselves: 200 moves of
-    warm-up, then at least 200 more, of which every tenth is used and whose R-hat is
-    checked.
+    In all other cases proposals are resampled by importance weight, so that separated modes
+    have about the right weights. The step size of `HMC` is adapted from there and then
+    fixed. There are 20 proposals per draw, or more, up to 200 000 in all. If at least five
+    per draw are effective, each draw is a chain of its own, and 20 moves separate the
+    chains with a common start. If not, 256 chains explore the model: after 200 moves of
+    warm-up they make at least 200 more. Every tenth state is used, and R-hat is checked.
 
     Parameters
     ----------
@@ -60,12 +60,12 @@ def draw(
     proposal : Module
         A normalised density with ``sample`` and ``log_prob``.
     n_samples : int
-        How many draws.
+        Number of draws.
     generator : torch.Generator
         Source of noise, on the CPU.
     manifold : BaseManifold or None, default=None
-        Where the points live; None is Euclidean space. On a manifold the moves are those
-        of `GeodesicHMC`, where it has geodesics; where not, proposals are only resampled.
+        The space of the points; None is Euclidean space. On a manifold the moves are those
+        of `GeodesicHMC`. If it has no geodesics, proposals are only resampled.
 
     Returns
     -------
@@ -151,7 +151,7 @@ def _propose(
 
 
 def _normalize(log_weights: Tensor) -> tuple[Tensor, float]:
-    """Return weights, the largest one, and their effective number."""
+    """Return weights, of which the largest is one, and their effective number."""
     weights = (log_weights - log_weights.max()).exp().cpu()
     return weights, float(weights.sum().square() / weights.square().sum())
 
@@ -168,7 +168,7 @@ def _draw_independently(
     generator: torch.Generator,
     manifold: BaseManifold | None,
 ) -> Tensor | None:
-    """Return independent draws, or None where there is no way to them."""
+    """Return independent draws, or None if there is no way to make them."""
     if isinstance(energy, CorrectedEnergy) and energy.base is not None:
         if energy.scale == 0:
             return energy.base.sample(n_samples, generator=generator)

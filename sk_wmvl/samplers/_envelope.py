@@ -1,4 +1,4 @@
-"""Upper bounds of a log density on the unit cube: constant on boxes, from probes."""
+"""Upper bounds of a log density on the unit cube, constant on boxes."""
 
 from collections.abc import Callable
 
@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from sk_wmvl.manifolds import BaseManifold
+from sk_wmvl.samplers._base import evaluate_in_chunks
 
-__all__ = ["CHUNK", "FLOOR", "Cells", "CubeFunction", "has_cube"]
+__all__ = ["FLOOR", "Cells", "CubeFunction", "has_cube"]
 
-CHUNK = 4096  # points per call of the energy
 N_FIRST = {1: 256, 2: 48, 3: 12}  # cells per axis at first
 MARGIN = 0.4  # of the range within a cell; a parabola exceeds its probes by 1/8 of it
-FLOOR = 0.01  # nats
-NEGLIGIBLE = -200.0  # nats below the top: such values are all the same
+FLOOR = 0.01  # nats added to every bound
+NEGLIGIBLE = -200.0  # nats from the largest value; lower ones are raised to it
 
 
 def has_cube(manifold: BaseManifold) -> bool:
@@ -33,11 +33,12 @@ class CubeFunction:
     Parameters
     ----------
     function : callable
-        Maps points (n, d) and the log volume per volume of the cube, (n,), to (n,).
+        Maps points of shape (n, d), and the logs of their volume per volume of the cube, of
+        shape (n,), to values of shape (n,).
     manifold : BaseManifold
         With `from_cube`.
     like : Tensor
-        Of the dtype and on the device of the points.
+        A tensor of the dtype and on the device of the points.
     """
 
     def __init__(
@@ -53,18 +54,18 @@ class CubeFunction:
     def __call__(self, u: Tensor) -> Tensor:
         """Return values of shape (n,) at coordinates of shape (n, m)."""
         self.n_evaluations += len(u)
-        parts = [
-            self.function(*self.manifold.from_cube(part.to(self.like))).to(u)
-            for part in u.split(CHUNK)
-        ]
-        return torch.cat(parts)
+        return evaluate_in_chunks(self._evaluate, u)
+
+    def _evaluate(self, u: Tensor) -> Tensor:
+        return self.function(*self.manifold.from_cube(u.to(self.like))).to(u)
 
 
 class Cells:
     r"""Boxes that fill the unit cube, each with a bound of a function in it.
 
-    The bound is the largest value among probes, which are the corners, the center, draws
-    of the proposal and proposals found to be above it, plus 0.4 of their range.
+    A box is probed at its corners, its center, draws of the proposal in it, and proposals
+    that were found above its bound. The bound is the largest value of the probes plus 0.4
+    of their range.
 
     Attributes
     ----------
@@ -99,7 +100,7 @@ class Cells:
         return self.target(points.flatten(0, 1)).view(len(low), -1)
 
     def add_seeds(self, u: Tensor, values: Tensor, cell: Tensor) -> None:
-        """Let further points be probes of their cells."""
+        """Make further points probes of their cells."""
         self.seeds = torch.cat([self.seeds, u])
         self.seed_values = torch.cat([self.seed_values, values])
         self.cell_of = torch.cat([self.cell_of, cell])
@@ -114,7 +115,7 @@ class Cells:
         change = torch.stack(
             [along.diff(dim=axis + 1).abs().flatten(1).amax(1) for axis in range(m)], -1
         )
-        # Where the corners do not know what a seed or the center does: the longest side.
+        # The longest side, where a seed or the center is higher than the corners can tell.
         hidden = self.peaks()[cells] - corners.amax(1) > change.amax(1)
         axis = torch.where(hidden, size.argmax(1), change.argmax(1))
         half = size.scatter(1, axis[:, None], size.gather(1, axis[:, None]) / 2)
@@ -144,7 +145,10 @@ class Cells:
         )
 
     def bounds(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return log bounds, log masses under them and waste, in all shares, each (k,)."""
+        """Return log bounds, log masses under them, and waste, each of shape (k,).
+
+        The waste of a cell is the fraction of all proposals that are rejected there.
+        """
         peaks = self.peaks()
         floor = float(peaks.max()) + NEGLIGIBLE
         probes, peaks = self.probes.clamp(min=floor), peaks.clamp(min=floor)
@@ -154,5 +158,4 @@ class Cells:
         bound = peaks + MARGIN * (peaks - lowest) + FLOOR
         log_mass = bound + self.size.log().sum(1)
         inside = (probes - bound[:, None]).exp().mean(1)
-        share = log_mass.softmax(0)
-        return bound, log_mass, share * (1 - inside)
+        return bound, log_mass, log_mass.softmax(0) * (1 - inside)

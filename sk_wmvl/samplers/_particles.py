@@ -1,4 +1,4 @@
-"""What the samplers share whose particles feel one another."""
+"""Functions of all samplers whose particles interact."""
 
 from torch import Tensor
 
@@ -14,9 +14,9 @@ def check_particles(owner: object, x: Tensor) -> None:
     """Raise ValueError unless there are at least two particles."""
     if len(x) < 2:
         raise ValueError(
-            f"{type(owner).__name__} moves each particle by what it feels of the others; "
-            f"got a batch of {len(x)}. At least 2 rows are needed, and a hundred or more "
-            "make a good estimate: raise batch_size, and mind the last batch of an epoch."
+            f"{type(owner).__name__} moves each particle by the force of the others; got a "
+            f"batch of {len(x)}. At least 2 rows are needed, and a hundred or more make a "
+            "good estimate. Raise batch_size, and mind the last batch of an epoch."
         )
 
 
@@ -33,7 +33,7 @@ def stein_direction(
     .. math:: \phi(x_i) = \frac1m \sum_j \bigl[k(x_j, x_i)\,s(x_j)
                           + \nabla_{x_j} k(x_j, x_i)\bigr],
 
-    over all `j` and with m = n for the V-statistic, over :math:`j \ne i` and with
+    with the sum over all `j` and m = n for the V-statistic, and over :math:`j \ne i` and
     m = n - 1 for the U-statistic. The gradient flows through the scores alone.
 
     Parameters
@@ -47,7 +47,7 @@ def stein_direction(
     score : Tensor of shape (n, d)
         Scores of the target there.
     statistic : {'u', 'v'}
-        Whether a particle feels itself.
+        Whether the pair of a particle with itself is left out or kept.
 
     Returns
     -------
@@ -61,12 +61,12 @@ def stein_direction(
     check_particles(owner, x)
     x = x.detach()
     value, slope = resolve(kernel, KERNELS, BaseKernel, name="kernel").gram(x)
-    n_felt = len(x)
+    n_terms = len(x)
     if statistic == "u":
         value = value.fill_diagonal_(0)
-        n_felt -= 1
-    # The kernel's gradient vanishes at i = j, for either statistic. It is a difference
-    # of points, taken about their mean so that data far from the origin lose no digits.
+        n_terms -= 1
+    # The kernel's gradient vanishes at i = j, so both statistics have this sum. Points are
+    # taken about their mean, so that data far from the origin lose no digits.
     centered = x - x.mean(0)
     repulsion = 2 * (slope @ centered - slope.sum(1, keepdim=True) * centered)
-    return (value @ score + repulsion) / n_felt
+    return (value @ score + repulsion) / n_terms

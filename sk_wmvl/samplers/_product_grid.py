@@ -1,4 +1,4 @@
-"""Product grids for integrals over Euclidean space, fitted to draws."""
+"""Product grids for integrals over Euclidean space, fitted to draws of a proposal."""
 
 import math
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class Grid(NamedTuple):
     center, scale : Tensor of shape (d,)
         The numbers c and s.
     low, high : Tensor of shape (d,)
-        The box of u.
+        The faces of the box of u.
     """
 
     center: Tensor

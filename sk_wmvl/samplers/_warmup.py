@@ -10,12 +10,11 @@ from sk_wmvl.samplers._base import BaseSampler, State, Transition, evaluate
 
 __all__ = ["adapt_step_size"]
 
-# Constants of Hoffman & Gelman (2014), section 3.2: how hard the iterates are pulled to
-# their centre, how long early iterates count for little, how fast they are forgotten.
-SHRINKAGE = 0.05
-DELAY = 10
-FORGETTING = 0.75
-# 2**40: a start this far off has the wrong units, or an energy that is never finite.
+# Constants of Hoffman & Gelman (2014), section 3.2.
+SHRINKAGE = 0.05  # how weakly the iterates are pulled to their center
+DELAY = 10  # how long early iterates count for little
+FORGETTING = 0.75  # how fast they are forgotten
+# A start off by more than 2**40 has the wrong units, or an energy that is never finite.
 MAX_DOUBLINGS = 40
 
 
@@ -31,15 +30,14 @@ def adapt_step_size(
 ) -> tuple[BaseSampler, State]:
     r"""Run chains while bringing their mean acceptance to a target; return both.
 
-    First the step is doubled or halved until the mean acceptance of one move crosses
-    the target. Then, with :math:`a_k` the acceptance of move k averaged over the
-    chains,
+    First the step is doubled or halved until the mean acceptance of one move crosses the
+    target. Then, with the acceptance :math:`a_k` of move k averaged over the chains,
 
     .. math:: \log h_{k+1} = \mu - \frac{\sqrt{k}}{\gamma (k + k_0)}
               \sum_{i \le k} (a^* - a_i),
 
-    and the step returned is the weighted geometric mean of the iterates with weights
-    :math:`k^{-\kappa}`. It is fixed: with it the chain leaves its target invariant.
+    and the step returned is a running geometric mean of the iterates with weights
+    :math:`k^{-\kappa}`. With a fixed step the chain leaves its target invariant.
 
     Parameters
     ----------
@@ -50,9 +48,9 @@ def adapt_step_size(
     x : Tensor of shape (n_chains, d)
         Where the chains start.
     n_steps : int
-        Moves of every chain; 0 for the first search only.
+        Moves of every chain; 0 is the first search only.
     target_accept : float, default=None
-        The target :math:`a^*`, in (0, 1); None for the sampler's own `target_accept`.
+        The target :math:`a^*`, in (0, 1). None is the sampler's own `target_accept`.
     beta : float, default=1.0
         Inverse temperature.
     generator : torch.Generator, default=None
@@ -102,14 +100,14 @@ def adapt_step_size(
         tried = sampler.step(energy, state, beta=beta, generator=generator)
         accept = _mean_accept(tried)
 
-    # Centre: Hoffman & Gelman pull to ten times the start, because a step too long is
-    # soon noticed. Here the start is already near the target.
-    centre, shortfall, log_mean = log_step, 0.0, log_step
+    # Hoffman & Gelman pull to ten times the start, because a step that is too long is soon
+    # noticed. Here the start is already near the target.
+    center, shortfall, log_mean = log_step, 0.0, log_step
     for k in range(1, n_steps + 1):
         move = sampler.step(energy, state, beta=beta, generator=generator)
         state = move.state or evaluate(energy, move.x)
         shortfall += target - _mean_accept(move)
-        log_step = centre - math.sqrt(k) / (SHRINKAGE * (k + DELAY)) * shortfall
+        log_step = center - math.sqrt(k) / (SHRINKAGE * (k + DELAY)) * shortfall
         log_mean += k**-FORGETTING * (log_step - log_mean)
         sampler.step_size = math.exp(log_step)
     sampler.step_size = math.exp(log_mean)

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ class NegativeLogProb(nn.Module):
         With ``log_prob(x)``, of shape (n,).
     """
 
-    def __init__(self, density):
+    def __init__(self, density: Any):
         super().__init__()
         self.density = density
 
@@ -36,8 +36,8 @@ class NegativeLogProb(nn.Module):
 class AnnealedPath(nn.Module, ABC):
     r"""The energies :math:`E_t = E_0 + t F` from :math:`E_0` to :math:`E_1 = E_0 + F`.
 
-    Chains move by the gradient of :math:`E_t` and collect weights by :math:`F`. A member
-    says what the two parts are, and how to get both at a point with the least work.
+    Chains move by the gradient of :math:`E_t`, and their weights grow by :math:`F`. A
+    member says what the two parts are, and how to find both at a point.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class AnnealedPath(nn.Module, ABC):
         Where on the path `forward` evaluates, in [0, 1].
     """
 
-    def __init__(self, start):
+    def __init__(self, start: Any):
         super().__init__()
         self.start = NegativeLogProb(start)
         self.t = 0.0
@@ -67,7 +67,11 @@ class AnnealedPath(nn.Module, ABC):
         ----------
         x : Tensor of shape (n, d)
         state : State or None, default=None
-            That of :math:`E_t` at x, where it is known; t > 0.
+            The state of :math:`E_t` at x for the present t > 0, if it is known.
+
+        Returns
+        -------
+        start, difference : State
         """
 
     def move_to(self, t: float, start: State, difference: State) -> State:

@@ -1,4 +1,4 @@
-"""Birth-death Langevin dynamics: mass moves between modes, whose weights are thus seen."""
+"""Birth-death Langevin dynamics: mass moves between modes and finds their weights."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -18,17 +18,17 @@ __all__ = ["BirthDeath"]
 class BirthDeath(BaseSampler):
     r"""One step of Langevin dynamics accelerated by births and deaths.
 
-    Particles move as those of `Langevin`. Besides, where they are more than the target
-    asks for they die, and where fewer they multiply, at the rate
+    Particles move as those of `Langevin`. They also die where the target is less dense than
+    they are, and multiply where it is denser, at the rate
 
     .. math::
 
         r_i = -\lambda\Bigl[b_i - \frac{1}{n-1}\sum_{j \ne i} b_j\Bigr],
         \qquad b = \log\hat p + \beta E,
 
-    with :math:`\hat p` an estimate of the density that the particles have. The rates sum
-    to zero: mass is moved, not made. With :math:`\beta = 1/2` the births and deaths of one
-    step, from data with density p, change the mean energy at the rate
+    where :math:`\hat p` is an estimate of the density of the particles. The rates sum to
+    zero, so that mass is moved and not created. With :math:`\beta = 1/2` the births and
+    deaths of one step, from data with density p, change the mean energy at the rate
     :math:`-\lambda\operatorname{Cov}_p(\log\hat p + \frac12 E,\, E)`, and
     `MinimumVelocity` becomes
 
@@ -37,8 +37,8 @@ class BirthDeath(BaseSampler):
         \tfrac12\,\mathbb{E}_p\|\nabla\log p - \nabla\log q\|^2
         + \tfrac\lambda2 \operatorname{Var}_p \log\frac pq,
 
-    up to a constant: the squared velocity in the Wasserstein-Fisher-Rao geometry. The
-    second term sees the relative weight of modes, however far apart.
+    up to a constant. This is the squared velocity in the Wasserstein-Fisher-Rao geometry.
+    The second term sees the relative weights of modes at any distance.
 
     Parameters
     ----------
@@ -47,9 +47,10 @@ class BirthDeath(BaseSampler):
     rate : float, default=1.0
         The rate :math:`\lambda`, in inverse squared units of `x`.
     log_density : callable or None, default=None
-        The log density of the particles, up to a constant: maps (n, d) to (n,). It sees
-        the points that the energy sees, which inside an estimator are standardised,
-        and may be transformed, unless ``standardize=False``. None is `LeaveOneOutDensity`.
+        The log density of the particles, up to a constant. Maps points of shape (n, d) to
+        values of shape (n,). Its points are those of the energy, which inside an estimator
+        are standardised, and perhaps transformed, unless ``standardize=False``. None is
+        `LeaveOneOutDensity`.
 
     See Also
     --------
@@ -58,13 +59,13 @@ class BirthDeath(BaseSampler):
 
     Notes
     -----
-    No particle is drawn to die or to multiply in a step: the transition returns the
-    expected change of each particle's mass, `log_weight` :math:`= \epsilon r`, which has
-    no resampling noise and can be differentiated. `BaseSampler.run` resamples by it, so
-    that a population finds the weights of modes between which no particle travels.
+    No particle dies or multiplies within a step. The transition returns the expected change
+    of each particle's mass, `log_weight` :math:`= \epsilon r`. It has no resampling noise
+    and can be differentiated. `BaseSampler.run` resamples by it, so that a population finds
+    the weights of modes between which no particle travels.
 
-    The objective is only as good as :math:`\hat p`: what minimises the second term is
-    :math:`\hat p` itself. The loss of a row depends on its batch; batches of one raise.
+    The objective is only as good as :math:`\hat p`, because :math:`\hat p` itself minimises
+    the second term. The loss of a row depends on its batch. Batches of one raise.
 
     References
     ----------
@@ -72,8 +73,8 @@ class BirthDeath(BaseSampler):
 
     Examples
     --------
-    Nine of ten particles are at 0, one at 9, and the energy is flat: mass is to move from
-    where they are dense to where they are not.
+    Nine of ten particles are at 0, one is at 9, and the energy is flat. Mass must move from
+    the dense place to the other.
 
     >>> import torch
     >>> from sk_wmvl.samplers import BirthDeath, LeaveOneOutDensity, evaluate
@@ -116,8 +117,8 @@ class BirthDeath(BaseSampler):
         check_particles(self, x)
         n = len(x)
         surplus = self._log_density(x) + beta * state.energy
-        # b_i less the mean of the others is n / (n - 1) times b_i less the mean of all:
-        # the covariance that the rates make with the energy is then unbiased.
+        # b_i less the mean of the others is n / (n - 1) times b_i less the mean of all. The
+        # covariance of the rates with the energy is then unbiased.
         rate = -self.rate * n / (n - 1) * (surplus - surplus.mean())
         noise = (2 * self.step_size) ** 0.5 * randn_like(x, generator)
         mean = x - (self.step_size * beta) * state.grad
@@ -144,6 +145,6 @@ class BirthDeath(BaseSampler):
             bad = int(torch.nonzero(~torch.isfinite(values))[0])
             raise ValueError(
                 f"log_density of BirthDeath is {float(values[bad])} at row {bad} of the "
-                "batch; it must be finite at every particle. Use an estimate with tails."
+                "batch. It must be finite at every particle; use an estimate with tails."
             )
         return values.to(x)

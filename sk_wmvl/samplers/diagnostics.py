@@ -1,8 +1,8 @@
-r"""How far chains are from independent draws: effective sample sizes and R-hat.
+r"""Diagnostics of chains: effective sample sizes, standard errors and R-hat.
 
 Definitions of Vehtari, Gelman, Simpson, Carpenter and Bürkner (2021), [Vehtari2021]_.
-Arrays are numpy, of shape (n_chains, n_draws) or (n_chains, n_draws, d); a `Chain`
-holds its samples draws first: pass ``chain.samples.transpose(0, 1).numpy()``.
+Arrays are numpy, of shape (n_chains, n_draws) or (n_chains, n_draws, d). The samples of a
+`Chain` have the draws first: pass ``chain.samples.transpose(0, 1).numpy()``.
 """
 
 from collections.abc import Callable
@@ -19,10 +19,10 @@ MIN_DRAWS = 4  # two in each half of a chain
 
 
 def rhat(draws: ArrayLike) -> float | np.ndarray:
-    r"""Return the rank-normalised split :math:`\hat R`; near 1 when chains agree.
+    r"""Return the rank-normalised split :math:`\hat R`, which is near 1 if chains agree.
 
-    The larger of the value for the draws (do the locations agree?) and for their
-    distances to the median (do the scales?). A common bound is 1.01.
+    This is the larger of two values: that of the draws, which compares locations, and that
+    of their distances to the median, which compares scales. A common bound is 1.01.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ def rhat(draws: ArrayLike) -> float | np.ndarray:
 
 
 def ess_bulk(draws: ArrayLike) -> float | np.ndarray:
-    """Return the effective sample size for the centre of the distribution.
+    """Return the effective sample size for the center of the distribution.
 
-    That of the mean of rank-normalised draws, so it exists for every distribution.
+    This is that of the mean of rank-normalised draws, which exists for every distribution.
 
     Parameters
     ----------
@@ -153,12 +153,12 @@ def _per_feature(
 
 
 def _finite_only(statistic: Callable[[np.ndarray], float], x: np.ndarray) -> float:
-    # A chain that left the numbers has no effective draws to speak of.
+    # A chain with NaN or infinite values has no effective sample size.
     return float(statistic(x)) if np.isfinite(x).all() else float("nan")
 
 
 def _split(x: np.ndarray) -> np.ndarray:
-    """Return first and last halves as chains; an odd middle draw is left out."""
+    """Return first and last halves as chains, without the middle of an odd number."""
     half = x.shape[1] // 2
     return np.concatenate([x[:, :half], x[:, -half:]])
 
@@ -211,14 +211,14 @@ def _ess(x: np.ndarray) -> float:
     rho = 1 - (within - covariance) / total
     rho[0] = 1.0
 
-    # The last lags rest on a product or two and are left out.
+    # The last lags are means of one or two products, and are left out.
     n_pairs = max((n - 1) // 2, 1)
     pairs = rho[0 : 2 * n_pairs : 2] + rho[1 : 2 * n_pairs : 2]
     negative = np.flatnonzero(pairs <= 0)
     cut = int(negative[0]) if len(negative) else n_pairs - 1
     tau = -1 + 2 * np.minimum.accumulate(pairs[:cut]).sum()
-    # The even lag after the last pair kept, if positive, lowers the variance of tau.
+    # The even lag after the last pair, if positive, lowers the variance of tau.
     tau += rho[2 * cut] if pairs[cut] > 0 else max(rho[2 * cut], 0)
-    # Antithetic chains: the bound keeps a noisy tau from promising the impossible.
+    # The bound keeps a noisy tau of antithetic chains from an impossible sample size.
     tau = max(tau, 1 / np.log10(x.size))
     return float(x.size / tau)

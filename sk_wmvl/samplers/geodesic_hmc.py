@@ -1,4 +1,4 @@
-"""Hamiltonian Monte Carlo on a manifold: free motion follows geodesics."""
+"""Hamiltonian Monte Carlo on a manifold: free motion is along geodesics."""
 
 from typing import ClassVar
 
@@ -25,10 +25,9 @@ class GeodesicHMC(BaseSampler):
         (x, u) \leftarrow \text{geodesic flow for a time } h, \qquad
         u \leftarrow u - \tfrac h2\beta\,\mathrm{grad}\,E(x).
 
-    Each part preserves volume and is undone by its reverse, so that the end is accepted
-    with probability :math:`\min(1, e^{H(x, u) - H(x', u')})` and
-    :math:`e^{-\beta E}`, with respect to the Riemannian volume, is invariant for every
-    step.
+    The end is accepted with probability :math:`\min(1, e^{H(x, u) - H(x', u')})`. Each part
+    preserves volume and is undone by its reverse, so :math:`e^{-\beta E}`, with respect to
+    the Riemannian volume, is invariant for every step size.
 
     Parameters
     ----------
@@ -40,7 +39,7 @@ class GeodesicHMC(BaseSampler):
         Leapfrog steps, each one gradient. One step is the Riemannian `MALA`, with
         :math:`\epsilon = h^2/2`.
     jitter : float, default=0.2
-        As in `HMC`: on a compact manifold too, trajectories can return to their start.
+        As in `HMC`. On a compact manifold, too, trajectories can return to their start.
 
     See Also
     --------
@@ -49,13 +48,13 @@ class GeodesicHMC(BaseSampler):
 
     Notes
     -----
-    Rejection is not differentiable and moves carry no graph. A geodesic ends on the
-    manifold to rounding, so that rounding errors do not add up; on folded spheres
-    (compositions) chains run on the whole sphere, where the energy is even.
+    Rejection is not differentiable, so moves carry no graph. Every geodesic ends on the
+    manifold, so that rounding errors do not add up. On folded spheres (compositions) chains
+    run on the whole sphere, where the energy is even.
 
-    Compare chains by functions of the *point*, not by coordinates that jump: ``rhat`` and
-    ``ess_bulk`` of ``manifold.features(samples)``. It cannot be made without a manifold,
-    so it has no name in `SAMPLERS`.
+    Compare chains by ``rhat`` and ``ess_bulk`` of ``manifold.features(samples)``, which are
+    functions of the *point*, and not by coordinates, which may jump. The sampler needs a
+    manifold, so it has no name in `SAMPLERS`.
 
     References
     ----------
@@ -63,8 +62,8 @@ class GeodesicHMC(BaseSampler):
 
     Examples
     --------
-    On the sphere the von Mises-Fisher law has mean resultant length
-    :math:`\coth\kappa - 1/\kappa`, 0.672 for κ = 3.
+    On the sphere the von Mises-Fisher distribution has mean resultant length
+    :math:`\coth\kappa - 1/\kappa`, which is 0.672 for κ = 3.
 
     >>> import torch
     >>> from sk_wmvl.manifolds import Sphere
@@ -109,12 +108,7 @@ class GeodesicHMC(BaseSampler):
     ) -> Transition:
         """Make one tested move; see `BaseSampler.step`."""
         del antithetic
-        check_trajectory(
-            self,
-            step_size=self.step_size,
-            n_leapfrog=self.n_leapfrog,
-            jitter=self.jitter,
-        )
+        check_trajectory(self)
         manifold = self.manifold
         old = State(*(t.detach() for t in state))
         h = random_steps(old.x, self.step_size, self.jitter, generator)

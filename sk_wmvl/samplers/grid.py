@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from sk_wmvl.energies import CorrectedEnergy
 from sk_wmvl.manifolds import BaseManifold
-from sk_wmvl.samplers._envelope import CHUNK, FLOOR, Cells, CubeFunction
+from sk_wmvl.samplers._base import evaluate_in_chunks
+from sk_wmvl.samplers._envelope import FLOOR, Cells, CubeFunction
 
 __all__ = ["IndependentDraws", "draw_on_grid", "thin_base"]
 
@@ -17,42 +18,39 @@ N_SEEDS = 8192  # draws of the proposal that show where spikes are
 N_EVALUATIONS = 300_000  # of the energy, at most, while cells are split
 ACCEPTANCE = 0.7  # at which cells are fine enough
 LEAST_ACCEPTANCE = 0.02
-LEAST_KEPT = 0.1  # of the draws of the base
-MIN_PROPOSALS = 8192  # so that the envelope is tested even if one draw is asked for
+LEAST_KEPT = 0.1  # the fraction of the draws of the base
+MIN_PROPOSALS = 8192  # enough to test the envelope even if one draw is asked for
 MAX_PROPOSALS = 2**17  # at a time
 MAX_RESTARTS = 30
 N_SPLITS = 6  # of a cell in which a proposal was above the envelope
 
 
 class IndependentDraws(NamedTuple):
-    """Independent draws, and what they took.
+    """Independent draws, and what they cost.
 
     Attributes
     ----------
     x : Tensor of shape (n, d)
         The draws.
     acceptance : float
-        The share of proposals that was accepted.
-    n_cells : int
-        Cells of the envelope.
+        The fraction of proposals that was accepted.
     n_evaluations : int
-        How many points the energy was evaluated at.
+        Number of points at which the energy was evaluated.
     n_restarts : int
-        How often a proposal was above the envelope, which was then raised, and all draws
-        begun anew.
+        How often a proposal was above the envelope. Each time the envelope was raised and
+        all draws were made anew.
     """
 
     x: Tensor
     acceptance: float
-    n_cells: int
     n_evaluations: int
     n_restarts: int
 
 
 def refine(cells: Cells, least: float) -> float:
-    """Split the cells that waste most until enough proposals will be accepted.
+    """Split the most wasteful cells until enough proposals will be accepted.
 
-    Returns the share that will be, as the probes have it.
+    Returns the fraction that will be accepted, by the values of the probes.
     """
     while True:
         waste = cells.bounds()[2]
@@ -61,14 +59,14 @@ def refine(cells: Cells, least: float) -> float:
         if acceptance >= least or left <= 0 or not math.isfinite(acceptance):
             return acceptance
         order = waste.argsort(descending=True)
-        # those that hold half of the waste
+        # the cells with half of the waste
         n = 1 + int((waste[order].cumsum(0) < 0.5 * waste.sum()).sum())
         most = max(1, left // (2 * cells.probes.shape[1]))
         cells.split(order[: min(n, most)])
 
 
 class Kept(NamedTuple):
-    """The first accepted proposals, and the share of all that was accepted."""
+    """The first accepted proposals, and the fraction of all that was accepted."""
 
     points: Tensor
     acceptance: float
@@ -77,16 +75,17 @@ class Kept(NamedTuple):
 def collect(
     propose: Callable[[int], Tensor | None], n_samples: int, rate: float
 ) -> Kept | None:
-    """Return accepted proposals, or None as soon as one was above its bound.
+    """Return accepted proposals, or None as soon as one is above its bound.
 
     Parameters
     ----------
     propose : callable
-        Makes n proposals and returns those accepted; or raises its bounds and returns
-        None.
+        Makes n proposals and returns the accepted ones. If one is above its bound, it
+        raises the bound and returns None.
     n_samples : int
+        Number of accepted proposals to return.
     rate : float
-        The share that will be accepted, about.
+        A guess at the fraction that will be accepted.
     """
     kept: list[Tensor] = []
     n_kept = n_tried = 0
@@ -113,19 +112,19 @@ def draw_on_grid(
 ) -> IndependentDraws | None:
     r"""Return independent draws from :math:`\exp(-E)`, by rejection under an envelope.
 
-    The manifold is cut into cells, each with a constant that bounds the density there.
-    A proposal is a cell, by the volume under its constant, and a uniform point in it,
-    accepted with the density's share of the constant. What is accepted is distributed
-    by the model itself, not by its values on the grid. Cells are halved where proposals
+    The manifold is cut into cells, each with a constant that bounds the density there. A
+    proposal is a uniform point in a cell, which is chosen by the volume under its constant.
+    It is accepted with the ratio of the density to the constant as probability. Accepted
+    points are exact draws of the model, whatever the grid. Cells are halved where proposals
     are wasted, and where draws of `proposal` show spikes, until about 0.7 of the proposals
     are accepted.
 
-    The constant is the largest value of some points plus a margin: a bound of smooth
-    densities, but no proof. A proposal that is found above it raises it; the cell is
-    halved, all draws are thrown away, and all is begun anew. At least 8192 proposals are
-    made, so that a place above its constant with a share s of the envelope escapes with
-    probability :math:`(1-s)^{8192}` or less. What can be missed is a needle that no
-    probe, proposal or draw of `proposal` has met, as it would be by any other method.
+    The constant is the largest value at some points plus a margin. It bounds smooth
+    densities, but there is no proof. A proposal above the constant raises it. Its cell is
+    then halved, and all draws are thrown away and made anew. At least 8192 proposals are
+    made, so that a region above its constant, with a fraction s of the volume under the
+    envelope, is overlooked with probability at most :math:`(1-s)^{8192}`. A spike can be
+    missed if no probe, proposal or draw of `proposal` meets it, as by any other method.
 
     Parameters
     ----------
@@ -143,8 +142,8 @@ def draw_on_grid(
     Returns
     -------
     draws : IndependentDraws or None
-        None if less than 0.02 of the proposals would be accepted after 300 000
-        evaluations, or the energy is not finite.
+        None if fewer than 0.02 of the proposals would be accepted after 300 000
+        evaluations, or if the energy is not finite.
 
     References
     ----------
@@ -172,7 +171,7 @@ def draw_on_grid(
         bound, log_mass, _ = cells.bounds()
         cumulative = log_mass.softmax(0).cumsum(0)
 
-        # B023: it is called within the same round only, before these are bound anew.
+        # B023: it is called in the same round only, before these names are bound anew.
         def propose(n: int) -> Tensor | None:
             w = torch.rand(
                 n, 2 + cells.low.shape[1], generator=generator, dtype=torch.float64
@@ -191,9 +190,7 @@ def draw_on_grid(
         kept = collect(propose, n_samples, ACCEPTANCE)
         if kept is not None:
             x, _ = manifold.from_cube(kept.points.to(x))
-            return IndependentDraws(
-                x, kept.acceptance, len(bound), target.n_evaluations, restart
-            )
+            return IndependentDraws(x, kept.acceptance, target.n_evaluations, restart)
     return None
 
 
@@ -207,10 +204,10 @@ def thin_base(
     r"""Return independent draws from a corrected base measure, by thinning its draws.
 
     With :math:`E=\lambda E_\theta-\log q_0` a draw of :math:`q_0` is kept with
-    probability :math:`e^{-\lambda E_\theta}/M`. The bound M is the largest of a grid of
-    cells, each with a margin as in `draw_on_grid`, and raised, with all begun anew, by
-    draws found above it. Where the correction is mild this is cheaper: the base, which
-    may be a kernel estimate at thousands of rows, is never evaluated.
+    probability :math:`e^{-\lambda E_\theta}/M`. The bound M is the largest among those of
+    a grid of cells, as in `draw_on_grid`. A draw above it raises it, and all draws are made
+    anew. This is cheaper than `draw_on_grid` if the correction is mild: the base, perhaps a
+    kernel estimate at thousands of rows, is never evaluated.
 
     Parameters
     ----------
@@ -226,7 +223,7 @@ def thin_base(
     Returns
     -------
     draws : IndependentDraws or None
-        None if less than 0.1 of the base's draws would be kept.
+        None if fewer than 0.1 of the draws of the base would be kept.
 
     References
     ----------
@@ -252,7 +249,7 @@ def thin_base(
     def propose(n: int) -> Tensor | None:
         nonlocal bound, n_evaluations
         x = base.sample(n, generator=generator)
-        value = torch.cat([log_ratio(part) for part in x.split(CHUNK)])
+        value = evaluate_in_chunks(log_ratio, x)
         n_evaluations += n
         if not bool((value <= bound).all()):
             bound = float(value.max()) + FLOOR
@@ -264,6 +261,6 @@ def thin_base(
         kept = collect(propose, n_samples, rate)
         if kept is not None:
             return IndependentDraws(
-                kept.points, kept.acceptance, len(cells.low), n_evaluations, restart
+                kept.points, kept.acceptance, n_evaluations, restart
             )
     return None

@@ -1,12 +1,12 @@
-"""Hamiltonian Monte Carlo: long moves that almost keep the energy, tested."""
+"""Hamiltonian Monte Carlo: long moves that almost conserve energy, and a test."""
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from sk_wmvl._component import check_positive
+from sk_wmvl._component import check_count, check_positive
 from sk_wmvl._random import randn_like
 from sk_wmvl.samplers._base import BaseSampler, State, Transition, evaluate
 from sk_wmvl.samplers.mala import metropolis
@@ -37,8 +37,8 @@ def leapfrog(
 ) -> tuple[State, Tensor, Tensor]:
     r"""Follow :math:`\dot x = p,\ \dot p = -\beta\nabla E(x)` by the leapfrog rule.
 
-    On a manifold the motion without a force is along geodesics and the gradient is that
-    of the metric; p is the velocity.
+    On a manifold p is the velocity, the motion without a force follows geodesics, and the
+    gradient is that of the metric.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def leapfrog(
         Momenta at the end.
     alive : Tensor of shape (n,) of bool
         Whether every point and gradient on the way was finite. The way back visits the
-        same points, so rejecting the others keeps the move reversible.
+        same points, so the move stays reversible if the others are rejected.
     """
     start = state.x
     alive = torch.ones(len(start), dtype=torch.bool, device=start.device)
@@ -74,7 +74,7 @@ def leapfrog(
     for k in range(n_leapfrog):
         x, p = flow(state.x, p, h)
         alive = alive & torch.isfinite(x).all(-1)
-        # Lost chains go back to their start: an energy need never see a NaN.
+        # Lost chains return to their start, so that no energy ever sees a NaN.
         state = evaluate(energy, torch.where(alive[:, None], x, start))
         alive = alive & torch.isfinite(state.grad).all(-1)
         last = k == n_leapfrog - 1
@@ -90,18 +90,23 @@ def random_steps(
     return step_size * (1 + jitter * (2 * uniform - 1)).to(x.device)
 
 
-def check_trajectory(
-    owner: object, *, step_size: float, n_leapfrog: int, jitter: float
-) -> None:
+class Trajectory(Protocol):
+    """A sampler that moves along trajectories."""
+
+    step_size: float
+    n_leapfrog: int
+    jitter: float
+
+
+def check_trajectory(sampler: Trajectory) -> None:
     """Raise ValueError unless the parameters of a trajectory make sense."""
-    name = type(owner).__name__
-    check_positive(owner, step_size=step_size)
-    if not (isinstance(n_leapfrog, int) and n_leapfrog >= 1):
+    check_positive(sampler, step_size=sampler.step_size)
+    check_count(sampler, n_leapfrog=sampler.n_leapfrog)
+    if not 0 <= sampler.jitter < 1:
         raise ValueError(
-            f"n_leapfrog of {name} must be an integer >= 1; got {n_leapfrog!r}."
+            f"jitter of {type(sampler).__name__} must lie in [0, 1); got "
+            f"{sampler.jitter!r}."
         )
-    if not 0 <= jitter < 1:
-        raise ValueError(f"jitter of {name} must lie in [0, 1); got {jitter!r}.")
 
 
 class HMC(BaseSampler):
@@ -119,9 +124,9 @@ class HMC(BaseSampler):
     n_leapfrog : int, default=5
         Leapfrog steps, each one gradient.
     jitter : float, default=0.2
-        In each move of each chain h is multiplied by a number uniform on 1 ± jitter.
-        Without it a trajectory whose length is a period of the target returns to where
-        it began. In [0, 1).
+        In [0, 1). In each move of each chain h is multiplied by a number uniform on
+        1 ± jitter. Without it a trajectory as long as a period of the target returns to
+        its start.
 
     See Also
     --------
@@ -130,8 +135,8 @@ class HMC(BaseSampler):
 
     Notes
     -----
-    Rejection is not differentiable and moves carry no graph. A trajectory on which the
-    energy's gradient is not finite is rejected.
+    Rejection is not differentiable, so moves carry no graph. A trajectory is rejected if a
+    gradient on it is not finite.
 
     References
     ----------
@@ -149,9 +154,9 @@ class HMC(BaseSampler):
     1.0
     """
 
-    # Above the optimum 0.651 for large d (Beskos et al.): a step too short costs
-    # little, one too long much.
     is_differentiable: ClassVar[bool] = False
+    # Above the optimum 0.651 for large d (Beskos et al.): a step that is too short costs
+    # little, and one that is too long costs much.
     target_accept: ClassVar[float] = 0.8
 
     def __init__(
@@ -172,12 +177,7 @@ class HMC(BaseSampler):
     ) -> Transition:
         """Make one tested move; see `BaseSampler.step`."""
         del antithetic
-        check_trajectory(
-            self,
-            step_size=self.step_size,
-            n_leapfrog=self.n_leapfrog,
-            jitter=self.jitter,
-        )
+        check_trajectory(self)
         old = State(*(t.detach() for t in state))
         h = random_steps(old.x, self.step_size, self.jitter, generator)
         p = randn_like(old.x, generator)

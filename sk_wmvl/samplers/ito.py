@@ -1,4 +1,4 @@
-"""Any diffusion, from its drift and its diffusion coefficient."""
+"""Diffusions of your own, from a drift and a diffusion coefficient."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ __all__ = ["ItoSampler"]
 
 
 class ItoSampler(BaseSampler):
-    r"""Euler-Maruyama step of a diffusion of one's own.
+    r"""Euler-Maruyama step of a diffusion of your own.
 
     .. math:: x^- = x + \epsilon\,b(x, \beta\nabla E(x)) + \sqrt\epsilon\,\sigma(x)\,z,
               \qquad z \sim N(0, I).
@@ -29,13 +29,13 @@ class ItoSampler(BaseSampler):
     Parameters
     ----------
     drift : callable
-        The drift b: maps points (n, d) and the gradients of the *target's* energy there,
-        :math:`\beta\nabla E` of shape (n, d), to (n, d). It must be differentiable in the
-        gradients.
+        The drift b. Maps points of shape (n, d) and the gradients
+        :math:`\beta\nabla E` of the *target's* energy there, of shape (n, d), to drifts of
+        shape (n, d). It must be differentiable in the gradients.
     diffusion : float, Tensor or callable
-        The coefficient :math:`\sigma`: a number, a tensor, or a map from points (n, d) to
-        one, that broadcasts to (n, d) (a coefficient per feature) or is of shape
-        (n, d, k) (a matrix per point).
+        The coefficient :math:`\sigma`: a number, a tensor, or a map from points of shape
+        (n, d) to either. A tensor broadcasts to (n, d), a coefficient per feature, or has
+        the shape (n, d, k), a matrix per point.
     step_size : float, default=1e-3
         The step :math:`\epsilon`.
 
@@ -45,12 +45,12 @@ class ItoSampler(BaseSampler):
 
     Notes
     -----
-    What such an objective does not see are the directions without diffusion. Underdamped
-    Langevin dynamics has D = 0 in the positions: started from data with fresh Gaussian
-    velocities, its first step leaves the density as it is to first order, and the
-    objective does not depend on the energy of the positions at all; see the user guide.
+    Such an objective does not see directions without diffusion. Underdamped Langevin
+    dynamics has D = 0 in the positions. Started from data with fresh Gaussian velocities,
+    its first step leaves the density unchanged to first order, and the objective does not
+    depend on the energy of the positions at all; see the user guide.
 
-    To be pickled, the functions must be defined in a module.
+    The sampler can be pickled if the functions are defined in a module.
 
     References
     ----------

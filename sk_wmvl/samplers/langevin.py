@@ -17,8 +17,8 @@ class Langevin(BaseSampler):
               \qquad z \sim N(0, I).
 
     With :math:`\beta = 1/2` this is the step of the paper's eq. (10), aimed at
-    :math:`q^{1/2}`. Without a Metropolis test the chain's law is biased by
-    :math:`O(\epsilon)`; use `MALA` or `HMC` to sample exactly.
+    :math:`q^{1/2}`. Without a Metropolis test the chain's distribution has a bias of
+    :math:`O(\epsilon)`. `MALA` and `HMC` have none.
 
     Parameters
     ----------
@@ -27,14 +27,14 @@ class Langevin(BaseSampler):
     max_drift : float or None, default=None
         If a number m, the step of each sample is shortened to
         :math:`\epsilon_i = \epsilon / \max(1, \|\beta\nabla E(x_i)\|^2 / m^2)`, as the
-        authors' released code does with m = 1. It guards against wild gradients early in
-        training: where a model has become too stiff for its step, a finite-step loss
-        decreases as it stiffens further, and the shortened one does not. The sample's
-        loss is divided by its own :math:`\epsilon_i`, so that the objective is unchanged
-        to first order; no gradient flows through it. Float32 needs the *shortened* step
-        to stay above 1e-6. With m = :math:`\epsilon^{-1/2}` the drift never exceeds
-        :math:`1/\sqrt2` of the noise and small steps are left alone; the estimators'
-        ``'mvl'`` does this.
+        authors' released code does with m = 1. This guards against large gradients early in
+        training. Once a model has become too stiff for its step, a loss with a finite step
+        decreases as the model stiffens further; a loss with the shortened step does not.
+        The loss of a sample is divided by its own :math:`\epsilon_i`, so that the objective
+        is unchanged to first order. No gradient flows through :math:`\epsilon_i`. The
+        *shortened* step must stay above 1e-6 in float32. With m = :math:`\epsilon^{-1/2}`,
+        as in the ``'mvl'`` of the estimators, the drift never exceeds :math:`1/\sqrt2` of
+        the noise, and small steps are unchanged.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""The density of the data at the data, by kernels: each row from all the others."""
+"""A kernel estimate of the density of each row from all the others."""
 
 import math
 
@@ -10,27 +10,27 @@ from sk_wmvl.samplers._particles import check_particles
 
 __all__ = ["LeaveOneOutDensity"]
 
-# Scott's rule oversmooths where the spread is the distance between modes; narrower
-# bandwidths compete. The least is a floor: on ties the likelihood has no maximum.
+# Scott's rule oversmooths where the spread is the distance between modes, so narrower
+# bandwidths compete with it. The least is a floor: with ties the likelihood has no maximum.
 SCOTT_FACTORS = [2.0**-k for k in range(6)]
 
 
 class LeaveOneOutDensity(BaseComponent):
-    r"""Gaussian kernel estimate of a batch's log density, the row itself left out.
+    r"""Gaussian kernel estimate of the log density of each row, without the row itself.
 
     .. math:: \log\hat p(x_i) = \log\frac{1}{n - 1}\sum_{j \ne i} N(x_i;\, x_j, h^2 I).
 
     Parameters
     ----------
     bandwidth : float or None, default=None
-        The bandwidth `h`, in units of `x`. None takes, of Scott's rule times 1, 1/2, ...,
-        1/32, the one under which the batch is most likely, each row left out in turn.
+        The bandwidth `h`, in units of `x`. The candidates of None are Scott's rule times 1,
+        1/2, ..., 1/32; the one with the largest leave-one-out likelihood is taken.
 
     Notes
     -----
-    It is the density of the data *smoothed* by the kernel, and its error shrinks slowly
-    with the batch and fast with fewer dimensions: trust it up to three or so. Rows that
-    all coincide have equal densities, to the unit bandwidth.
+    It estimates the density *smoothed* by the kernel. Its error shrinks slowly with the
+    size of the batch and grows fast with the dimension, so that it can be trusted up to
+    about three dimensions. If all rows coincide, the bandwidth is one.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Metropolis-adjusted Langevin: the Langevin step, with its bias tested away."""
+"""Metropolis-adjusted Langevin: the Langevin step, and a test that removes its bias."""
 
 from typing import ClassVar
 
@@ -17,7 +17,7 @@ def metropolis(
 ) -> tuple[State, Tensor]:
     r"""Move each chain to its proposal with probability :math:`\min(1, e^r)`.
 
-    A proposal with any non-finite number is rejected, so a state once finite stays so.
+    A proposal with any non-finite number is rejected, so a finite state stays finite.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ class MALA(BaseSampler):
 
     .. math:: r = \beta[E(x) - E(x')] + \tfrac12\|z\|^2 - \tfrac12\|z'\|^2,
 
-    where :math:`z'` is the noise that would lead back from :math:`x'` to `x`. Leaves
-    :math:`\exp(-\beta E)` invariant for every step size; `adapt_step_size` finds a good
+    where :math:`z'` is the noise that would lead back from :math:`x'` to `x`. This leaves
+    :math:`\exp(-\beta E)` invariant for every step size. `adapt_step_size` finds a good
     one.
 
     Parameters
@@ -72,8 +72,8 @@ class MALA(BaseSampler):
 
     Notes
     -----
-    Rejection is not differentiable and steps carry no graph. A proposal where the
-    energy or its gradient is not finite is rejected.
+    Rejection is not differentiable, so steps carry no graph. A proposal is rejected if the
+    energy or its gradient is not finite there.
 
     References
     ----------
@@ -91,8 +91,8 @@ class MALA(BaseSampler):
     1.0
     """
 
-    # The rate at which diffusion speed is greatest as d grows (Roberts & Rosenthal).
     is_differentiable: ClassVar[bool] = False
+    # The rate at which diffusion is fastest as d grows (Roberts & Rosenthal).
     target_accept: ClassVar[float] = 0.574
 
     def __init__(self, step_size: float = 0.1):

@@ -26,10 +26,11 @@ MIN_TEMPERATURES, MAX_TEMPERATURES = 8, 1000
 class BaseStages(ABC):
     """A rule by which a pilot run divides its path into stages.
 
-    The two members differ because their chains do. Those of a normalizer all aim at one
-    density, so that their common effective sample size can set the pace and lost chains
-    can be replaced. Those of a likelihood aim at one posterior for each row, four chains
-    at a posterior: too few to measure an effective sample size, and not to be exchanged.
+    There are two rules, because there are two kinds of pilot. The chains of a normalizer
+    all target one density. Their effective sample size sets the pace, and light chains are
+    replaced by copies of heavy ones. The chains of a likelihood target one posterior for
+    each row. Four chains for a row are too few to measure an effective sample size, and
+    chains of different rows cannot replace one another.
 
     Attributes
     ----------
@@ -46,36 +47,44 @@ class BaseStages(ABC):
         Parameters
         ----------
         stops : list of float
-            All so far, the first one 0.
+            All stops so far, the first of which is 0.
         difference : ndarray of shape (n_chains,)
-            Values of F at the last of them.
+            Values of F at the last stop.
         """
 
     @abstractmethod
     def survivors(
         self, log_weights: Tensor, generator: torch.Generator | None
     ) -> Tensor | None:
-        """Return which chains go on, of shape (n_chains,), or None for all of them."""
+        """Return indices of the chains that go on, (n_chains,), or None for all of them."""
 
     @abstractmethod
     def lengths(self, stops: list[float], differences: list[np.ndarray]) -> np.ndarray:
-        """Return the thermodynamic length of each stage, above zero."""
+        """Return the thermodynamic length of each stage, above zero.
+
+        Parameters
+        ----------
+        stops : list of float
+            All stops, from 0 to 1.
+        differences : list of ndarray of shape (n_chains,)
+            Values of F at each of them.
+        """
 
     @abstractmethod
     def interpolate(
         self, at: np.ndarray, lengths: np.ndarray, stops: np.ndarray
     ) -> np.ndarray:
-        """Return the place on the path at each of the lengths `at` from its start."""
+        """Return the points t of the path at the lengths `at` from its start."""
 
 
 class HalvingStages(BaseStages):
     r"""Stages that each halve the effective sample size of the chains.
 
-    The conditional effective sample size of equally weighted draws after an advance
-    :math:`\delta`, with weights :math:`w = e^{-\delta F}`, is
-    :math:`\bar w^2 / \overline{w^2}`; it falls from one as :math:`\delta` grows. Minus
-    its logarithm is, for a small advance, the square of the thermodynamic length
-    :math:`\delta\,\mathrm{sd}(F)`.
+    After an advance :math:`\delta` equally weighted draws have weights
+    :math:`w = e^{-\delta F}` and an effective sample size of
+    :math:`\bar w^2 / \overline{w^2}` of their number. This falls from one as
+    :math:`\delta` grows. For a small advance minus its logarithm is the square of the
+    thermodynamic length :math:`\delta\,\mathrm{sd}(F)`.
     """
 
     n_moves = 12
@@ -91,10 +100,8 @@ class HalvingStages(BaseStages):
         def excess(log_advance: float) -> float:
             return self._log_ess(math.exp(log_advance), difference) - self.log_goal
 
-        if (
-            len(stops) > self.max_stages
-            or self._log_ess(left, difference) >= self.log_goal
-        ):
+        cut = len(stops) > self.max_stages
+        if cut or self._log_ess(left, difference) >= self.log_goal:
             return 1.0
         # On a logarithmic scale: near a poor proposal the first advance is tiny.
         low, high = math.log(left * self.smallest_advance), math.log(left)
@@ -106,6 +113,7 @@ class HalvingStages(BaseStages):
         self, log_weights: Tensor, generator: torch.Generator | None
     ) -> Tensor | None:
         """Resample the chains by their weights."""
+        # sorted, so that a chain meets the same noise whichever others were replaced
         return resample(log_weights, generator).sort().values
 
     def lengths(self, stops: list[float], differences: list[np.ndarray]) -> np.ndarray:
@@ -131,13 +139,13 @@ class HalvingStages(BaseStages):
 class FixedStages(BaseStages):
     r"""The 40 stages that end at :math:`(j/40)^4`.
 
-    The power crowds them at the start, where F, a log likelihood at draws of the prior,
-    varies by hundreds of nats [Friel2008]_.
+    They are short near the start, where F is minus a log likelihood at draws of the prior
+    and varies by hundreds of nats [Friel2008]_.
 
     Parameters
     ----------
     n_chains : int
-        Chains of each target. Chain i aims at target i modulo the number of targets.
+        Chains of each target. The target of chain i is i modulo the number of targets.
     """
 
     n_moves = 8
@@ -160,8 +168,8 @@ class FixedStages(BaseStages):
     def lengths(self, stops: list[float], differences: list[np.ndarray]) -> np.ndarray:
         """Return lengths from the speeds at the ends of each stage.
 
-        The speed is the standard deviation of F over the chains of a target, and for all
-        targets together the root of its mean square.
+        The speed is the standard deviation of F over the chains of a target, and its root
+        mean square over the targets.
         """
         speed = np.maximum(
             [self._spread(difference) for difference in differences], 1e-8
@@ -222,7 +230,7 @@ def plan_path(
     _, difference = path.split(x)
     differences = [difference.energy.double().cpu().numpy()]
     while stops[-1] < 1:
-        if not np.isfinite(differences[-1]).any():  # the weights will say so too
+        if not np.isfinite(differences[-1]).any():  # the run will have such weights too
             return AnnealingPlan(np.ones(1), np.array([sampler.step_size]), 0.0)
         stop = stages.next_stop(stops, differences[-1])
         log_weights = -(stop - stops[-1]) * torch.from_numpy(differences[-1])

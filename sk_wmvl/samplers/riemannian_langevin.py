@@ -16,12 +16,12 @@ class RiemannianLangevin(BaseSampler):
     .. math:: x^- = \mathrm{retract}_x\bigl(-\epsilon\beta\,\mathrm{grad}\,E(x)
               + \sqrt{2\epsilon}\,u\bigr), \qquad u \sim N(0, G^{-1}(x)),
 
-    with the Riemannian gradient and tangent Gaussian noise. Because the retraction agrees
-    with exp to second order, the mean of f changes at the rate
+    with the Riemannian gradient and tangent Gaussian noise. It targets
+    :math:`e^{-\beta E}` with respect to the Riemannian volume. The retraction agrees with
+    exp to second order, so the mean of a function f changes at the rate
     :math:`\Delta f - \beta\langle\mathrm{grad}\,E, \mathrm{grad}\,f\rangle` up to
-    :math:`O(\epsilon)`, with the Laplace-Beltrami operator: no chart, no
-    derivative of the metric. The law it aims at is :math:`e^{-\beta E}` with respect to
-    the Riemannian volume.
+    :math:`O(\epsilon)`, with the Laplace-Beltrami operator :math:`\Delta`. Neither a chart
+    nor a derivative of the metric is needed.
 
     Parameters
     ----------
@@ -40,9 +40,9 @@ class RiemannianLangevin(BaseSampler):
     Notes
     -----
     The noise returned is the tangent vector :math:`\sqrt{2\epsilon}\,u` in ambient
-    coordinates; the state's gradient, in ambient coordinates too, applied to it is its
-    martingale part. It cannot be made without a manifold, so it has no
-    name in `SAMPLERS`.
+    coordinates. Its product with the gradient of the state, in ambient coordinates too, is
+    the martingale part of the step. The sampler needs a manifold, so it has no name in
+    `SAMPLERS`.
 
     References
     ----------

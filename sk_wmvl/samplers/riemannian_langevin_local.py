@@ -1,4 +1,4 @@
-"""Langevin dynamics on a manifold in local coordinates: eq. (18), its sign put right."""
+"""Langevin dynamics on a manifold in local coordinates: eq. (18), its sign corrected."""
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,8 @@ class LocalRiemannianLangevin(BaseSampler):
             + \sqrt{2\epsilon}\,z^i, \qquad z \sim N(0, G^{-1}(y)).
 
     With :math:`\beta=\frac12` this is eq. (18) of the paper with the sign of
-    :math:`\log|G|` corrected; see :doc:`/misprints`. Only the energy is tempered: the
-    terms in the metric make Brownian motion, whatever :math:`\beta`.
+    :math:`\log|G|` corrected; see :doc:`/misprints`. Only the energy is tempered. The terms
+    in the metric make Brownian motion for every :math:`\beta`.
 
     Parameters
     ----------
@@ -34,20 +34,19 @@ class LocalRiemannianLangevin(BaseSampler):
 
     See Also
     --------
-    RiemannianLangevin : The same law to first order, without derivatives of the metric.
+    RiemannianLangevin : The same to first order, without derivatives of the metric.
 
     Notes
     -----
-    Derivation: relative to Lebesgue measure in the chart the target is
-    :math:`\pi = e^{-\beta E}\sqrt{|G|}`, and the diffusion with coefficient
-    :math:`2G^{-1}` that leaves :math:`\pi` invariant has the drift
+    Derivation: the target's density with respect to Lebesgue measure in the chart is
+    :math:`\pi = e^{-\beta E}\sqrt{|G|}`. The diffusion with coefficient :math:`2G^{-1}`
+    that leaves :math:`\pi` invariant has the drift
     :math:`G^{-1}\nabla\log\pi + \nabla\cdot G^{-1}`.
 
-    The derivatives of the metric come from automatic differentiation, m + 2 backward
-    passes of a step. Each point has a chart of its own, in which it lies well inside. The
-    noise returned is pushed forward to ambient coordinates at the old point, where
-    the state's gradient takes it. It cannot be made without a manifold, so it has no
-    name in `SAMPLERS`.
+    The derivatives of the metric come from automatic differentiation, m + 2 backward passes
+    for a step. Each point lies well inside a chart of its own. The noise returned is pushed
+    forward to ambient coordinates at the old point, as the gradient of the state is. The
+    sampler needs a manifold, so it has no name in `SAMPLERS`.
 
     References
     ----------
@@ -112,6 +111,6 @@ def check_definite(manifold: BaseManifold, info: Tensor) -> None:
     if bool(info.any()):
         row = int(info.nonzero()[0])
         raise ValueError(
-            f"The metric of {manifold!r} is not positive definite at row {row}. A metric "
-            "must be; check the chart's function, or the point's distance from its edge."
+            f"The metric of {manifold!r} is not positive definite at row {row}. Check the "
+            "function of the chart, or the distance of the point from the chart's edge."
         )

@@ -31,20 +31,20 @@ class SPOS(BaseSampler):
     step_size : float, default=1e-3
         The step :math:`\epsilon`.
     alpha : float, default=0.5
-        The share :math:`\alpha` of SVGD, in [0, 1]: 0 is `Langevin`, 1 is `SVGD`.
+        The proportion :math:`\alpha` of SVGD, in [0, 1]: 0 is `Langevin`, 1 is `SVGD`.
     kernel : {'rbf', 'imq'} or BaseKernel, default='rbf'
         The kernel.
     statistic : {'u', 'v'}, default='u'
-        Whether the pairs i = j are left out or kept; see `SVGD`.
+        Whether the pairs i = j are left out or kept, as in `SVGD`.
 
     Notes
     -----
-    The variance of the noise, not its standard deviation, is in proportion to the share
-    of Langevin dynamics: only so is :math:`e^{-\beta E}` invariant. The authors' released
-    code has :math:`(1-\alpha)\sqrt{2\epsilon}`. In the appendix of the paper
-    :math:`\alpha` multiplies the Langevin part instead, whose share is not bounded by one.
+    The variance of the noise, not its standard deviation, is proportional to
+    :math:`1-\alpha`, because only then is :math:`e^{-\beta E}` invariant. The authors'
+    released code has noise :math:`(1-\alpha)\sqrt{2\epsilon}\,z`. In the appendix of the
+    paper :math:`\alpha` multiplies the Langevin part, without a bound of one.
 
-    The loss of a row depends on its batch; batches of one raise, whatever `alpha`.
+    The loss of a row depends on its batch. Batches of one raise, whatever `alpha`.
 
     References
     ----------

@@ -40,10 +40,11 @@ class SVGD(BaseSampler):
     kernel : {'rbf', 'imq'} or BaseKernel, default='rbf'
         The kernel. Its length scale carries no gradient.
     statistic : {'u', 'v'}, default='u'
-        ``'u'`` leaves out the pairs i = j (m = n - 1): unbiased, but not bounded below
-        for a model that can give every row a score of its own, so a network needs early
-        stopping. ``'v'`` keeps them (m = n): bounded below, and biased towards flat
-        models by :math:`\mathbb{E}\,\|\nabla E\|^2 / 2n`.
+        ``'u'`` leaves out the pairs i = j (m = n - 1). The objective is then unbiased, but
+        not bounded below for a model that can give every row its own score, so a network
+        needs early stopping. ``'v'`` keeps the pairs (m = n). The objective is then bounded
+        below, and biased towards flat models by
+        :math:`\mathbb{E}\,\|\nabla E\|^2 / 2n`.
 
     See Also
     --------
@@ -51,11 +52,12 @@ class SVGD(BaseSampler):
 
     Notes
     -----
-    The loss of a row depends on the rest of its batch: batches of one raise, and those of
-    a few give a noisy estimate. The cost of a step is that of the n × n kernel matrix.
+    The loss of a row depends on the rest of its batch. Batches of one raise, and small ones
+    give a noisy estimate. The cost of a step is that of the n × n kernel matrix.
 
-    What it does not see: differences of scores finer than the kernel's length scale, and,
-    as all that compare scores at the data, the weights of well-separated modes.
+    The objective does not see differences of scores finer than the kernel's length scale.
+    Like all that compare scores at the data, it does not see the weights of well-separated
+    modes.
 
     References
     ----------

@@ -1,6 +1,6 @@
 """Score methods: kernel estimators of the score, by regularised linear systems.
 
-Imports the tools alone.
+Imports the tools only.
 """
 
 from sk_wmvl.score_methods._base import BaseScoreMethod, System

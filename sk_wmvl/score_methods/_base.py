@@ -44,6 +44,16 @@ class System:
         The sample.
     w : Tensor of shape (n,)
         Positive weights that sum to one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_wmvl.kernels import RBF
+    >>> from sk_wmvl.score_methods import CurlFreeKernel, System
+    >>> x = torch.tensor([[0.0, 0.0]])
+    >>> System(CurlFreeKernel(RBF(2.0)), x, torch.ones(1)).matrix()
+    tensor([[1., 0.],
+            [0., 1.]])
     """
 
     def __init__(self, kernel: BaseMatrixKernel, x: Tensor, w: Tensor):

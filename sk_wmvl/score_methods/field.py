@@ -28,6 +28,15 @@ class KernelField(nn.Module):
         Coefficients.
     w : Tensor of shape (n,)
         Weights of the second sum.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_wmvl.kernels import RBF
+    >>> from sk_wmvl.score_methods import CurlFreeKernel, KernelField
+    >>> x, c = torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 2.0]])
+    >>> KernelField(CurlFreeKernel(RBF(2.0)), x, c, torch.zeros(1))(x)
+    tensor([[1., 2.]])
     """
 
     x: Tensor

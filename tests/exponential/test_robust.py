@@ -1,4 +1,4 @@
-"""Windham's robust fits against fixed points written by hand, and against outliers."""
+"""Windham's robust fits: fixed points written out, standard errors, outliers."""
 
 import numpy as np
 import pytest
@@ -69,6 +69,7 @@ def test_directions_against_the_estimating_equations():
     np.testing.assert_allclose(w @ residual / w.sum(), 0, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.statistical
 @pytest.mark.parametrize("c", [0.0, 0.5])
 def test_standard_errors_of_a_robust_normal(c, global_random_seed):
@@ -100,7 +101,7 @@ def test_outliers_hardly_move_a_direction(family, global_random_seed):
     plain = directions(0.0, family).fit(X).score(new)
     robust = directions(0.5, family).fit(X)
     assert plain < robust.score(new) < best + 1e-3
-    if family is VonMisesFisherFamily:  # the other has eight parameters to bend
+    if family is VonMisesFisherFamily:  # the eight parameters of the other may adapt
         assert robust.robust_weights_[X[:, 2] < 0].max() < 1e-3
         error = robust.standard_errors_["concentration"]
         assert abs(robust.parameters_["concentration"] - 20) < 4 * error
@@ -150,7 +151,7 @@ def test_a_wrong_robustness_is_named(value):
         gaussian(value).fit(np.random.default_rng(0).normal(size=(20, 1)))
 
 
-def test_a_fit_that_does_not_settle_says_so():
+def test_a_fit_that_does_not_converge_warns():
     X = np.random.default_rng(0).standard_cauchy((40, 1))
     with (
         pytest.warns(ConvergenceWarning, match="did not converge"),
@@ -173,7 +174,7 @@ def test_few_rows_left_by_the_weights_are_named():
     assert np.isfinite(gaussian(0.0).fit(X).score(X))
 
 
-def test_a_fit_of_few_rows_says_so():
+def test_a_fit_of_few_rows_warns():
     # two rows in five are a narrow cluster, and the density is highest there
     X = np.random.default_rng(0).normal(size=(1000, 2))
     X[:400] = 0.1 * X[:400] + 8
@@ -182,39 +183,42 @@ def test_a_fit_of_few_rows_says_so():
     np.testing.assert_allclose(density.parameters_["mean"], 8, atol=0.02)
 
 
-def test_scores_of_a_robust_fit_are_of_the_rows_themselves():
-    # against the objective of the fitted score, and that of fits without a row
-    X = np.random.default_rng(0).normal(size=(60, 1))
-    density = gaussian(0.5, standardize=False).fit(X)
-    assert density.loss_curve_[0] == pytest.approx(hyvarinen_score(density, X))
-    left_out = [
-        hyvarinen_score(
-            gaussian(0.5, standardize=False).fit(np.delete(X, i, 0)), X[[i, i]]
-        )
-        for i in range(60)
-    ]
-    path = density.regularization_path_
+def test_scores_and_errors_are_those_of_leaving_rows_out():
+    # against the objective of the fitted score, and fits of 39 of the 40 rows
+    X = np.random.default_rng(0).normal(size=(40, 1))
+    n = len(X)
+    model = gaussian(0.5, standardize=False, base=None, normalizer=None)
+    left_out, parameters = [], []
+    for i in range(n):
+        model.fit(np.delete(X, i, 0))
+        left_out.append(hyvarinen_score(model, X[[i, i]]))
+        parameters.append([float(np.ravel(model.parameters_[k])[0]) for k in NORMAL])
+    model.fit(X)
+    assert model.loss_curve_[0] == pytest.approx(hyvarinen_score(model, X))
+    path = model.regularization_path_
     assert path.scores[0] == pytest.approx(np.mean(left_out), rel=0.01)
-    assert path.std_errors[0] == pytest.approx(np.std(left_out) / 60**0.5, rel=0.1)
+    assert path.std_errors[0] == pytest.approx(np.std(left_out) / n**0.5, rel=0.1)
+    jackknife = np.std(parameters, axis=0) * (n - 1) / n**0.5
+    errors = [float(np.ravel(model.standard_errors_[k])[0]) for k in NORMAL]
+    np.testing.assert_allclose(errors, jackknife, rtol=0.1)
 
 
 def test_an_outlier_of_any_size_leaves_the_normalizer_exact():
     X = np.random.default_rng(0).normal(size=(300, 5))
     X[0] = 1e5
     density = gaussian(0.3).fit(X)
-    law = stats.multivariate_normal(*(density.parameters_[k] for k in NORMAL))
+    fitted = stats.multivariate_normal(*(density.parameters_[k] for k in NORMAL))
     np.testing.assert_allclose(
-        density.score_samples(X[1:]), law.logpdf(X[1:]), atol=1e-8
+        density.score_samples(X[1:]), fitted.logpdf(X[1:]), atol=1e-8
     )
     assert density.log_normalizer_std_ < 1e-8
 
 
-@pytest.mark.parametrize("share", [0.002, 0.2])
-@pytest.mark.parametrize("far", [1e3, 1e6, 1e9, 1e15])
-def test_how_far_outliers_are_does_not_matter(far, share):
+@pytest.mark.parametrize(("far", "fraction"), [(1e3, 0.2), (1e6, 0.002), (1e15, 0.2)])
+def test_how_far_outliers_are_does_not_matter(far, fraction):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(500, 2)) @ [[2.0, 0.5], [0.0, 0.3]] + [5, -100]
-    n = round(share * len(X))
+    n = round(fraction * len(X))
     X[:n] = far * (1 + rng.uniform(size=(n, 2)))
     density = gaussian(0.3).fit(X)
     alone = gaussian(0.3).fit(X[n:])

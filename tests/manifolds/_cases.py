@@ -1,11 +1,10 @@
 """The manifolds that the laws of ``test_laws.py`` run over.
 
-To add one, add a line to `CASES`, with the dimension known. A method that it does not
-offer, because it raises NotImplementedError, goes to `NOT_OFFERED`. Where points are
-identified, add to `COPIES` a function of points and a generator that returns other
-coordinates of the same points. Where geodesics stop being shortest, add to `FAR` a
-function that returns, for each point, one at which they do. Where float32 is worse by
-nature, say so in `CONDITION`.
+To add a manifold, add a line to `CASES`, with a known dimension. Methods that raise
+NotImplementedError go to `NOT_OFFERED`. If several coordinates stand for one point, add
+to `COPIES` a function of points and a generator that returns other coordinates of the same
+points. If geodesics stop being shortest, add to `FAR` a function that returns, for each
+point, one where they do. If float32 is inaccurate for a good reason, add to `CONDITION`.
 """
 
 import math
@@ -66,7 +65,7 @@ CASES = {
     "torus-3": Torus(3),
 }
 
-# lengths of geodesics have no closed form
+# shortest geodesics have no closed form
 STIEFEL = {"chart", "dist", "log", "log_det_exp", "quadrature"}
 
 NOT_OFFERED = {
@@ -94,7 +93,7 @@ NOT_OFFERED = {
     "stiefel-3-3": STIEFEL,
 }
 
-# A cube covers what a rule of quadrature does.
+# coordinates of a cube are offered where quadrature is
 for missing in NOT_OFFERED.values():
     if "quadrature" in missing:
         missing |= {"from_cube", "to_cube"}
@@ -164,8 +163,8 @@ FAR = {
     "torus-3": lambda x: x + math.pi,
 }
 
-# Where geodesics spread, they spread rounding errors: by cosh r over a length r, once
-# more in coordinates that grow like cosh r. Multiplies the tolerance of float32.
+# Factors of the tolerance of float32. Geodesics that spread enlarge rounding errors: by
+# cosh r over a length r, and once more in coordinates that grow like cosh r.
 CONDITION = {
     "hyperbolic-2": 10,
     "hyperbolic-4-ball": 10,

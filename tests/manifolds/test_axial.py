@@ -1,4 +1,4 @@
-"""Axes against closed forms: the area of caps, and the Watson law's constant."""
+"""Axes against closed forms: the area of caps, and the constant of Watson densities."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_distance_against_the_angle_of_projectors():
 
 @pytest.mark.statistical
 def test_random_axes_in_a_cap(global_random_seed):
-    """n = 20000, |z| < 4: the angle to a fixed axis is below a with chance 1 - cos a."""
+    """n = 20000, |z| < 4: the angle to an axis is below a with probability 1 - cos a."""
     n, angle = 20_000, 0.5
     generator = make_generator(global_random_seed)
     x = AxialSphere(2).random_point(n, generator=generator)

@@ -1,4 +1,4 @@
-"""The circle against numpy's complex numbers and SciPy's von Mises law."""
+"""The circle against numpy's complex numbers and SciPy's von Mises distribution."""
 
 import numpy as np
 import pytest

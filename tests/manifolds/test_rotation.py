@@ -1,4 +1,4 @@
-"""Rotations against SciPy's, and the special orthogonal group's own laws."""
+"""Rotations against SciPy's, and against random special orthogonal matrices."""
 
 import numpy as np
 import pytest
@@ -63,8 +63,8 @@ def test_geodesic_turns_about_an_axis():
     )
 
 
-def test_quadrature_against_the_law_of_the_angle():
-    """Under the uniform law the angle has density (1 - cos t) / pi on [0, pi]."""
+def test_quadrature_against_the_distribution_of_the_angle():
+    """Under the uniform distribution the angle has density (1 - cos t) / pi on [0, pi]."""
     nodes, log_weights = Rotation().quadrature(40)
     identity = torch.tensor([[0.0, 0, 0, 1]], dtype=torch.float64).expand(len(nodes), 4)
     angle = Rotation().dist(identity, nodes)
@@ -94,8 +94,8 @@ def test_uniform_as_special_ortho_group(global_random_seed):
 def test_projection_takes_the_nearest_rotation():
     rng = np.random.default_rng(0)
     r = rotations()
-    stretch = rng.normal(size=(40, 3, 3)) * 0.1
-    P = np.eye(3) + stretch @ stretch.transpose(0, 2, 1)  # positive definite
+    noise = rng.normal(size=(40, 3, 3)) * 0.1
+    P = np.eye(3) + noise @ noise.transpose(0, 2, 1)  # positive definite
     rows = torch.from_numpy((3.0 * r.as_matrix() @ P).reshape(-1, 9))
     q = Rotation("matrix", project=True).from_user(rows)
     np.testing.assert_allclose(Rotation().dist(q, quaternions(r)), 0, atol=1e-12)

@@ -1,4 +1,4 @@
-"""Compositions against the Dirichlet law and its moments."""
+"""Compositions against the Dirichlet distribution and its moments."""
 
 import math
 
@@ -50,7 +50,7 @@ def test_quadrature_normalizes_dirichlet(p):
     """A density w.r.t. the surface measure is one w.r.t. Lebesgue over the Jacobian."""
     simplex = Simplex(p - 1)
     nodes, log_weights = simplex.quadrature(40)
-    # odd halves: the density is then a polynomial in the roots, and the rule exact
+    # with odd halves the density is a polynomial in the roots, and the rule is exact
     alpha = np.array([2.5, 0.5, 1.5, 3.5])[:p]
     Y = nodes.square().numpy()
     lebesgue = stats.dirichlet(alpha).logpdf((Y / Y.sum(1, keepdims=True)).T)
@@ -61,7 +61,7 @@ def test_quadrature_normalizes_dirichlet(p):
 
 @pytest.mark.parametrize("p", [2, 3, 6])
 def test_volume(p):
-    """The uniform law is Dirichlet(1/2, ..., 1/2)."""
+    """The uniform distribution is Dirichlet(1/2, ..., 1/2)."""
     x = interior(p)
     lebesgue = stats.dirichlet(np.full(p, 0.5)).logpdf(x.square().numpy().T)
     surface = lebesgue - Simplex(p - 1).log_jacobian(x).numpy()
@@ -70,7 +70,7 @@ def test_volume(p):
 
 @pytest.mark.statistical
 def test_random_points_are_dirichlet(global_random_seed):
-    """n = 5000: Kolmogorov-Smirnov against the Beta law of a part, p > 6e-5."""
+    """n = 5000: Kolmogorov-Smirnov against the Beta distribution of a part, p > 6e-5."""
     x = Simplex(3).random_point(5000, generator=make_generator(global_random_seed))
     assert (x >= 0).all()
     for part in x.square().T.numpy():
@@ -95,7 +95,7 @@ def test_the_boundary_reflects():
     assert (inside >= 0).all()
     assert torch.equal(simplex.to_user(outside), simplex.to_user(inside))
     assert torch.equal(simplex.features(outside), simplex.features(inside))
-    # among folded points the shortest way is that of the sphere between representatives
+    # the distance of folded points is that of the sphere between representatives
     torch.testing.assert_close(simplex.dist(x, outside), Sphere(2).dist(x, inside))
 
 

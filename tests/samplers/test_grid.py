@@ -1,7 +1,6 @@
-"""Independent draws by rejection: laws in closed form, cell masses, needles."""
+"""Independent draws by rejection: distribution functions, cell masses, needles."""
 
 import math
-import warnings
 
 import numpy as np
 import pytest
@@ -9,8 +8,8 @@ import torch
 from scipy import integrate, special, stats
 
 from sk_wmvl._random import make_generator
-from sk_wmvl.base_measures import ManifoldMixture, MixtureBase, UniformBase
-from sk_wmvl.base_measures.components import VonMises, VonMisesFisher
+from sk_wmvl.base_measures import ManifoldMixture, UniformBase
+from sk_wmvl.base_measures.components import VonMises
 from sk_wmvl.energies import CorrectedEnergy
 from sk_wmvl.manifolds import (
     AxialSphere,
@@ -24,8 +23,9 @@ from sk_wmvl.manifolds import (
     Sphere,
     Torus,
 )
-from sk_wmvl.samplers import draw, draw_on_grid, thin_base
+from sk_wmvl.samplers import draw_on_grid, thin_base
 from sk_wmvl.samplers._envelope import has_cube
+from tests.samplers._tools import needles, on_features
 
 N = 20_000
 # |z| < 4 in terms of a p-value
@@ -71,11 +71,8 @@ def cell_masses(energy, manifold, n_cells, n_nodes=40):
     return mass / mass.sum()
 
 
-# --- against distribution functions ---------------------------------------------------
-
-
 @pytest.mark.statistical
-def test_two_von_mises_laws_on_the_circle(global_random_seed):
+def test_two_von_mises_distributions_on_the_circle(global_random_seed):
     """n = 20 000, Kolmogorov-Smirnov; narrow and wide, weights 0.3 and 0.7."""
 
     def energy(x):
@@ -88,8 +85,8 @@ def test_two_von_mises_laws_on_the_circle(global_random_seed):
         return 0.3 * between(x, 400.0, 1.0) + 0.7 * between(x, 2.0, -2.0)
 
     def between(x, kappa, mu):
-        law = stats.vonmises(kappa, loc=mu)
-        return law.cdf(x) - law.cdf(-math.pi)
+        distribution = stats.vonmises(kappa, loc=mu)
+        return distribution.cdf(x) - distribution.cdf(-math.pi)
 
     draws = draws_of(energy, Circle(), global_random_seed)
     assert stats.kstest(draws.x[:, 0].numpy(), cdf).pvalue > LEAST_P
@@ -99,15 +96,14 @@ def test_two_von_mises_laws_on_the_circle(global_random_seed):
 @pytest.mark.statistical
 @pytest.mark.parametrize("kappa", [0.5, 30.0, 3e4])
 @pytest.mark.parametrize("axis", [0, 2])
-def test_von_mises_fisher_laws(axis, kappa, global_random_seed):
+def test_von_mises_fisher_distributions(axis, kappa, global_random_seed):
     """n = 20 000; the height is exponential, the longitude uniform."""
     draws = draws_of(lambda x: -kappa * x[:, axis], Sphere(2), global_random_seed)
     x = draws.x.numpy()
     assert abs(np.linalg.norm(x, axis=1) - 1).max() < 1e-12
-    depth = 1 - x[:, axis]  # an exponential law, cut at two
-    depth = np.maximum(depth, 0)
-    law = stats.truncexpon(2 * kappa, scale=1 / kappa)
-    assert stats.kstest(depth, law.cdf).pvalue > LEAST_P
+    depth = np.maximum(1 - x[:, axis], 0)  # exponential, cut at two
+    expected = stats.truncexpon(2 * kappa, scale=1 / kappa)
+    assert stats.kstest(depth, expected.cdf).pvalue > LEAST_P
     rest = np.delete(x, axis, axis=1)
     turn = np.arctan2(rest[:, 0], rest[:, 1]) / (2 * np.pi) % 1
     assert stats.kstest(turn, "uniform").pvalue > LEAST_P
@@ -115,8 +111,8 @@ def test_von_mises_fisher_laws(axis, kappa, global_random_seed):
 
 
 @pytest.mark.statistical
-def test_dirichlet_laws_on_the_simplex(global_random_seed):
-    """n = 20 000; parts have Beta laws. The boundary, too, where they are dense."""
+def test_dirichlet_distributions_on_the_simplex(global_random_seed):
+    """n = 20 000; parts have Beta distributions, dense at the boundary too."""
     for a in ([2.0, 3.0, 0.7], [1.0, 4.0, 2.5]):
         powers = torch.tensor(a).double()
         simplex = Simplex(2)
@@ -129,8 +125,8 @@ def test_dirichlet_laws_on_the_simplex(global_random_seed):
         draws = draws_of(energy, simplex, global_random_seed)
         parts = simplex.to_user(draws.x).numpy()
         for i in range(3):
-            law = stats.beta(a[i], sum(a) - a[i])
-            assert stats.kstest(parts[:, i], law.cdf).pvalue > LEAST_P
+            expected = stats.beta(a[i], sum(a) - a[i])
+            assert stats.kstest(parts[:, i], expected.cdf).pvalue > LEAST_P
 
 
 @pytest.mark.statistical
@@ -152,19 +148,6 @@ def test_angles_of_rotations(global_random_seed):
     axis = draws.x[:, :3] * torch.where(draws.x[:, 3:] < 0, -1.0, 1.0)
     height = (axis[:, 2] / axis.norm(dim=1)).numpy()
     assert stats.kstest(height, stats.uniform(-1, 2).cdf).pvalue > LEAST_P
-
-
-# --- against quadrature in cells ------------------------------------------------------
-
-
-def wavy(x):
-    """An energy of any features, with several modes."""
-    z = torch.cat([x.cos(), x.sin()], -1)
-    return 1.5 * (3 * z[:, 0] * z[:, -1]).sin() - 2 * z[:, -2] * z[:, 1] + z[:, 0]
-
-
-def on_features(manifold):
-    return lambda x: wavy(1.3 * manifold.features(x))
 
 
 def paraboloid(y):
@@ -207,21 +190,9 @@ def test_masses_of_cells(name, global_random_seed):
     assert draws.acceptance > 0.55
 
 
-# --- spikes, and an envelope that is wrong --------------------------------------------
-
-
-def needles(k=12, seed=3, variance=1e-6):
-    """Return a mixture of many needles on the sphere, over a background of 0.3."""
-    sphere = Sphere(2)
-    centers = sphere.random_point(k, generator=make_generator(seed))
-    components = VonMisesFisher(sphere, centers, variance)
-    weights = torch.full((k,), 0.7 / k, dtype=torch.float64)
-    return ManifoldMixture(sphere, components, weights, 0.3)
-
-
 @pytest.mark.statistical
 def test_cells_shrink_around_needles_that_the_proposal_knows(global_random_seed):
-    """n = 20 000; the share of rows within 5 sd of a needle's center, |z| < 4."""
+    """n = 20 000; the fraction of rows within 5 sd of a needle's center, |z| < 4."""
     base = needles()
     draws = draws_of(
         lambda x: -base.log_prob(x), base.manifold, global_random_seed, proposal=base
@@ -229,7 +200,7 @@ def test_cells_shrink_around_needles_that_the_proposal_knows(global_random_seed)
     assert draws.acceptance > 0.3
     centers = base.components.mu
     near = ((draws.x @ centers.T).amax(1) > math.cos(5e-3)).double().mean()
-    # a needle less exp(-12.5), and the background's share of the caps
+    # a needle less exp(-12.5), and the background in the caps
     p = 0.7 * (1 - math.exp(-12.5)) + 0.3 * 12 * (1 - math.cos(5e-3)) / 2
     assert abs(float(near) - p) / math.sqrt(p * (1 - p) / N) < 4
 
@@ -292,9 +263,6 @@ def test_what_cannot_be_done_is_none():
         assert not has_cube(manifold)
 
 
-# --- thinning the base ----------------------------------------------------------------
-
-
 @pytest.mark.statistical
 @pytest.mark.parametrize("strength", [0.3, 1.0])
 def test_thinned_draws_of_a_kernel_estimate(strength, global_random_seed):
@@ -322,51 +290,3 @@ def test_a_strong_correction_is_not_thinned():
     torus = Torus(2)
     energy = CorrectedEnergy(lambda x: 50 * x[:, 0].cos(), UniformBase(torus))
     assert thin_base(energy, 5, generator=make_generator(0), manifold=torus) is None
-
-
-def test_draws_without_a_correction_are_the_base_measures():
-    base = needles(k=5)
-    energy = CorrectedEnergy(lambda x: x[:, 0], base, scale=0.0)
-    x = draw(energy, base, 50, generator=make_generator(4), manifold=base.manifold)
-    expected = base.sample(50, generator=make_generator(4))
-    torch.testing.assert_close(x, expected, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("manifold", [Circle(), Sphere(2), Torus(2)], ids=repr)
-def test_the_same_generator_draws_the_same(manifold):
-    energy = on_features(manifold)
-    first, again = (
-        draw(
-            energy,
-            UniformBase(manifold),
-            100,
-            generator=make_generator(1),
-            manifold=manifold,
-        )
-        for _ in range(2)
-    )
-    assert torch.equal(first, again)
-    assert len(first.unique(dim=0)) == 100
-
-
-@pytest.mark.statistical
-def test_more_proposals_replace_chains_that_do_not_mix(global_random_seed):
-    # Two modes 20 deviations apart, between which no chain moves, and a proposal that is
-    # wider and gives them equal shares: one effective proposal in seven, where a quarter
-    # would be enough.
-    means, eye = np.array([[-10.0] * 4, [10.0] * 4]), np.eye(4)
-    target = MixtureBase(np.array([0.9, 0.1]), means, np.stack([eye, eye]))
-    proposal = MixtureBase(np.array([0.5, 0.5]), means, 3.5 * np.stack([eye, eye]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        x = draw(
-            lambda x: -target.log_prob(x),
-            proposal,
-            2000,
-            generator=make_generator(global_random_seed),
-        )
-    left = (x[:, 0] < 0).double().mean().item()
-    # draws that started at one proposal are of one mode: at least 5 effective ones a draw
-    assert abs(left - 0.9) < 4 * (0.09 / 2000 * 1.2) ** 0.5
-    right = x[x[:, 0] > 0].numpy() - 10
-    assert abs((right**2).mean() - 1) < 4 * (2 / right.size) ** 0.5

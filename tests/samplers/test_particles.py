@@ -1,4 +1,4 @@
-"""Samplers whose particles feel one another, and diffusions of one's own."""
+"""Samplers whose particles interact, against sums by hand."""
 
 import math
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.neighbors import KernelDensity
 
 from sk_wmvl.kernels import IMQ, RBF
 from sk_wmvl.objectives import ContrastiveDivergence, DetachedMinimumVelocity
@@ -14,33 +13,21 @@ from sk_wmvl.samplers import (
     SAMPLERS,
     SPOS,
     SVGD,
-    BaseSampler,
     BirthDeath,
     ItoSampler,
     Langevin,
     LeaveOneOutDensity,
-    Transition,
     evaluate,
 )
+from tests.samplers._tools import double_well, gaussian, generator, normals
+
+standard = gaussian(1.0)
+
 
 PARTICLES = [SVGD, SPOS, BirthDeath]
+
+
 each = pytest.mark.parametrize("cls", PARTICLES)
-
-
-def generator(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-def normals(n, d, seed):
-    return torch.randn(n, d, dtype=torch.float64, generator=generator(seed))
-
-
-def double_well(x):
-    return (x.square() - 1).square().sum(-1) + 0.5 * x.sum(-1)
-
-
-def gaussian(x):
-    return 0.5 * x.square().sum(-1)
 
 
 def loop_direction(x, score, length, *, statistic):
@@ -97,7 +84,7 @@ def test_noise_of_spos_keeps_the_target(global_random_seed):
     x = normals(200, 1, global_random_seed)
     g = generator(global_random_seed + 1000)
     chain = SPOS(0.05, alpha=0.7).run(
-        gaussian, x, n_steps=300, n_burn_in=100, generator=g
+        standard, x, n_steps=300, n_burn_in=100, generator=g
     )
     assert abs(chain.samples.mean()) < 0.1
     assert abs(chain.samples.var(1).mean() - 1) < 0.15
@@ -105,11 +92,11 @@ def test_noise_of_spos_keeps_the_target(global_random_seed):
 
 def test_svgd_finds_a_gaussian():
     x = 0.1 * normals(60, 1, 0) + 4
-    chain = SVGD(0.5, kernel=RBF(), statistic="v").run(gaussian, x, n_steps=300)
+    chain = SVGD(0.5, kernel=RBF(), statistic="v").run(standard, x, n_steps=300)
     last = chain.samples[-1]
     assert abs(last.mean()) < 0.01
     assert 0.8 < last.var() < 1.1
-    quarter = SVGD(0.5).run(gaussian, x, n_steps=300, beta=0.25).samples[-1]
+    quarter = SVGD(0.5).run(standard, x, n_steps=300, beta=0.25).samples[-1]
     assert abs(quarter.std() / last.std() - 2) < 0.2
 
 
@@ -197,74 +184,11 @@ def test_points_that_coincide(cls, dtype):
                 assert torch.isfinite(tensor).all()
 
 
-def test_leave_one_out_density():
-    x = normals(40, 2, 0)
-    values = LeaveOneOutDensity(0.4)(x)
-    for i in range(40):
-        others = np.delete(x.numpy(), i, axis=0)
-        kde = KernelDensity(bandwidth=0.4).fit(others)
-        assert float(values[i]) == pytest.approx(kde.score_samples(x[i : i + 1])[0])
-    # The default is Scott's rule, or narrower where that is more likely.
-    scott = float(x.var(0).mean().sqrt()) * 40 ** (-1 / 6)
-    fits = {f: LeaveOneOutDensity(scott * f)(x) for f in (1, 1 / 2, 1 / 4)}
-    best = max(fits.values(), key=lambda v: v.mean())
-    torch.testing.assert_close(LeaveOneOutDensity()(x), best)
-    apart = torch.cat([x - 50, x + 50])
-    narrow = LeaveOneOutDensity()(apart)
-    torch.testing.assert_close(
-        narrow.mean(), values.mean() - math.log(2), atol=0.3, rtol=0
-    )
-
-
-@pytest.mark.statistical
-def test_leave_one_out_density_is_near_the_truth(global_random_seed):
-    # 1 000 draws of a standard normal in the plane: the mean log density within 0.15.
-    x = normals(1000, 2, global_random_seed)
-    truth = -gaussian(x) - math.log(2 * math.pi)
-    assert abs((LeaveOneOutDensity()(x) - truth).mean()) < 0.15
-
-
-# --- mass that moves between chains ---------------------------------------------------
-
-
-class Weigher(BaseSampler):
-    """Moves nothing and gives fixed weights."""
-
-    def __init__(self, log_weight):
-        self.log_weight = log_weight
-
-    def step(self, energy, state, *, beta=1.0, generator=None, antithetic=False):
-        return Transition(state.x, log_weight=self.log_weight)
-
-
-def test_chains_have_as_many_copies_as_their_weight_says():
-    # Systematic resampling: never off by one, and right on average: 2 000 steps, each
-    # count has a variance below 1/4, |z| < 4.
-    weight = 2 * torch.rand(50, generator=generator(0), dtype=torch.float64)
-    weight[7] = 0
-    x, g = torch.arange(50.0).double()[:, None], generator(1)
-    expected, total = 50 * weight / weight.sum(), torch.zeros(50)
-    sampler = Weigher(weight.log())
-    for _ in range(2000):
-        chain = sampler.run(gaussian, x, n_steps=1, generator=g)
-        rows = chain.samples[0, :, 0].long()
-        copies = torch.bincount(rows, minlength=50)
-        assert (rows[copies > 0] == torch.arange(50)[copies > 0]).all()
-        assert len(rows) == 50
-        assert ((copies - expected).abs() < 1 + 1e-9).all()
-        torch.testing.assert_close(chain.state.energy, gaussian(chain.state.x))
-        total += copies
-    assert ((total / 2000 - expected).abs() < 4 * 0.5 / 2000**0.5).all()
-    # Equal weights leave every chain where it is.
-    chain = Weigher(torch.zeros(50)).run(gaussian, x, n_steps=3, generator=g)
-    assert torch.equal(chain.samples[-1], x)
-
-
 @pytest.mark.statistical
 def test_birth_death_finds_the_weights_of_modes(global_random_seed):
-    # 0.8 N(-5, 1) + 0.2 N(5, 1) from even halves, which nothing crosses between: after 20
-    # times the time scale of births the share is right to 0.04 and so are the modes;
-    # Langevin keeps the halves. 200 particles, ten looks.
+    # 0.8 N(-5, 1) + 0.2 N(5, 1) from even halves, with no way across: after 20 times the
+    # time scale of births the weight is right to 0.04, and so are the modes; Langevin keeps
+    # the halves. 200 particles, ten looks.
     log_weights = torch.tensor([0.8, 0.2], dtype=torch.float64).log()
     means = torch.tensor([-5.0, 5.0], dtype=torch.float64)
 
@@ -272,7 +196,7 @@ def test_birth_death_finds_the_weights_of_modes(global_random_seed):
         return -torch.logsumexp(log_weights - 0.5 * (x - means) ** 2, -1)
 
     x = normals(200, 1, global_random_seed) + means.repeat_interleave(100)[:, None]
-    shares = []
+    weights = []
     for sampler in (BirthDeath(0.02, rate=5.0), Langevin(0.02)):
         chain = sampler.run(
             energy,
@@ -283,48 +207,11 @@ def test_birth_death_finds_the_weights_of_modes(global_random_seed):
             generator=generator(global_random_seed + 1000),
         )
         left = chain.samples[chain.samples < 0]
-        shares.append(len(left) / chain.samples.numel())
+        weights.append(len(left) / chain.samples.numel())
         assert left.mean() == pytest.approx(-5, abs=0.3)
         assert left.std() == pytest.approx(1, abs=0.15)
-    assert shares[0] == pytest.approx(0.8, abs=0.04)
-    assert shares[1] == 0.5
-
-
-# --- diffusions of one's own ----------------------------------------------------------
-
-
-def test_ito_sampler_is_langevin_with_its_coefficients():
-    state = evaluate(double_well, normals(10, 2, 0))
-    langevin = Langevin(0.1).step(
-        double_well, state, beta=0.5, generator=generator(0), antithetic=True
-    )
-    root, eye = 2**0.5, 2**0.5 * torch.eye(2).expand(10, 2, 2)
-    for sigma in (root, torch.tensor(root).expand(2), lambda x: root, lambda x: eye):
-        ito = ItoSampler(lambda x, g: -g, sigma, 0.1).step(
-            double_well, state, beta=0.5, generator=generator(0), antithetic=True
-        )
-        for one, other in zip(
-            (ito.x, ito.noise, ito.mirror),
-            (langevin.x, langevin.noise, langevin.mirror),
-            strict=True,
-        ):
-            torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.statistical
-def test_ito_noise_has_the_covariance_asked_for(global_random_seed):
-    # 100 000 draws of a coefficient of shape (n, 2, 3); |z| < 4 for each entry.
-    n = 100_000
-    sigma = torch.tensor([[1.0, 0.5, 0.0], [0.0, 1.0, -1.0]], dtype=torch.float64)
-    sampler = ItoSampler(lambda x, g: -g, lambda x: sigma.expand(n, 2, 3), 0.04)
-    state = evaluate(gaussian, torch.zeros(n, 2, dtype=torch.float64))
-    noise = sampler.step(gaussian, state, generator=generator(global_random_seed)).noise
-    products = noise[:, :, None] * noise[:, None]
-    error = products.mean(0) - 0.04 * sigma @ sigma.T
-    assert (error.abs() < 4 * products.std(0) / n**0.5).all()
-
-
-# --- guards ---------------------------------------------------------------------------
+    assert weights[0] == pytest.approx(0.8, abs=0.04)
+    assert weights[1] == 0.5
 
 
 @each

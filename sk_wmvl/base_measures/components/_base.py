@@ -10,8 +10,8 @@ from sk_wmvl.manifolds import BaseManifold
 
 __all__ = ["Components", "chunk_size", "component_family", "per_component"]
 
-# Of an array at a time, 2 MB in float64: what does not stay in the cache takes several
-# times as long.
+# Entries of an array at a time, 2 MB in float64. An array that does not fit the cache
+# takes several times as long.
 MOST_ENTRIES = 2**18
 
 
@@ -43,18 +43,18 @@ class Components(nn.Module, ABC):
 
     @staticmethod
     def n_units(manifold: BaseManifold) -> int:
-        """Return in how many units the components spread, each with its own variance."""
+        """Return the number of units: blocks of coordinates, each with its own variance."""
         del manifold
         return 1
 
     @classmethod
     def alike(cls, manifold: BaseManifold) -> list[int]:
-        """Return how many units in turn are lengths of one kind; they sum to `n_units`."""
+        """Return numbers of successive units of one kind, such as angles."""
         return [cls.n_units(manifold)]
 
     @staticmethod
     def starting_points(manifold: BaseManifold, centers: Tensor) -> Tensor:
-        """Return where components near some rows may start."""
+        """Return the points at which components near some rows may start."""
         del manifold
         return centers
 
@@ -68,7 +68,7 @@ class Components(nn.Module, ABC):
     @property
     @abstractmethod
     def centers(self) -> Tensor:
-        """Where the components are, of shape (K, d)."""
+        """The centers of the components, of shape (K, d)."""
 
     @property
     @abstractmethod
@@ -95,8 +95,8 @@ class Components(nn.Module, ABC):
     def update(self, x: Tensor, responsibility: Tensor, prior: Tensor) -> None:
         """Fit to points of shape (n, d) with responsibilities of shape (n, K), in place.
 
-        As if each component had seen one more point, of the variance `prior`, of shape
-        (n_units,): one that is alone with its point keeps a width.
+        Each component counts one more point, whose variance is `prior`, of shape
+        (n_units,): a component at a single point keeps a width.
         """
 
 

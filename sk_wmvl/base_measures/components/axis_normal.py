@@ -61,7 +61,7 @@ class AxisNormal(Components):
 
     @property
     def centers(self) -> Tensor:
-        """Where the components are, of shape (K, d)."""
+        """The centers of the components, of shape (K, d)."""
         return self.mu
 
     @property

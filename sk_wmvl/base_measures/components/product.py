@@ -81,7 +81,7 @@ class ProductComponents(Components):
 
     @property
     def centers(self) -> Tensor:
-        """Where the components are, of shape (K, d)."""
+        """The centers of the components, of shape (K, d)."""
         return torch.cat([block.centers for block in self._families], -1)
 
     @property

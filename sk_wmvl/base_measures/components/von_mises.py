@@ -84,7 +84,7 @@ class VonMises(Components):
 
     @property
     def centers(self) -> Tensor:
-        """Where the components are, of shape (K, d)."""
+        """The centers of the components, of shape (K, d)."""
         return self.mu
 
     @property

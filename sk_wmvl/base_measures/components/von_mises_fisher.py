@@ -68,7 +68,7 @@ class VonMisesFisher(Components):
 
     @staticmethod
     def starting_points(manifold: BaseManifold, centers: Tensor) -> Tensor:
-        """Return the centers, kept off coordinate planes that none could leave."""
+        """Return the centers, moved off the coordinate planes, which no step leaves."""
         signs = manifold._signs(centers[:1], centers[:1])
         if signs is None or signs.shape[1] == 1:
             return centers
@@ -92,9 +92,8 @@ class VonMisesFisher(Components):
         with np.errstate(divide="ignore"):
             bessel = np.log(special.ive(order, kappa))
         low = ~np.isfinite(bessel)
-        if (
-            low.any()
-        ):  # the scaled Bessel function underflows; its power series does not
+        # where the scaled Bessel function underflows, its power series does not
+        if low.any():
             k = kappa[low]
             series = np.log(special.hyp0f1(order + 1, k**2 / 4))
             lead = order * np.log(k / 2) - special.gammaln(order + 1) - k
@@ -108,7 +107,7 @@ class VonMisesFisher(Components):
 
     @property
     def centers(self) -> Tensor:
-        """Where the components are, of shape (K, d)."""
+        """The centers of the components, of shape (K, d)."""
         return self.mu
 
     @property

@@ -1,6 +1,7 @@
-"""Selection: which base measure suits the rows, by rows that are held out.
+"""Selection: the search for the base measure under which rows held out are likeliest.
 
-Imports tools, manifolds, coordinates and the base measures beside it.
+Imports tools, manifolds, coordinates and the base measures beside it; `select_base` is what
+others call.
 """
 
 from sk_wmvl.base_measures.selection.bandwidths import fit_kernel_base

@@ -23,16 +23,17 @@ __all__ = [
 ]
 
 BANDWIDTHS = np.logspace(-4, 0, 9)  # common ones, parts of the variance
-# The distance to the k-th neighbor sets a row's own bandwidth, times a factor,
+# The distance to the k-th neighbor times a factor is a row's own bandwidth.
 NEIGHBORS = (2, 4, 8, 16, 32, 64)
 FACTORS = (0.25, 0.5, 1.0, 2.0)
-# and the mean square to so many neighbors one for each unit, where there are several.
+# Where there are several units, the mean square to so many neighbors times a factor is the
+# variance in each.
 LOCAL_NEIGHBORS = (16, 32, 64, 128)
 LOCAL_FACTORS = (0.125, 0.25, 0.5, 1.0)
 SCALE_NEIGHBOR = 16  # the distance to it is the local scale, by which weights vary
 N_STRATA, ROWS_PER_STRATUM = 5, 500
 MAX_UNITS_TO_FOLD, N_FOLDS = 10_000, 5
-MAX_HELD_OUT = 1500  # rows to compare bandwidths by, where one part is enough
+MAX_HELD_OUT = 1500  # units to compare bandwidths by, where one part is enough
 MOST_STACKED, LEAST_WEIGHT = 8, 0.01  # in a stratum
 LEAST_BACKGROUND = 1e-4
 
@@ -56,7 +57,7 @@ class Stack(NamedTuple):
 
 
 class Neighborhood(NamedTuple):
-    """How far neighbors of rows are, in squares over the variance.
+    """Squared distances of the neighbors of rows, over the variance.
 
     Attributes
     ----------
@@ -106,11 +107,11 @@ class Bandwidths:
         return square[:, None] * self.variance
 
     def strata(self, n_strata: int) -> Tensor:
-        """Return how much of each row is in each stratum, of shape (n, n_strata).
+        """Return the part of each row that is in each stratum, of shape (n, n_strata).
 
         Strata have their middles at quantiles of the log local scale, the first at the
-        smallest and the last at the largest; a row between two is in both, in part.
-        Strata with the same middle have the same rows.
+        smallest and the last at the largest. A row between two middles is in both strata,
+        in part. Strata with the same middle have the same rows.
         """
         k = min(SCALE_NEIGHBOR, self.near.squares.shape[1])
         scale = self.near.squares[:, k - 1].log().cpu().numpy()
@@ -166,8 +167,8 @@ def _neighborhoods(
             if several:
                 at = columns[nearest.indices][..., None].expand(-1, -1, len(variance))
                 each = units[mine].gather(1, at)
-                # Copies have no part in the mean, nor have ties in a unit, or kernels at
-                # rounded values would be spikes. All tied: the mean over units will do.
+                # Copies do not count in the mean, nor do ties in a unit: kernels at rounded
+                # values would be spikes. If all are tied, the mean over units is taken.
                 there = nearest.values.isfinite()[..., None] & (each > 1e-20)
                 numbers = there.cumsum(1)
                 sums = torch.where(there, each, 0.0).cumsum(1)
@@ -189,9 +190,9 @@ def _neighborhoods(
 def _distinct(
     x: Tensor, weight: Tensor, groups: np.ndarray | None
 ) -> tuple[Tensor, Tensor, np.ndarray | None]:
-    """Return distinct rows with the weights of their copies summed, and their labels.
+    """Return distinct rows with the weights of their copies summed, and their groups.
 
-    Rows without weight are left out: they would be neighbors of others.
+    Rows without weight are left out, for they would be neighbors of others.
     """
     positive = weight > 0
     if not bool(positive.all()):
@@ -343,17 +344,20 @@ def fit_kernel_base(
     r"""Return the stack of kernel estimates under which rows held out are likeliest.
 
     Candidates have a common variance on a grid below `variance`, or variances in
-    proportion to the squared distance of each row to its k-th neighbor [Breiman1977]_; or,
-    where there are several units, to the mean squares to its k nearest in each. The
-    weights of the candidates, and of a uniform background where the manifold is compact,
-    are those that make held-out rows likeliest [Smyth1999]_: data have several scales
-    at once. They vary with the local scale, a row's distance to its 16th neighbor: up to
-    five strata of it, one more for every 500 distinct rows, have their own weights, and a
-    row between two has those in between. Few estimates are kept in a stratum, those with
-    the largest weights.
-    Up to 10 000 distinct rows all are held out, in five folds; beyond, 1500 of them.
-    Neither a row's own component nor the bandwidths of its neighbors know it then. Copies
-    of a row are one row of a larger weight.
+    proportion to the squared distance of each row to its k-th neighbor [Breiman1977]_.
+    Where there are several units, they also have variances in proportion to the mean
+    squares to the k nearest rows in each.
+
+    Data have several scales at once, so that candidates are stacked. Their weights, and
+    that of a uniform background where the manifold is compact, make held-out rows
+    likeliest [Smyth1999]_. The weights vary with the local scale, a row's distance to its
+    16th neighbor. Up to five strata of it, one more for every 500 distinct rows, have
+    weights of their own, and a row between two strata has weights in between. The
+    candidates with the largest weights are kept in each stratum.
+
+    Up to 10 000 distinct rows are all held out, in five folds; of more, 1500 are. A row
+    that is held out has no component, and no part in the bandwidths of its neighbors.
+    Copies of a row are one row of a larger weight.
 
     Parameters
     ----------

@@ -266,20 +266,20 @@ def choose_mixture(
 ) -> ChosenMixture:
     r"""Return the mixture under which rows held out are likeliest.
 
-    The search starts from one normal density. Then come more components, doubled as long
-    as it pays, with normal and with heavier tails (10 and 3 degrees of freedom); each is
-    fitted by `fit_mixture`. Then the same with columns made nearly normal (`fit_johnson`,
-    without 3 degrees of freedom), if one normal density gains by it and 50 distinct rows
-    are left in every fold: of five that is from 63 rows on. What is more complex has to
-    be better by half the standard error of the mean difference, and to replace the one
-    normal density by a whole one. At last all of them are stacked: the mixture of mixtures
-    with the weights that make held out rows likeliest [Smyth1999]_ is taken if it is
-    better still.
+    The search starts from one normal density. It tries more components, doubled as long as
+    that pays, with normal and with heavier tails (10 and 3 degrees of freedom); each
+    mixture is fitted by `fit_mixture`. It then tries the same with columns made nearly
+    normal (`fit_johnson`, without 3 degrees of freedom), if one normal density gains by
+    that and 50 distinct rows are left to fit to in every fold; with five folds this takes
+    63 rows. A more complex mixture must be better by half the standard error of the mean
+    difference, and by a whole one to replace the one normal density. Last, all mixtures are
+    stacked, with the weights that make held-out rows likeliest [Smyth1999]_. The stack is
+    taken if it is better still.
 
-    Up to 2000 rows, or groups, are cross-validated in five folds; beyond, one part held
-    out is enough. What is chosen is fitted to all rows. Of more than eight components that
-    were cross-validated, the average of four fits from different starts is taken, whose
-    mean log density is at least the mean of theirs.
+    Up to 2000 rows, or groups, are cross-validated in five folds; of more, one part is held
+    out. The choice is fitted to all rows. If it has more than eight components and was
+    cross-validated, it is the average of four fits from different starts, whose mean log
+    density is at least the mean of theirs.
 
     Parameters
     ----------
@@ -417,8 +417,8 @@ def _climb(
             )
             values.append(mixture.log_prob(new) + system.log_det[held_out])
             lengths.append(mixture.n_iterations)
-        # Few components start anew by themselves, and the likeliest start goes on.
-        # Many rows decide better where components go, and training costs more.
+        # Few components are started several times anyway. Of many rows, in one fold, starts
+        # differ less, and fits cost more.
         averaged = k > MOST_RESTARTED and len(folds) > 1
         return MixtureCandidate(
             _name(k, nu, is_transformed),
@@ -448,8 +448,8 @@ def _climb(
     tried = TRANSFORMED_DEGREES_OF_FREEDOM if is_transformed else DEGREES_OF_FREEDOM
     for nu in tried:
         patience = PATIENCE if nu == DEGREES_OF_FREEDOM[0] else 1
-        # Heavy tails and transformed columns have to show first what they are worth with
-        # more components: the best so far, of another kind, may be far ahead.
+        # A ladder is compared with itself: the best so far, of another kind, may be far
+        # ahead of its first steps and behind its last.
         _, top = search.climb(ladder(nu), patience, own_kind=True)
         if nu == DEGREES_OF_FREEDOM[0]:
             least = top.n_components // FEWER

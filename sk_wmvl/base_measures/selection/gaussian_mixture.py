@@ -16,7 +16,7 @@ PATIENCE = 2  # components tried beyond the best
 
 
 def resample(X: np.ndarray, weight: np.ndarray | None, seed: int) -> np.ndarray:
-    """Return rows drawn with probability proportional to weight: mixtures take none."""
+    """Return rows drawn in proportion to their weights, which mixtures do not take."""
     if weight is None:
         return X
     rng = np.random.default_rng(seed)
@@ -32,9 +32,9 @@ def _fit(mixture, X: np.ndarray):
 def best_mixture(Z: np.ndarray, weight: np.ndarray | None, seed: int):
     """Return the Gaussian mixture with the lowest BIC.
 
-    Full and diagonal covariances are tried; components are added one at a time, up to 20
-    and with at least twice as many distinct rows each as features, until two in a row
-    bring no improvement.
+    Full and diagonal covariances are tried. Components are added one at a time until two in
+    a row bring no improvement. There are up to 20, with at least twice as many distinct
+    rows each as features.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def best_mixture(Z: np.ndarray, weight: np.ndarray | None, seed: int):
 
 
 def fitted_mixture(base, X: np.ndarray, weight: np.ndarray | None, seed: int):
-    """Return the user's mixture: as it is if fitted, else a fitted clone.
+    """Return the user's mixture as it is if it is fitted, else a fitted clone.
 
     Raises
     ------

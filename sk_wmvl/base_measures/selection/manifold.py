@@ -37,7 +37,7 @@ SMALL_LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 ROWS_PER_COMPONENT = 6  # at least, on average
 PATIENCE = 3  # steps of the ladder without an improvement
 MAX_ROWS_TO_FOLD, N_FOLDS, LEAST_FOLD = 2000, 5, 3
-# Pairs of rows are looked at, and every row scored by all.
+# A kernel estimate looks at all pairs of rows, and sums over all rows at each point.
 LEAST_KERNEL_ROWS, MOST_KERNEL_ROWS = 8, 10_000
 # Of a stack. Components have a variance for each unit alone, so that many cost little.
 MOST_STACKED, LEAST_WEIGHT = 6, 0.02
@@ -175,15 +175,17 @@ def choose_base(
 ) -> BaseMeasure:
     r"""Return the base measure under which rows held out are likeliest.
 
-    On a compact manifold the uniform density is where the search starts. Then come
-    mixtures with more and more components, each number fitted anew by expectation
-    maximisation [Dempster1977]_ and stopped at the best held-out likelihood; the three best
-    numbers are started three times, and the mixtures averaged [Ormoneit1998]_. Then comes
-    the kernel estimate (`fit_kernel_base`), and at last up to six of all these stacked,
-    with the weights that make held-out rows likeliest [Smyth1999]_. Up to 2000 rows all are
-    cross-validated, in five folds; beyond, `x_valid` is enough. What is more complex has
-    to be better by half the standard error of the mean difference, and to replace the
-    uniform density by a whole one. The chosen one is fitted to all rows.
+    On a compact manifold the search starts from the uniform density. It tries mixtures with
+    more and more components. Each number is fitted by expectation maximisation
+    [Dempster1977]_, stopped at the best held-out likelihood. The three best numbers are
+    started three times, and the mixtures averaged [Ormoneit1998]_. The search then tries
+    the kernel estimate (`fit_kernel_base`). Last, up to six of all these are stacked, with
+    the weights that make held-out rows likeliest [Smyth1999]_.
+
+    A more complex density must be better by half the standard error of the mean difference,
+    and by a whole one to replace the uniform density. Up to 2000 distinct rows are all
+    cross-validated, in five folds; of more, `x_valid` is held out. The choice is fitted to
+    all rows.
 
     Parameters
     ----------
@@ -354,8 +356,7 @@ def _offer_mixtures(
             name = f"{k} component{'s' if k > 1 else ''}"
             yield MixtureCandidate(name, values.numpy(), manifold, k, prior, (start,))
 
-    # Sizes rise by less than twice, and one that is no better than the best before is
-    # followed by two more.
+    # The best of all is the reference: only the uniform density was tried before.
     tried, _ = search.climb(ladder(), PATIENCE, own_kind=False)
     several = [size for size in tried if size.n_components > 1]  # one has one start
     means = [search.mean(size.values) for size in several]
@@ -438,10 +439,10 @@ def has_components(manifold: BaseManifold) -> bool:
 def choose_spread(manifold: BaseManifold, rows: Points, seed: int) -> Tensor:
     """Return the variance per dimension of the rows in each unit, of shape (n_units,).
 
-    Half the mean squared distance of random pairs. Units that are lengths of one kind, as
-    angles are, may have their mean: an angle with two clusters varies more than one with a
-    single one, but its clusters are not wider. They have it if kernel estimates of one
-    bandwidth, left out at their own rows, are likelier then.
+    The variance is half the mean squared distance of random pairs. Units of one kind, such
+    as angles, all get the mean of their variances if that makes kernel estimates of one
+    bandwidth likelier, with each row left out of its own. For an angle with two clusters
+    varies more than an angle with one, though its clusters are no wider.
     """
     rng = np.random.default_rng(seed)
     p = (rows.weight / rows.weight.sum()).cpu().numpy()

@@ -1,4 +1,4 @@
-"""Axes along which clusters are seen apart, before they are known."""
+"""Axes along which clusters separate, found before the clusters are."""
 
 import numpy as np
 
@@ -16,25 +16,24 @@ def separating_axes(
 ) -> np.ndarray:
     r"""Return a matrix A such that the rows of x A are far apart in different clusters.
 
-    Clusters are seen best in the metric of the scatter *within* them. Differences of near
-    rows tell it without knowing the clusters; what is near is then judged anew in that
-    metric, until it no longer changes [Art1982]_. In coordinates where the scatter of near
-    rows is white, a direction with variance v is scaled by
+    Clusters separate best in the metric of the scatter *within* them. Differences between
+    near rows estimate this scatter without the clusters. Which rows are near is judged
+    again in the new metric, until it no longer changes [Art1982]_. In coordinates where the
+    scatter of near rows is white, a direction with variance v is scaled by
 
     .. math:: \sqrt{1 - 0.9 \, v_{\min} / v},
 
-    so that many directions in which all rows are one cluster do not drown the few that
-    separate them.
+    so that the few directions that separate clusters are not lost among many that do not.
 
     Parameters
     ----------
     x : ndarray of shape (n, d)
         Rows, in columns of unit variance; copies of a row count once.
     seed : int
-        Chooses the rows that are looked at, up to 1000.
+        Chooses up to 1000 rows, of which the axes are estimated.
     floor : ndarray of shape (d,) or float, default=0.0
-        Variance of the rounding of the columns, part of the scatter: near rows agree in a
-        column of few values.
+        Variance of the rounding of the columns. It is added to the scatter, as near rows
+        agree in a column of few values.
 
     Returns
     -------

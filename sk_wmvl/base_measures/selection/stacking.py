@@ -65,9 +65,9 @@ def stratified_weights(
     row_weight : ndarray of shape (n,)
         Of the rows, summing to one.
     kept : ndarray of bool of shape (K, B) or None, default=None
-        Which weights may be positive; one at least in each stratum. None is all.
+        Which weights may be positive, at least one in each stratum; None stands for all.
     uniform : float or None, default=None
-        The log of u. None is without.
+        The log of u; None leaves the uniform density out.
 
     Returns
     -------

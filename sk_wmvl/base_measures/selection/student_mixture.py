@@ -13,17 +13,16 @@ from sk_wmvl.base_measures.selection.separating_axes import separating_axes
 __all__ = ["StudentMixture", "fit_mixture", "join_mixtures"]
 
 N_ITERATIONS = 150
-CHECK_EVERY, N_WORSE = 5, 2  # stop when two checks in a row have brought
-ENOUGH = 1e-3  # no more than this, in nats per row
-# Few components are easily started wrong, and cheaply started again.
+# A fit stops after two checks in a row that gain less than ENOUGH, in nats per row.
+CHECK_EVERY, N_WORSE, ENOUGH = 5, 2, 1e-3
+# Few components easily start in the wrong places, and starting them again is cheap.
 MOST_RESTARTED, N_STARTS, N_STEPS = 8, 4, 10
 N_TIED = 15  # steps of a start with one covariance for all components
-# The covariance that a component starts from, and keeps where it has few rows: what all
-# have in common, with smaller correlations.
+# Of the correlations of the pooled covariance, which a component starts from and keeps
+# where it has few rows.
 SHRINKAGE = 0.1
 MOST_ENTRIES = 2**16  # of deviations at a time, so that they stay in the cache
-# Over the floor of a column's own; of a standard deviation's square.
-FLOOR = 1e-6
+FLOOR = 1e-6  # of variances, beside the floor of a column
 
 
 class StudentMixture(NamedTuple):
@@ -104,9 +103,10 @@ def fit_mixture(
     [Friedman1989]_. Student densities are mixtures of normal ones, and expectation
     maximisation weighs a row by :math:`(\nu + d)/(\nu + \delta)` [Peel2000]_.
 
-    Components start at rows far apart along `separating_axes`, and share one covariance for
-    some steps: free ones, fitted to wrong clusters, are slow to leave them. Up to eight
-    components are started four times, and the likeliest start goes on.
+    Components start at rows far apart along `separating_axes`. They have one covariance in
+    common for some steps: covariances of their own, fitted to wrong clusters, would be slow
+    to leave these. Up to eight components are started four times, and the likeliest start
+    goes on.
 
     Parameters
     ----------

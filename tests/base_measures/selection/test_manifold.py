@@ -22,9 +22,9 @@ def variances(manifold, x):
 
 def test_angles_have_one_scale_where_clusters_are_as_wide():
     rng = np.random.default_rng(0)
-    length, mass = 3 * rng.normal(size=2000), 0.1 * rng.normal(size=2000)
-    one, two = 0.1 * rng.normal(size=(2, 2000))
-    two += rng.choice([0, 2.0], 2000)
+    length, mass = 3 * rng.normal(size=1000), 0.1 * rng.normal(size=1000)
+    one, two = 0.1 * rng.normal(size=(2, 1000))
+    two += rng.choice([0, 2.0], 1000)
     angles, plain = np.c_[one, two], np.c_[length, mass]
     # half the mean squared distance of two rows: of one angle 0.01, of the other 1.01
     found = variances(Torus(2), torch.tensor(angles))
@@ -34,8 +34,8 @@ def test_angles_have_one_scale_where_clusters_are_as_wide():
     both = Product(
         [("a", Torus(2)), ("b", Euclidean(2)), ("c", Sphere(2)), ("d", Circle("angle"))]
     )
-    pole = np.tile([0.0, 0.0, 1.0], (2000, 1))
-    x = torch.tensor(np.c_[angles, plain, pole, 0.1 * rng.normal(size=2000)])
+    pole = np.tile([0.0, 0.0, 1.0], (1000, 1))
+    x = torch.tensor(np.c_[angles, plain, pole, 0.1 * rng.normal(size=1000)])
     found = variances(both, x)
     np.testing.assert_allclose(found[:2], 0.51, rtol=0.1)
     np.testing.assert_allclose(found[2:4], [9.0, 0.01], rtol=0.2)
