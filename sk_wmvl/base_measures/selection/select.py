@@ -69,7 +69,7 @@ class SelectedBase(NamedTuple):
     recipe: Recipe
 
     def refit(self, rows: Rows, moments: Moments) -> BaseMeasure:
-        """Return the same kind of base measure, fitted to other rows; see `Recipe.fit`.
+        """Return the same kind of base measure, fitted to other rows; see ``Recipe.fit``.
 
         Numbers of components, steps, weights of a stack and coordinates stay as they are.
         So a base can be chosen and fitted without the rows that judge a correction of it,
