@@ -2,8 +2,10 @@
 
 import os
 import re
+from pathlib import Path
 
 from sphinx.addnodes import pending_xref
+from sphinx.ext.autosummary import ImportExceptionGroup, import_by_name
 from sphinx.util.nodes import make_refnode
 
 import sk_wmvl
@@ -63,6 +65,15 @@ EXTERNAL = {
 }
 
 
+def drop_old_pages(app):
+    """Delete the pages of objects that are gone or have another name."""
+    for page in Path(app.srcdir, "generated").glob("*.rst"):
+        try:
+            import_by_name(page.stem)
+        except ImportExceptionGroup:
+            page.unlink()
+
+
 def skip_inherited(app, what, name, obj, skip, options):
     """Leave out what scikit-learn adds to a class, whose links lead to its own pages."""
     is_request = re.fullmatch(r"set_\w+_request|get_metadata_routing|set_output", name)
@@ -96,6 +107,7 @@ def link_by_name(app, env, node, content):
 
 def setup(app):
     """Register the functions above."""
+    app.connect("builder-inited", drop_old_pages)
     app.connect("autodoc-skip-member", skip_inherited)
     app.connect("doctree-read", expand_external)
     app.connect("missing-reference", link_by_name)

@@ -30,7 +30,8 @@ class LeNet(nn.Module):
 
     References
     ----------
-    [LeCun1998]_
+    Y. LeCun, L. Bottou, Y. Bengio and P. Haffner. Gradient-based learning applied to
+    document recognition. Proceedings of the IEEE, 86(11):2278-2324, 1998.
     """
 
     def __init__(self, side: int, n_classes: int, *, generator: torch.Generator):

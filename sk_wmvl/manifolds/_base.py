@@ -182,7 +182,7 @@ class BaseManifold(BaseComponent, ABC):
 
     @abstractmethod
     def retract(self, x: Tensor, u: Tensor) -> Tensor:
-        """Return a second-order approximation of `exp`, with an error of O(|u|^3)."""
+        """Return an approximation of `exp` whose error is of third order in `u`."""
 
     @abstractmethod
     def geodesic(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from sk_wmvl import MVLDensity, RiemannianMVLDensity
 from sk_wmvl._rows import Rows
 from sk_wmvl.base_measures import GaussianBase
 from sk_wmvl.datasets import DISTRIBUTIONS
-from sk_wmvl.exponential import KernelFamily, PolynomialFamily
+from sk_wmvl.exponential import FAMILIES, KernelFamily, PolynomialFamily
 from sk_wmvl.exponential.solver import solve
 from sk_wmvl.kernels import IMQ, RBF
 from sk_wmvl.manifolds import Euclidean, Sphere
@@ -165,6 +165,36 @@ def test_leaving_out_is_refitting(kind, grouped):
         error = np.sqrt(weights**2 @ (values - mean) ** 2)
         assert np.isclose(path.std_errors[k], error, rtol=1e-7)
     assert solution.alpha == path.alphas[np.argmin(path.scores)]
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize(
+    ("name", "manifold"),
+    [
+        ("gaussian", Euclidean(2)),
+        ("von_mises_fisher", Sphere(2)),
+        ("bingham", Sphere(2)),
+        ("fisher_bingham", Sphere(2)),
+    ],
+)
+def test_covariance_is_that_of_leaving_rows_out(name, manifold, weighted):
+    # with moves m of the parameters when a row is left out, and c = m / w less its mean,
+    # the covariance is the sum of w² c c'
+    X = manifold.random_point(25, generator=torch.Generator().manual_seed(0)).numpy()
+    w = np.random.default_rng(0).uniform(0.5, 2, 25) if weighted else np.ones(25)
+    w /= w.sum()
+    family = FAMILIES[name](0.0)
+
+    def fit(kept):
+        return solve(family, rows(X[kept], w[kept]), manifold, None, device=CPU)
+
+    solution = fit(np.arange(25))
+    theta = solution.energy.coefficients
+    left_out = [fit(np.delete(np.arange(25), i)) for i in range(25)]
+    moves = torch.stack([s.energy.coefficients - theta for s in left_out]).numpy()
+    terms = moves / w[:, None] - moves.sum(0)
+    expected = (w[:, None] * terms).T @ (w[:, None] * terms)
+    np.testing.assert_allclose(solution.covariance, expected, rtol=1e-6, atol=1e-9)
 
 
 def test_weights_are_copies():

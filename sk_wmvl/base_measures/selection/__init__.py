@@ -8,7 +8,6 @@ from sk_wmvl.base_measures.selection.bandwidths import fit_kernel_base
 from sk_wmvl.base_measures.selection.euclidean import ChosenMixture, choose_mixture
 from sk_wmvl.base_measures.selection.gaussian_mixture import MIXTURES
 from sk_wmvl.base_measures.selection.manifold import choose_base
-from sk_wmvl.base_measures.selection.search import Candidate, Choice, Search
 from sk_wmvl.base_measures.selection.select import (
     SelectedBase,
     euclidean_base,
@@ -17,10 +16,7 @@ from sk_wmvl.base_measures.selection.select import (
 
 __all__ = [
     "MIXTURES",
-    "Candidate",
-    "Choice",
     "ChosenMixture",
-    "Search",
     "SelectedBase",
     "choose_base",
     "choose_mixture",

@@ -59,6 +59,12 @@ class Choice(Generic[AnyCandidate]):
     weights: np.ndarray
     scores: dict[str, float]
 
+    @property
+    def names(self) -> dict[str, float]:
+        """The weights of the parts by their names."""
+        names = [part.name for part in self.parts]
+        return dict(zip(names, self.weights.tolist(), strict=True))
+
 
 class Search(Generic[AnyCandidate]):
     """The candidates tried so far, and the best of them by held-out log densities.

@@ -59,6 +59,8 @@ class SelectedBase(NamedTuple):
         Mean log densities of rows held out, in nats, by the names of what was compared; a
         density of standardized columns in Euclidean space, and of internal coordinates
         elsewhere. Empty where nothing was.
+    chosen : dict
+        What of these the base is, by weight; several names are a stack.
     recipe : Recipe
         Fits the same kind again.
     """
@@ -66,10 +68,11 @@ class SelectedBase(NamedTuple):
     base: BaseMeasure
     coordinates: Coordinates
     candidates: dict[str, float]
+    chosen: dict[str, float]
     recipe: Recipe
 
     def refit(self, rows: Rows, moments: Moments) -> BaseMeasure:
-        """Return the same kind of base measure, fitted to other rows; see `Recipe.fit`.
+        """Return the same kind of base measure, fitted to other rows; see ``Recipe.fit``.
 
         Numbers of components, steps, weights of a stack and coordinates stay as they are.
         So a base can be chosen and fitted without the rows that judge a correction of it,
@@ -154,7 +157,7 @@ def select_base(
             kind, rows, manifold, coordinates, held_out, seed, memory
         )
     base = recipe.fit(rows, coordinates, moments)
-    return SelectedBase(base, coordinates, {}, recipe)
+    return SelectedBase(base, coordinates, {}, {}, recipe)
 
 
 def euclidean_base(
@@ -344,7 +347,7 @@ def _choose_in_euclidean_space(
     if fitted.is_one_normal:
         recipe = GaussianRecipe()  # whose covariance has been shrunk with care
         base = recipe.fit(rows, coordinates, moments)
-        return SelectedBase(base, coordinates, choice.scores, recipe)
+        return SelectedBase(base, coordinates, choice.scores, choice.names, recipe)
     kept = None
     if may_transform and fitted.transformed_weight > 0.5:
         kept = fitted.transform
@@ -357,7 +360,7 @@ def _choose_in_euclidean_space(
         coordinates = own._replace(transform=transform)
     recipe = ChosenInEuclideanSpace(choice, center, std, kept)
     base = recipe.place(fitted, coordinates)
-    return SelectedBase(base, coordinates, choice.scores, recipe)
+    return SelectedBase(base, coordinates, choice.scores, choice.names, recipe)
 
 
 def _choose_by_bic(
@@ -368,7 +371,7 @@ def _choose_by_bic(
     best = memory.cache(gaussian_mixture.best_mixture)(z, rows.weight, seed)
     recipe = LowestBIC(best, seed)
     base = recipe.place(best, coordinates, moments)
-    return SelectedBase(base, coordinates, {}, recipe)
+    return SelectedBase(base, coordinates, {}, {}, recipe)
 
 
 def _choose_on_manifold(
@@ -390,7 +393,8 @@ def _choose_on_manifold(
         kinds=kinds,
         seed=seed,
     )
-    return SelectedBase(base, coordinates, choice.scores, ChosenOnManifold(choice))
+    recipe = ChosenOnManifold(choice)
+    return SelectedBase(base, coordinates, choice.scores, choice.names, recipe)
 
 
 def _weights(rows: Rows) -> np.ndarray:

@@ -32,10 +32,10 @@ def test_normal_rows_get_one_normal_density(n, d, global_random_seed):
 def test_heavy_tails_get_a_student_density(global_random_seed):
     student = stats.multivariate_t(np.zeros(2), np.eye(2), 3.0)
     rng = np.random.default_rng(global_random_seed)
-    x, new = student.rvs(600, random_state=rng), student.rvs(4000, random_state=rng)
+    x, new = student.rvs(1000, random_state=rng), student.rvs(4000, random_state=rng)
     base = choose_mixture(x, **none_held_out(x))
     loss = student.logpdf(new) - base.log_prob(new)
-    # 5 parameters fitted to 600 rows cost 0.004; the Gaussian 0.4
+    # 5 parameters fitted to 1000 rows cost 0.0025; the Gaussian 0.4
     assert loss.mean() < 0.03
     far = np.array([[200.0, 0.0]])
     assert abs(student.logpdf(far) - base.log_prob(far))[0] < 3
@@ -63,11 +63,19 @@ def test_averaged_mixtures_beat_single_ones(global_random_seed, monkeypatch):
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize("d", [2, 20])
+@pytest.mark.parametrize(
+    "d",
+    [
+        2,
+        pytest.param(5, marks=pytest.mark.slow),
+        pytest.param(20, marks=pytest.mark.slow),
+    ],
+)
 def test_weights_of_separated_modes(d, global_random_seed):
     rng = np.random.default_rng(global_random_seed)
-    right = rng.random(200) < 0.9
-    x = rng.normal(size=(200, d))
+    n = 200 if d == 2 else 1000
+    right = rng.random(n) < 0.9
+    x = rng.normal(size=(n, d))
     x[:, 0] += np.where(right, 4.0, -4.0)
     base = choose_mixture(x / x.std(0), **none_held_out(x)).plain
     z = base.means[:, 0] / np.sqrt(base.covariances[:, 0, 0])
@@ -76,11 +84,11 @@ def test_weights_of_separated_modes(d, global_random_seed):
 
 
 def test_groups_are_held_out_whole():
-    # 8 subjects of 10 rows each in 2 dimensions, tight around their own places.
+    # 8 subjects of 6 rows each in 2 dimensions, tight around their own places.
     rng = np.random.default_rng(0)
     centers = rng.normal(size=(16, 2))
-    x = np.repeat(centers, 10, 0) + 0.05 * rng.normal(size=(160, 2))
-    groups = np.repeat(np.arange(16), 10)
+    x = np.repeat(centers, 6, 0) + 0.05 * rng.normal(size=(96, 2))
+    groups = np.repeat(np.arange(16), 6)
     seen = groups < 8
     x_seen, x_new = x[seen], x[~seen]
     by_row = choose_mixture(x_seen, **none_held_out(x_seen))
@@ -98,14 +106,15 @@ def test_no_component_shrinks_onto_a_tied_value():
 # --- transformed columns --------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.statistical
 def test_lognormal_columns(global_random_seed):
     rng = np.random.default_rng(global_random_seed)
-    x, log_density = lognormal_rows(rng, 300)
+    x, log_density = lognormal_rows(rng, 1000)
     new, _ = lognormal_rows(rng, 4000)
-    mixture = choose_mixture(x, np.ones(300), held_out=np.arange(0))
+    mixture = choose_mixture(x, np.ones(1000), held_out=np.arange(0))
     assert mixture.transformed_weight > 0.5
-    # 9 parameters fitted to 300 rows cost 0.015; without transformations 0.09 and more
+    # 9 parameters fitted to 1000 rows cost 0.0045; without transformations 0.09 to 0.13
     assert (log_density(new) - mixture.log_prob(new)).mean() < 0.03
 
 
@@ -162,5 +171,5 @@ def test_default_base_integrates_to_one_in_the_units_of_X():
     X = 1e3 + 50 * np.r_[rng.normal(-3, 0.3, 30), rng.normal(2, 1, 30)][:, None]
     density = MVLDensity(random_state=0, max_epochs=3).fit(X)
     assert isinstance(density.base_, MixtureBase)
-    grid = np.linspace(0, 2000, 20_001)[:, None]
-    assert np.exp(density.score_samples(grid)).sum() * 0.1 == pytest.approx(1, abs=1e-3)
+    grid = np.linspace(0, 2000, 4001)[:, None]
+    assert np.exp(density.score_samples(grid)).sum() * 0.5 == pytest.approx(1, abs=1e-3)

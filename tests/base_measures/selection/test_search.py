@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from sk_wmvl.base_measures.selection import Candidate, Search
+from sk_wmvl.base_measures.selection.search import Candidate, Search
 
 EQUAL = np.full(100, 0.01)
 

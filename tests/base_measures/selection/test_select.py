@@ -127,11 +127,15 @@ def test_the_density_is_that_of_the_kind(case):
 def test_what_was_compared_is_told(case):
     name, _, _, found, _ = case
     if name not in ("auto", "transformed", "one normal"):
-        assert found.candidates == {}
+        assert found.candidates == found.chosen == {}
         return
     scores = found.candidates
+    assert set(found.chosen) <= set(scores)
+    assert sum(found.chosen.values()) == pytest.approx(1)
     assert np.isfinite(list(scores.values())).all()
     assert scores["1 normal component"] <= max(scores.values())
+    if name == "one normal":
+        assert found.chosen == {"1 normal component": 1.0}
     if name == "auto":
         assert scores["2 normal components"] > scores["1 normal component"] + 0.3
     if name == "transformed":
