@@ -32,8 +32,9 @@ from sk_wmvl.normalizers import (
     is_expensive,
     warn_if_unreliable,
 )
-from sk_wmvl.normalizers._base import evaluate_in_chunks, log_mean_exp
+from sk_wmvl.normalizers._base import log_mean_exp
 from sk_wmvl.normalizers.importance import summarize_weights
+from sk_wmvl.samplers._base import evaluate_in_chunks
 from sk_wmvl.training import TensorData
 
 __all__ = ["OverdispersedDraws", "inflate", "scale_correction", "settle"]
@@ -233,13 +234,13 @@ def scale_correction(
         )
     mean = float((values * weight).sum())
     spread = _standard_error(values - mean, weight, rows.groups)
-    is_expensive_base = energy.base is not None and is_expensive(energy.base)
+    has_expensive_base = energy.base is not None and is_expensive(energy.base)
 
     def quick() -> LogNormalizer:
         n = len(draws)
         estimate = summarize_weights(-energy.scale * at_draws, n, "importance")
         trusted = not find_fault(estimate) and estimate.std_error <= QUICK_ERROR
-        return estimate if trusted or is_expensive_base else normalize()
+        return estimate if trusted or has_expensive_base else normalize()
 
     def is_bad(estimate: LogNormalizer) -> bool:
         if overdispersed is not None and at_far is not None:
@@ -257,7 +258,7 @@ def scale_correction(
         tolerance = 4 * math.hypot(best.std_error, final.std_error) + QUICK_ERROR
         if abs(final.value - best.value) <= tolerance and not is_bad(final):
             best = min(best, final, key=lambda estimate: estimate.std_error)
-        elif is_expensive_base:
+        elif has_expensive_base:
             energy.scale, best, harmful = 0.0, EXACT, True
         else:
             best, harmful = _search(energy, normalize, mean, spread, is_bad)

@@ -319,7 +319,7 @@ class RiemannianMVLDensity(BaseDensity):
             )
 
     def _base_kind(self, base, manifold, objective) -> object:
-        if isinstance(manifold, Euclidean):
+        if isinstance(manifold, Euclidean) and base != "uniform":
             return "mixture" if self.base == "mixture" else "auto"
         is_blurred = isinstance(objective, AnnealedScoreMatching)
         if base == "auto" and is_blurred and manifold.is_compact:
