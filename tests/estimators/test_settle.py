@@ -1,4 +1,4 @@
-"""A correction that hurts is scaled back, and the user is told."""
+"""A correction that does harm is scaled, and the user is told."""
 
 import math
 import warnings
@@ -54,7 +54,7 @@ def test_a_good_correction_is_left_alone():
     assert gain > 0
 
 
-def test_a_well_far_from_the_data_is_scaled_out():
+def test_a_mode_far_from_the_data_is_scaled_away():
     with pytest.warns(ConvergenceWarning, match="correction was scaled by 0"):
         scale, gain = run(Well(40.0, 1.0))
     assert 0 < scale < 1
@@ -196,14 +196,15 @@ def test_a_well_that_no_draw_sees_is_scaled_out():
     assert abs(blind().value - exact) < 0.2
 
 
+@pytest.mark.slow
 def test_columns_that_are_powers_of_others():
-    # a thin sheet of transformed columns, beside which the energy has wells
+    # a thin sheet of transformed columns, beside which the model has spurious modes
     rng = np.random.default_rng(2)
     z = rng.normal(size=(400, 2))
     X = np.exp(np.c_[z[:, 0], 2 * z[:, 0] + 1e-3 * rng.normal(size=400), z[:, 1]])
     with pytest.warns(ConvergenceWarning, match="correction was scaled by 0"):
         density = MVLDensity(random_state=0).fit(X)
-    # of draws so wide that these wells, of masses up to e^100, are among them
+    # of draws so wide that these modes, of masses up to e^100, are among them
     generator = torch.Generator().manual_seed(0)
     for width in (1.0, 2.0, 4.0):
         wide = GaussianBase(np.zeros(3), width**2 * np.eye(3))
@@ -214,12 +215,12 @@ def test_columns_that_are_powers_of_others():
         assert mass < 1.2
 
 
-def test_a_dear_base_is_not_put_on_a_grid():
-    # Of the base's draws a few fall into a well of the correction, which is right else.
-    class Dear(GaussianBase):
+def test_an_expensive_base_is_not_put_on_a_grid():
+    # Few draws of the base see a spurious mode; elsewhere the correction is right.
+    class Expensive(GaussianBase):
         n_components = 5000
 
-    base = Dear(np.zeros(1), 4 * np.eye(1))
+    base = Expensive(np.zeros(1), 4 * np.eye(1))
     energy = CorrectedEnergy(Well(40.0, 1.75), base)
     x = torch.tensor(np.random.default_rng(0).normal(size=(500, 1)) / 2**0.5)
     calls = []
