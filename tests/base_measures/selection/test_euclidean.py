@@ -28,6 +28,7 @@ def test_normal_rows_get_one_normal_density(n, d, global_random_seed):
     assert choose_mixture(x, **none_held_out(x)).is_one_normal
 
 
+@pytest.mark.slow
 @pytest.mark.statistical
 def test_heavy_tails_get_a_student_density(global_random_seed):
     student = stats.multivariate_t(np.zeros(2), np.eye(2), 3.0)
