@@ -182,9 +182,9 @@ def test_parzen_of_points_far_apart_is_denoising():
 @pytest.mark.parametrize("name", ["dsm", "deen", "parzen"])
 def test_blurred_scores_are_learned(name, global_random_seed):
     # Rows of mean square s^2 blurred by epsilon: of the energies k x^2 / 2 the best has
-    # k = 1 / (s^2 + epsilon). 400 batches of 500: the slope there has |z| < 4, and at the
+    # k = 1 / (s^2 + epsilon). 400 batches of 200: the slope there has |z| < 4, and at the
     # unblurred 1 / s^2 it has not.
-    epsilon, x = 0.5, points(global_random_seed, 500, d=1)
+    epsilon, x = 0.5, points(global_random_seed, 200, d=1)
     square, g = float(x.square().mean()), generator(global_random_seed)
     objective = OBJECTIVES[name](epsilon)
     z = []
