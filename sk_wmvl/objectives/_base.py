@@ -72,7 +72,7 @@ class Batch(NamedTuple):
     weight : Tensor of shape (n,)
         Weights, of mean one over the training rows.
     base_grad, log_proposal : Tensor or None
-        See `RowFacts`.
+        See ``RowFacts``.
     """
 
     x: Tensor
@@ -211,6 +211,11 @@ class BaseProblem(ABC):
             That norm; None clips nowhere.
         generator : torch.Generator
             Source of further weights.
+
+        Returns
+        -------
+        correction : Module
+            Maps points of shape (n, d) to energies of shape (n,).
         """
         del generator
         network = make_network(self.manifold.n_features, radius)

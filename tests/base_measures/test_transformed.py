@@ -199,7 +199,10 @@ def test_a_fit_goes_on_in_the_coordinates_it_had(memory):
     np.testing.assert_array_equal(copied.score_samples(X), density.score_samples(X))
 
 
-@pytest.mark.parametrize("spread", [0.0, 1e-15, 1e-13])
+@pytest.mark.parametrize(
+    "spread",
+    [0.0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1e-15, 1e-13))],
+)
 def test_columns_without_a_spread_change_nothing(spread, memory):
     rng = np.random.default_rng(0)
     X, _ = lognormal_rows(rng, 80)

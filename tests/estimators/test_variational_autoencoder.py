@@ -344,6 +344,7 @@ def test_digits_end_to_end(digits):
     assert classifier.score(codes[1500:], labels[1500:]) > 0.5
 
 
+@pytest.mark.slow
 def test_unsure_importance_sampling_says_so(digits):
     vae = ImplicitVAE(16, max_epochs=10, n_draws=4, n_chains=1, random_state=0)
     vae.fit(digits)
