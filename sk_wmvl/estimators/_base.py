@@ -7,7 +7,8 @@ of its name; nothing is set on the estimator before the last.
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,7 @@ class BaseEnergyEstimator(
         return self._run(rows, resume=resume, epochs=1)
 
     def _run(self, rows: Rows, *, resume: bool, epochs: int | None):
-        """Prepare, train or solve, settle and publish; for `epochs` if that is a number."""
+        """Prepare, train or solve, settle and publish; `epochs` is 1 for one part of it."""
         device = resolve_device(self.device)
         family = find_family(self.energy, self.alpha)
         objective = self._make_objective(family)
@@ -140,22 +141,41 @@ class BaseEnergyEstimator(
             objective.check_weights()
         setup = self._resumed(rows) if resume else self._set_up(rows, family, objective)
         problem = objective.problem(setup.manifold, setup.base, setup.proposal)
-        inside = setup.internal(rows)
-        is_part = resume and epochs is not None
+        goes_on = resume and epochs is not None
         known = {
-            "ties_": self.ties_ if is_part else find_ties(rows.points),
+            "ties_": self.ties_ if goes_on else find_ties(rows.points),
             "objective_": problem.objective,
             "_setup": setup,
         }
         outcome: Trained | Solved
         if family is not None:
             with limit_threads(1, 1, device):
+                inside = setup.internal(rows)
                 outcome = solve_family(family, inside, setup, device=device)
                 fitted = self._settle(outcome, setup, device)
             check_uniform(self.energy, outcome, fitted)
             return self._publish(known, outcome, fitted)
-        options = TrainingOptions.of(self)
-        context = self._open_context(rows.points, epochs or options.n_epochs)
+        with (
+            self._open_context(rows.points, epochs) as context,
+            self._limit(rows, device),
+        ):
+            state = self._training_state if resume else None
+            outcome = self._train(rows, problem, known, state, epochs, device, context)
+            fitted = self._settle(outcome, setup, device)
+            return self._publish(known, outcome, fitted)
+
+    def _train(
+        self,
+        rows: Rows,
+        problem: BaseProblem,
+        known: dict[str, Any],
+        state: dict[str, Any] | None,
+        epochs: int | None,
+        device: torch.device,
+        context,
+    ) -> Trained:
+        """Train the network that the parameters name, under scikit-learn's callbacks."""
+        setup = known["_setup"]
 
         def make_bridge(outcome_so_far: Callable[[], Trained]) -> SklearnBridge:
             def attributes() -> dict[str, Any]:
@@ -165,29 +185,25 @@ class BaseEnergyEstimator(
 
             return SklearnBridge(self, context, rows.points, attributes)
 
-        widths = check_widths(self.hidden_layer_sizes)
+        return train(
+            setup.internal(rows),
+            problem,
+            self._make_correction(problem, setup),
+            TrainingOptions.of(self),
+            seed=setup.seed,
+            device=device,
+            epochs=epochs,
+            state=state,
+            label=type(self).__name__,
+            make_bridge=None if context is None else make_bridge,
+        )
+
+    def _limit(self, rows: Rows, device: torch.device) -> ExitStack:
+        """Return a context in which small work has one thread."""
         n_rows, n_columns = rows.points.shape
-        batch_size = options.rows_per_step(n_rows)
-        with limit_threads(batch_size, max(n_columns, *widths), device):
-            outcome = train(
-                inside,
-                problem,
-                self._make_correction(problem, setup),
-                options,
-                seed=setup.seed,
-                device=device,
-                epochs=epochs,
-                state=self._training_state if resume else None,
-                label=type(self).__name__,
-                make_bridge=None if context is None else make_bridge,
-            )
-            fitted = self._settle(outcome, setup, device)
-        self._publish(known, outcome, fitted)
-        if context is not None:
-            context.call_on_fit_task_end(
-                estimator=self, X=rows.points, reconstruction_attributes={}
-            )
-        return self
+        width = max(n_columns, *check_widths(self.hidden_layer_sizes))
+        batch_size = TrainingOptions.of(self).rows_per_step(n_rows)
+        return limit_threads(batch_size, width, device)
 
     def _set_up(
         self, rows: Rows, family: ExponentialFamily | None, objective: BaseObjective
@@ -260,13 +276,17 @@ class BaseEnergyEstimator(
         publish(self, attributes, forget=SOLVED_ATTRIBUTES)
         return self
 
-    def _open_context(self, X: np.ndarray, n_epochs: int):
-        """Return the context of scikit-learn's callbacks, or None if there are none."""
+    @contextmanager
+    def _open_context(self, X: np.ndarray, epochs: int | None) -> Iterator:
+        """Yield the context of scikit-learn's callbacks, or None if there are none."""
         if "_skl_callbacks" not in vars(self):
-            return None
+            yield None
+            return
+        n_epochs = epochs or TrainingOptions.of(self).n_epochs
         context = self._init_callback_context(max_subtasks=n_epochs)
         context.call_on_fit_task_begin(estimator=self, X=X)
-        return context
+        yield context
+        context.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes={})
 
     # --- what a subclass supplies -----------------------------------------------------
 
