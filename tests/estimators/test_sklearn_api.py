@@ -47,22 +47,21 @@ def test_checks(estimator, check):
     check(estimator)
 
 
-WITHOUT_BASE = {**SMALL, "base": None}
+QUICK = {**SMALL, "normalizer": "importance"}
 
 
 @may_warn
 @pytest.mark.slow
 @parametrize_with_checks(
     [
-        MVLDensity(max_epochs=2),
-        MVLDensity(objective="mvl-graph", energy="mlp", early_stopping=False, **SMALL),
-        MVLDensity(objective="dsm", standardize=False, **SMALL),
-        MVLDensity(objective="sm", **{**SMALL, "base": "mixture"}),
-        MVLDensity(objective="nce", **SMALL),
-        MVLDensity(normalizer=None, batch_size=4, **WITHOUT_BASE),
-        MVLDensity(spectral_norm=True, optimizer="rmsprop", **SMALL),
+        MVLDensity(objective="mvl-graph", energy="mlp", early_stopping=False, **QUICK),
+        MVLDensity(objective="dsm", standardize=False, **QUICK),
+        MVLDensity(objective="sm", **{**QUICK, "base": "mixture"}),
+        MVLDensity(objective="nce", **QUICK),
+        MVLDensity(batch_size=4, **{**SMALL, "base": None, "normalizer": None}),
+        MVLDensity(spectral_norm=True, optimizer="rmsprop", **QUICK),
         MVLDensity(
-            objective="cd1", warm_start=True, **{**SMALL, "base": GaussianMixture()}
+            objective="cd1", warm_start=True, **{**QUICK, "base": GaussianMixture()}
         ),
         MVLDensity(
             energy="kernel", alpha=1e-3, base="gaussian", normalizer="importance"
