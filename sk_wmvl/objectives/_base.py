@@ -1,10 +1,10 @@
 r"""What an objective must offer: a value per row, to be minimised.
 
-One sign and one scale for all that look at the energy about the rows: with
-:math:`q \propto e^{-E}` the expectation is, up to a constant free of the parameters and to
-terms that vanish with the step, the score-matching objective
-:math:`\frac12\|\nabla E\|^2 - \Delta E`. Those that compare the model with a proposal are
-in nats (`BaseProposalObjective`).
+All objectives that look at the energy at the rows or near them have one sign and one scale.
+With :math:`q \propto e^{-E}` their expectation is the score-matching objective
+:math:`\frac12\|\nabla E\|^2 - \Delta E`, up to a constant free of the parameters and to
+terms that vanish with the step. Objectives that compare the model with a proposal are in
+nats (`BaseProposalObjective`).
 """
 
 import copy
@@ -48,7 +48,7 @@ TrainableEnergy = CorrectedEnergy | AnnealedEnergy
 
 
 class RowFacts(NamedTuple):
-    """What an objective asks of the base measure at the rows, once in a fit.
+    """What an objective needs to know of the base measure at the rows, once in a fit.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class BaseObjective(BaseComponent, ABC):
         energy : Module
             Maps points of shape (n, d) to energies of shape (n,).
         x : Tensor of shape (n, d)
-            Data.
+            Rows.
         generator : torch.Generator, default=None
             Source of noise, on the CPU.
 
@@ -123,7 +123,7 @@ class BaseObjective(BaseComponent, ABC):
         return False
 
     def check_weights(self) -> None:
-        """Raise ValueError if rows can have no weights of their own."""
+        """Raise ValueError if the objective cannot give each row its own weight."""
         if self.couples_rows():
             raise ValueError(
                 f"sample_weight cannot be used with {self!r}, in which the rows of a batch "
@@ -228,13 +228,13 @@ class BaseProblem(ABC):
     def start(
         self, energy: TrainableEnergy, x: Tensor, generator: torch.Generator
     ) -> None:
-        """Set what is to start from the rows, in place."""
+        """Initialise, in place, the parameters that depend on the rows."""
         del energy, x, generator
 
     # --- the rows ---------------------------------------------------------------------
 
     def facts(self, points: np.ndarray) -> RowFacts:
-        """Return what the loss wants to know of rows (n, d), in float32, on the CPU."""
+        """Return what the loss needs to know of rows (n, d), in float32, on the CPU."""
         del points
         return RowFacts()
 
@@ -248,13 +248,13 @@ class BaseProblem(ABC):
 
     @abstractmethod
     def monitor(self, energy: TrainableEnergy, rows: Batch, *, seed: int) -> Tensor:
-        """Return what weights are chosen by, at each of some rows, (n,); lower is better.
+        """Return the value by which weights are chosen, at each row, (n,).
 
-        The same seed gives the same draws at each epoch.
+        Lower is better. The same seed gives the same draws at each epoch.
         """
 
     def at_rows(self, energies: Sequence[Tensor], n_rows: int) -> Tensor:
-        """Return those energies that the loss of n rows took at or about the rows."""
+        """Return the energies that the loss of n rows took at the rows or near them."""
         del n_rows
         return torch.cat(list(energies))
 

@@ -27,9 +27,9 @@ class Noised(NamedTuple):
     x : Tensor of shape (2 n, d)
         Points.
     grad : Tensor of shape (2 n, d)
-        Ambient derivatives of the log density of x at its level, in x.
+        Ambient derivatives of the log density of x at its noise level, in x.
     level : Tensor of shape (2 n,)
-        Its derivatives in :math:`\log\sigma`.
+        Derivatives of that log density in :math:`\log\sigma`.
     """
 
     x: Tensor
@@ -40,8 +40,8 @@ class Noised(NamedTuple):
 class Noise(ABC):
     r"""A family of transition densities :math:`p(y \mid x, \sigma)` on a manifold.
 
-    In y their derivatives are linear in some features of x, so that those of a mixture over
-    many x need the features' mean only.
+    Their derivatives in y are linear in some features of x. The derivatives of a mixture
+    over many x therefore need the mean of the features only.
 
     Parameters
     ----------
@@ -97,7 +97,10 @@ class GaussianNoise(Noise):
 
 
 class DirectionalNoise(Noise):
-    r"""Laws of density :math:`\propto e^{\kappa\cos}`, with a concentration by level."""
+    r"""Distributions of density :math:`\propto e^{\kappa\cos}`.
+
+    The noise level sets the concentration.
+    """
 
     d: int  # of the unit vectors
 
@@ -115,7 +118,7 @@ class DirectionalNoise(Noise):
 
 
 class VonMisesNoise(DirectionalNoise):
-    """Independent von Mises laws of angles."""
+    """Independent von Mises distributions of angles."""
 
     d = 2
 
@@ -141,7 +144,7 @@ class VonMisesNoise(DirectionalNoise):
 
 
 class VonMisesFisherNoise(DirectionalNoise):
-    """The von Mises-Fisher law of unit vectors."""
+    """The von Mises-Fisher distribution of unit vectors."""
 
     def __init__(self, manifold: BaseManifold):
         super().__init__(manifold)
@@ -168,7 +171,7 @@ class VonMisesFisherNoise(DirectionalNoise):
 
 
 class ProductNoise(Noise):
-    """Independent noise of the same level on each factor."""
+    """Independent noise on each factor, at the same noise level."""
 
     def __init__(self, manifold: Product):
         super().__init__(manifold)
@@ -232,9 +235,9 @@ def add_noise(
 ) -> Noised:
     r"""Draw noised points and the derivatives of their log density.
 
-    The noise is Gaussian in Euclidean space, von Mises for an angle, von Mises-Fisher for
-    unit vectors, of concentration :math:`1/\sigma^2`; on a manifold without cut locus the
-    wrapped normal :math:`\exp_x(\sigma z)`.
+    The noise is Gaussian in Euclidean space. It is von Mises for an angle and von
+    Mises-Fisher for unit vectors, with the concentration :math:`1/\sigma^2`. On a manifold
+    without cut locus it is the wrapped normal :math:`\exp_x(\sigma z)`.
 
     Parameters
     ----------
@@ -243,13 +246,13 @@ def add_noise(
     x : Tensor of shape (n, d)
         Points.
     sigma : Tensor of shape (n,)
-        Noise levels, lengths, independent of the points.
+        Noise levels, as lengths, independent of the points.
     generator : torch.Generator or None
         Source of noise, on the CPU.
     pooled : bool
-        Whether derivatives are averaged over all rows a point can have come from, by their
-        posterior probability given the batch. The mean is the same (the tower rule), the
-        variance less. Wrapped normals are not pooled.
+        Whether derivatives are averaged over all rows that a point can have come from,
+        weighted by their posterior probability given the batch. The mean is the same (the
+        tower rule) and the variance is less. Wrapped normals are not pooled.
 
     Returns
     -------

@@ -38,13 +38,13 @@ MONITOR = 1000  # a stream of the seed that nothing else uses
 class BaseProposalObjective(BaseObjective, ABC):
     """An objective that compares the model with draws of a proposal.
 
-    It compares densities at points, so that it serves on every manifold as it stands. It
-    sees what derivatives at the rows do not: the relative weight of modes, and mass in
-    places without rows where the proposal has some.
+    It compares densities at points, so that it works on every manifold without a change.
+    It sees what derivatives at the rows do not show: the relative weights of modes, and
+    mass that the model puts where there are no rows but the proposal has draws.
     """
 
     def for_monitoring(self) -> "BaseProposalObjective":
-        """Return the objective by which weights are chosen: with more draws, if need be."""
+        """Return the objective by which weights are chosen, if need be with more draws."""
         return self
 
     def start(
@@ -56,7 +56,7 @@ class BaseProposalObjective(BaseObjective, ABC):
         manifold: BaseManifold,
         generator: torch.Generator,
     ) -> None:
-        """Set what of the energy is to start from the proposal, in place."""
+        """Initialise, in place, the parameters that depend on the proposal."""
         del energy, x, proposal, manifold, generator
 
     def problem(
@@ -86,12 +86,12 @@ class BaseProposalObjective(BaseObjective, ABC):
         energy : Module
             Maps points of shape (n, d) to energies of shape (n,).
         x : Tensor of shape (n, d)
-            Data.
+            Rows.
         generator : torch.Generator, default=None
             Source of noise, on the CPU.
         proposal : BaseMeasure or None, default=None
-            A normalised density close to the data, with ``sample`` and ``log_prob``. None
-            is the base measure of `energy`, which then cancels in the comparison and is not
+            A normalised density close to the rows, with ``sample`` and ``log_prob``. None
+            is the base measure of `energy`. It then cancels in the comparison and is not
             evaluated.
         manifold : BaseManifold or None, default=None
             Where the points live, with its dimension known; None is Euclidean space.
@@ -141,7 +141,7 @@ def log_prob(proposal: BaseMeasure, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def log_prob_left_out(proposal: BaseMeasure, points: np.ndarray) -> Tensor:
-    """Return log densities at rows, in float32; a kernel estimate leaves the row out."""
+    """Return log densities at rows, in float32, of a kernel estimate without the row."""
     own: nn.Module = LeftOut(proposal) if isinstance(proposal, KernelBase) else proposal
     own = copy.deepcopy(own).cpu()  # where the rows are
     parts = [own(x) for x in torch.from_numpy(points).split(CHUNK)]
@@ -156,7 +156,7 @@ def log_ratios(
     *,
     log_proposal: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    r"""Return :math:`-E - \log p` at data and at other points, from one evaluation.
+    r"""Return :math:`-E - \log p` at rows and at other points, from one evaluation.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def log_ratios(
     proposal : BaseMeasure
         The density p.
     x : Tensor of shape (n, d)
-        Data.
+        Rows.
     y : Tensor of shape (m, d)
         Other points.
     log_proposal : Tensor of shape (n,) or None
@@ -205,7 +205,7 @@ class ProposalProblem(BaseProblem):
     def start(
         self, energy: TrainableEnergy, x: Tensor, generator: torch.Generator
     ) -> None:
-        """Set what the objective wants to start from the proposal, in place."""
+        """Initialise, in place, the parameters that depend on the proposal."""
         self.objective.start(
             energy,
             x,

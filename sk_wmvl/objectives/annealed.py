@@ -33,43 +33,44 @@ FORMS = ("conditional", "implicit")
 class AnnealedScoreMatching(BaseObjective):
     r"""Score matching of a path of densities, in the point and the noise level.
 
-    Let :math:`x_t` be a datum with noise :math:`\sigma(t) = \sigma_0^{1-t}\sigma_1^t` and
+    Let :math:`x_t` be a row with noise :math:`\sigma(t) = \sigma_0^{1-t}\sigma_1^t` and
     t uniform on [0, 1]. One energy :math:`E(x, t)` is fitted to the joint density
-    :math:`p_t(x)` of both, by the Fisher divergence in the metric in which a step of
-    :math:`\sigma` in space and one of :math:`1/\log(\sigma_1/\sigma_0) = 1/\ell` in
-    level have unit length,
+    :math:`p_t(x)` of both, by the Fisher divergence. In its metric a step of
+    :math:`\sigma` in space and a step of :math:`1/\log(\sigma_1/\sigma_0) = 1/\ell` in
+    the noise level t have unit length,
 
     .. math:: \tfrac12\,\mathbb{E}\Bigl[\sigma^2\|\nabla(E + \log p_t)\|^2
         + c\,\ell^{-2}\,\bigl(\partial_t(E + \log p_t)\bigr)^2\Bigr].
 
     The model is :math:`E(\cdot, 0)`: the data, blurred by :math:`\sigma_0`. Score matching
-    at one level is blind to the weights of separated modes; here the modes meet at high
-    levels, and the derivative in t carries their weights down. It also carries down the
-    normalising constant: :math:`\int e^{-E(x,t)}dx` is the same for all t, and easy at
-    t = 1.
+    at one noise level cannot see the weights of separated modes. Here the modes meet at
+    high noise levels, and the derivative in t carries their weights to lower ones. It
+    carries the normalising constant too: :math:`\int e^{-E(x,t)}dx` is the same for all t,
+    and easy to compute at t = 1.
 
-    Two forms have the same minimum. *Conditional*: the noise has a known transition
-    density, Gaussian, von Mises, von Mises-Fisher or wrapped normal, and the derivatives of
-    E are regressed on those of its log, which needs no second derivative [Vincent2011]_,
-    [Choi2022]_. *Implicit*: any diffusion of the points will do; the objective is
-    minimum velocity [Wang2020]_ of the Langevin dynamics in (x, t), whose diffusion
-    matrix is :math:`\mathrm{diag}(\sigma^2, c\,\ell^{-2} w)` with
-    :math:`w = 4t(1-t)`, which vanishes at the ends and so keeps boundary terms away.
+    Two forms have the same minimum. In the *conditional* form the noise has a known
+    transition density: Gaussian, von Mises, von Mises-Fisher or wrapped normal. The
+    derivatives of E are regressed on those of its log, which needs no second derivative
+    [Vincent2011]_, [Choi2022]_. The *implicit* form takes any diffusion of the points. Its
+    objective is minimum velocity [Wang2020]_ of the Langevin dynamics in (x, t). The
+    diffusion matrix is :math:`\mathrm{diag}(\sigma^2, c\,\ell^{-2} w)` with
+    :math:`w = 4t(1-t)`, which vanishes at both ends, so that no boundary terms arise.
 
     Parameters
     ----------
     sigma_min, sigma_max : float, default=0.05, 3.0
-        The noise at levels 0 and 1, in internal (whitened) units of Euclidean columns and
-        in geodesic lengths elsewhere. The model is blurred by `sigma_min`; at `sigma_max`
-        the data should be one mode.
+        The noise at the noise levels 0 and 1, in internal (whitened) units of Euclidean
+        columns and in geodesic lengths elsewhere. The model is blurred by `sigma_min`. At
+        `sigma_max` the data should have one mode.
     level_weight : float, default=1.0
-        The weight c of the derivative in the level.
+        The weight c of the derivative in the noise level.
     form : {'conditional', 'implicit'}, default='conditional'
         See above.
     pooled : bool, default=True
         Whether the conditional form regresses on the mean over all rows of the batch that
-        a noised point can have come from, given where it is: the same expectation, with
-        less variance. The rows of a batch are then coupled, and `sample_weight` is refused.
+        a noised point can have come from, given where it is. The expectation is the same
+        and the variance is less. The rows of a batch are then coupled, and `sample_weight`
+        is refused.
     epsilon : float, default=1e-4
         The step of the implicit form.
     manifold : BaseManifold or None, default=None
@@ -85,7 +86,7 @@ class AnnealedScoreMatching(BaseObjective):
 
     Examples
     --------
-    A standard normal with noise: the value is that of the constant alone.
+    The exact energy of a standard normal with noise; one value for each row.
 
     >>> import torch
     >>> from sk_wmvl.objectives import AnnealedScoreMatching
@@ -133,7 +134,7 @@ class AnnealedScoreMatching(BaseObjective):
 
     @property
     def sigmas(self) -> tuple[float, float]:
-        """The noise at levels 0 and 1, checked."""
+        """The noise at the noise levels 0 and 1, checked."""
         check_positive(self, sigma_min=self.sigma_min)
         if not self.sigma_max > self.sigma_min:
             raise ValueError(
@@ -143,7 +144,7 @@ class AnnealedScoreMatching(BaseObjective):
         return self.sigma_min, self.sigma_max
 
     def sigma(self, t: Tensor) -> Tensor:
-        """Return the noise at levels t, of their shape."""
+        """Return the noise at noise levels t, of their shape."""
         low, high = self.sigmas
         return low * (high / low) ** t
 
@@ -159,9 +160,9 @@ class AnnealedScoreMatching(BaseObjective):
         Parameters
         ----------
         energy : Module
-            Maps points of shape (n, d) and levels of shape (n,) to energies (n,).
+            Maps points of shape (n, d) and noise levels of shape (n,) to energies (n,).
         x : Tensor of shape (n, d)
-            Data.
+            Rows.
         generator : torch.Generator, default=None
             Source of noise, on the CPU.
 
@@ -176,7 +177,7 @@ class AnnealedScoreMatching(BaseObjective):
             )
         manifold = self.manifold or Euclidean(x.shape[1])
         n = len(x)
-        # Stratified: each batch has all levels.
+        # Stratified: each batch has all noise levels.
         jitter = torch.rand(n, generator=generator)
         order = torch.randperm(n, generator=generator)
         t = ((order + jitter) / n).to(x)
@@ -202,8 +203,8 @@ class AnnealedScoreMatching(BaseObjective):
         value, grad, slope = joint_grad(
             energy, x, t, retain_graph=torch.is_grad_enabled()
         )
-        # One antithetic step aimed at q itself and held constant, as in
-        # DetachedMinimumVelocity, of the dynamics in the point and the level.
+        # One antithetic step of the dynamics in the point and the noise level, aimed at q
+        # itself and held constant, as in DetachedMinimumVelocity.
         rate = self.level_weight / math.log(self.sigma_max / self.sigma_min) ** 2
         w, dw = rate * 4 * t * (1 - t), rate * 4 * (1 - 2 * t)
         u = manifold.egrad2rgrad(x, grad)
@@ -227,8 +228,8 @@ class AnnealedScoreMatching(BaseObjective):
 class NoiseLevelProblem(BaseProblem):
     """An energy of points and noise levels.
 
-    Weights are chosen by the objective itself, on the same noise at each epoch: the score
-    at one level does not tell what the others see.
+    Weights are chosen by the objective itself, on the same noise at each epoch. The score
+    at one noise level does not show how good the energy is at the others.
     """
 
     objective: AnnealedScoreMatching
@@ -251,7 +252,7 @@ class NoiseLevelProblem(BaseProblem):
         )
 
     def make_energy(self, correction: nn.Module) -> TrainableEnergy:
-        """Return the energy to train: the correction of the base measure at all levels."""
+        """Return the energy to train: a correction of the base at all noise levels."""
         return AnnealedEnergy(correction, copy.deepcopy(self.base))
 
     def loss(
@@ -262,7 +263,7 @@ class NoiseLevelProblem(BaseProblem):
 
     @torch.no_grad()
     def monitor(self, energy: TrainableEnergy, rows: Batch, *, seed: int) -> Tensor:
-        """Return the objective on fixed noise, averaged over eight levels a row, (n,)."""
+        """Return the objective on fixed noise, (n,), averaged over eight noise levels."""
         generator = torch.Generator().manual_seed(seed)
         values = []
         for x in rows.x.split(MONITOR_CHUNK):

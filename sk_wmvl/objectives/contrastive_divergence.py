@@ -11,7 +11,7 @@ __all__ = ["ContrastiveDivergence"]
 
 
 class ContrastiveDivergence(BaseObjective):
-    r"""CD-1: push the energy down at the data and up where the sampler went.
+    r"""CD-1: lower the energy at the rows and raise it where the sampler went.
 
     .. math::
 
@@ -19,9 +19,8 @@ class ContrastiveDivergence(BaseObjective):
 
     where :math:`x^-` is one step of a sampler aimed at `q` itself (not
     :math:`q^{1/2}`) and the bar marks what is held constant. In expectation its gradient
-    is that of score matching, but its *value* is not a loss (footnote 5 of the paper), so
-    it cannot drive early stopping: monitor the Hyvärinen score instead, as the estimators
-    do.
+    is that of score matching. Its *value* is not a loss (footnote 5 of the paper), so it
+    cannot drive early stopping. Monitor the Hyvärinen score instead, as the estimators do.
 
     Parameters
     ----------
@@ -41,7 +40,7 @@ class ContrastiveDivergence(BaseObjective):
 
     Examples
     --------
-    At the origin a standard normal energy does not move: only the noise is left, and its
+    At the origin a standard normal energy has no drift. Only the noise is left, and its
     first order is removed.
 
     >>> import torch

@@ -1,4 +1,4 @@
-"""Denoising score matching, with the control variate that keeps it alive as σ → 0."""
+"""Denoising score matching, with a control variate that bounds its variance as σ → 0."""
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ class DenoisingScoreMatching(BaseObjective):
         \ell(x) = \tfrac12\|\nabla E(\tilde x)\|^2
             - \frac{1}{\sigma} z^\top\bigl(\nabla E(\tilde x) - \nabla E(x)\bigr),
 
-    eq. (15) of the paper on this package's scale, whose variance stays bounded. Both have
+    whose variance stays bounded: eq. (15) of the paper, on this package's scale. Both have
     the same expectation: score matching of the data blurred by :math:`N(0,\sigma^2 I)`.
 
     The first form is the loss of deep energy estimator networks,
@@ -73,7 +73,7 @@ class DenoisingScoreMatching(BaseObjective):
         self.control_variate = control_variate
 
     def counts_dimensions(self) -> bool:
-        """Return whether a constant in proportion to them is part of the value."""
+        """Return whether the value has a constant in proportion to the dimension."""
         return not self.control_variate
 
     def __call__(

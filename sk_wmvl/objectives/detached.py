@@ -28,14 +28,15 @@ class DetachedMinimumVelocity(BaseObjective):
             - \tfrac12\bigl\|\overline{\nabla E}(x)\bigr\|^2,
 
     where the bar marks what is held constant in the differentiation. Value and gradient
-    both agree with ``MinimumVelocity(antithetic=True)`` up to :math:`O(\epsilon)`:
-    differentiating through the drift of a step aimed at :math:`q^{1/2}` doubles the
-    derivative of :math:`\frac12\|\nabla E\|^2`, and so does aiming at `q` with the step
-    held constant, which is how one-step contrastive divergence follows score matching
+    both agree with ``MinimumVelocity(antithetic=True)`` up to :math:`O(\epsilon)`.
+    Differentiating through the drift of a step aimed at :math:`q^{1/2}` doubles the
+    derivative of :math:`\frac12\|\nabla E\|^2`. Aiming at `q` with the step held constant
+    doubles it too: one-step contrastive divergence follows score matching for this reason
     (footnote 5 of the paper). The last term makes the value a loss again.
 
-    One gradient and two more evaluations of the energy in one call, and no double
-    backward pass: the cheapest form of minimum velocity, and with the antithetic variance.
+    The cost is one gradient, two more evaluations of the energy in one call, and no double
+    backward pass. This is the cheapest form of minimum velocity, and it has the variance of
+    antithetic noise.
 
     Parameters
     ----------

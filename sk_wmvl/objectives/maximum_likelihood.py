@@ -24,11 +24,12 @@ __all__ = ["LogPartition", "MaximumLikelihood"]
 N_LOCATE = 1000  # draws of the proposal that show where to put a grid
 MARGIN = 0.5  # by which it is wider, in inverse hyperbolic sines of standard deviations
 MAX_GRID_DIM = 3
-# Of the wider copy of a proposal. A network can dig wells in the tails of a Gaussian base
-# that its own draws never reach: measured, log Z = 2.2 where 200 000 draws said 0.1.
+# Of the wider copy of a proposal. A network can put spurious modes in the tails of a
+# Gaussian base, where draws from it never fall: measured, log Z = 2.2 where 200 000 draws
+# gave 0.1.
 WIDTH = 2.0
-# A model that is chosen by the least of many losses is chosen for their errors too: one
-# with more mass where the draws happen to miss it.
+# The least of many losses is also the luckiest: it favours a model whose mass is where the
+# draws happen not to fall.
 MONITOR_FACTOR = 16
 
 
@@ -62,12 +63,13 @@ class MaximumLikelihood(BaseProposalObjective):
     .. math:: \log\hat Z = \log\frac1m\sum_{j=1}^m \frac{e^{-E(y_j)}}{p(y_j)},
               \qquad y_j \sim p,
 
-    with p the base measure or the proposal; in Euclidean space an even mixture of it and a
-    copy twice as wide, which reaches into the tails. Its gradient is the mean of
-    :math:`-\nabla_\theta E` under the self-normalised weights, as the expectation under the
-    model should be: biased, as :math:`\log\hat Z` is, by the order of one over the number
-    of effective draws. With `n_nodes` the sum is over a grid instead, and the gradient
-    exact as far as the grid resolves the model.
+    with p the base measure or the proposal. In Euclidean space p is an even mixture of it
+    and a copy twice as wide, which reaches into the tails. The gradient of
+    :math:`\log\hat Z` is the mean of :math:`-\nabla_\theta E` under the self-normalised
+    weights, an estimate of the expectation under the model. It is biased, as
+    :math:`\log\hat Z` is, by the order of one over the effective number of draws. With
+    `n_nodes` the sum is over a grid instead, and the gradient is exact as far as the grid
+    resolves the model.
 
     Parameters
     ----------
@@ -84,12 +86,11 @@ class MaximumLikelihood(BaseProposalObjective):
 
     Notes
     -----
-    The value can be monitored: it is the likelihood itself. Importance sampling serves
-    where the base measure is near the model, which in many dimensions it is not: see
-    `log_partition`, which gives the standard error and the effective number of draws. Mass
-    that the model puts where no draw falls goes unseen. A grid in Euclidean space covers
-    nine standard deviations of a Gaussian proposal, and at each of its nodes the base
-    measure is evaluated too.
+    The value can be monitored: it is the likelihood itself. Importance sampling works where
+    the base measure is near the model. In many dimensions it is not: `log_partition` gives
+    the standard error and the effective number of draws. The objective does not see mass
+    that the model puts where no draw falls. A grid in Euclidean space covers nine standard
+    deviations of a Gaussian proposal. The base measure is evaluated at each node too.
 
     References
     ----------
@@ -185,7 +186,7 @@ class MaximumLikelihood(BaseProposalObjective):
         manifold: BaseManifold | None,
         log_proposal: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Return energies at the data, and logs of terms whose sum is Z."""
+        """Return energies at the rows, and logs of terms whose sum is Z."""
         check_count(self, n_draws=self.n_draws)
         proposal = find_proposal(self, energy, proposal)
         x = x.detach()
@@ -241,7 +242,7 @@ class MaximumLikelihood(BaseProposalObjective):
 def _draw_widely(
     proposal: BaseMeasure, n: int, x: Tensor, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor]:
-    """Return draws, every other one on average from a wider copy, and log densities."""
+    """Return draws, half of them on average from a wider copy, and log densities."""
     center = draw_proposal(proposal, N_LOCATE, x, make_generator(0)).mean(0)
     y = draw_proposal(proposal, n, x, generator)
     is_wide = (torch.rand(n, 1, generator=generator) < 0.5).to(y.device)

@@ -1,4 +1,4 @@
-"""Minimum probability flow: how fast probability leaves the data for their neighbors."""
+"""Minimum probability flow: how fast probability flows from the rows to neighbors."""
 
 import torch
 from torch import Tensor, nn
@@ -9,17 +9,19 @@ from sk_wmvl.objectives._base import BaseObjective, warn_below_floor
 
 __all__ = ["MinimumProbabilityFlow"]
 
-# Flows out and back nearly cancel; what is left is of order step, as in minimum velocity.
+# The flows to opposite neighbors nearly cancel. The rest is of order step, as in minimum
+# velocity.
 FLOAT32_FLOOR = 1e-6
 
 
 class MinimumProbabilityFlow(BaseObjective):
-    r"""The flow of probability from a datum to Gaussian neighbors.
+    r"""The flow of probability from a row to Gaussian neighbors.
 
     A jump process that leads from x to x' at the rate
     :math:`g(x, x')\,e^{\frac12[E(x) - E(x')]}`, with g symmetric, leaves the model
-    invariant. Started at the data, the rate at which their Kullback-Leibler divergence
-    from its law grows is the flow out of the data. With Gaussian neighbors at
+    invariant. Start the process at the data. The divergence of Kullback and Leibler between
+    the data and the distribution of the process then grows at the rate of the flow out of
+    the rows. With Gaussian neighbors at
     :math:`\pm\sqrt{2\epsilon}\,z`,
 
     .. math::
@@ -29,11 +31,11 @@ class MinimumProbabilityFlow(BaseObjective):
             + \tfrac12 e^{\frac12[E(x) - E(x - \sqrt{2\epsilon}z)]} - 1\Bigr],
         \qquad z \sim N(0, I).
 
-    The constant makes it tend to score matching,
-    :math:`\frac12\|\nabla E\|^2 - \Delta E + O(\epsilon)`, as the neighbors draw near. At a
-    finite step its minimum is still the true model, unlike that of a blurred or truncated
-    loss, and what it compares are energies :math:`\sqrt{2\epsilon}` apart. The pair of
-    opposite neighbors takes the place of a control variate. No derivative in x is needed.
+    With this constant it tends to score matching,
+    :math:`\frac12\|\nabla E\|^2 - \Delta E + O(\epsilon)`, for a small step. At a finite
+    step its minimum is still the true model, unlike that of a blurred or truncated loss. It
+    compares energies at points :math:`\sqrt{2\epsilon}` apart. The pair of opposite
+    neighbors takes the place of a control variate. No derivative in x is needed.
 
     Parameters
     ----------
@@ -43,8 +45,8 @@ class MinimumProbabilityFlow(BaseObjective):
 
     Notes
     -----
-    In float32 a step below 1e-6 draws a RuntimeWarning. Steps so large that the energy
-    falls by many nats on the way make the loss explode.
+    In float32 a step below 1e-6 draws a RuntimeWarning. The loss explodes where the energy
+    falls by many nats within a step.
 
     References
     ----------
@@ -79,6 +81,6 @@ class MinimumProbabilityFlow(BaseObjective):
         x = x.detach()
         move = (2 * self.step_size) ** 0.5 * randn_like(x, generator)
         here, forth, back = energy(torch.cat([x, x + move, x - move])).view(3, -1)
-        # expm1 keeps the digits that the ones would swallow.
+        # expm1 keeps the digits that a difference to one would lose.
         flow = torch.expm1(0.5 * (here - forth)) + torch.expm1(0.5 * (here - back))
         return flow / self.step_size

@@ -28,16 +28,16 @@ class MinimumVelocity(BaseObjective):
 
         \ell(x) = \frac{1}{\epsilon}\bigl[E(x) - E(x^-) + dE_x(\xi)\bigr],
 
-    where :math:`x^-` is one step of the sampler from the datum `x` and :math:`\xi` the
+    where :math:`x^-` is one step of the sampler from the row `x` and :math:`\xi` the
     martingale increment (the noise) of that step. This is eqs. (10)-(11) of the paper
     with 1/ε in place of its 2/ε, so that with `Langevin` the expectation is
     :math:`\frac12\|\nabla E\|^2 - \Delta E + O(\epsilon)`. The gradient flows through
     :math:`x^-`.
 
-    If the step also moves mass between samples (`BirthDeath`), at rates
-    :math:`r_i` with sum zero, the mean energy changes by it too, and
-    :math:`-r_i\,[E(x_i) - \bar E]` is added: its expectation is the change, and no mass is
-    drawn at random.
+    A step that also moves mass between samples (`BirthDeath`), at rates :math:`r_i` with
+    sum zero, changes the mean energy by that too. Then
+    :math:`-r_i\,[E(x_i) - \bar E]` is added, the expected change. No mass is drawn at
+    random.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ class MinimumVelocity(BaseObjective):
         deviation grows like :math:`\epsilon^{-1/2}`.
     antithetic : bool, default=False
         Whether to average over the noise and its mirror image. All odd terms cancel, so
-        that no control variate is needed and the variance is lower still, for one more
-        evaluation of the energy. Has no effect on deterministic samplers.
+        that no control variate is needed. The variance is lower still, at the cost of one
+        more evaluation of the energy. It has no effect on deterministic samplers.
 
     See Also
     --------
@@ -115,14 +115,14 @@ class MinimumVelocity(BaseObjective):
             if self.control_variate and step.noise is not None:
                 difference = difference + (state.grad * step.noise).sum(-1)
         if step.log_weight is not None:
-            # The weights sum to zero, so the energy may be counted from its mean: a
-            # constant added to the energy then changes no sample's value.
+            # The weights sum to zero, so the energy may be counted from its mean. Then a
+            # constant added to the energy changes no sample's value.
             centered = state.energy - state.energy.mean()
             difference = difference - step.log_weight * centered
         return difference / step.step_size
 
 
-# Their step has a part that is lost, or counted twice, where it is held constant.
+# Held constant, a part of their step would be lost or counted twice.
 WHOLE_STEP_ONLY = (SPOS, BirthDeath)
 
 
@@ -131,8 +131,8 @@ def make_sampler(
 ) -> BaseSampler:
     """Return the sampler an objective was given; `Langevin` if none.
 
-    An objective that differentiates through the step and heeds its weights says
-    `whole_step`; the others take no sampler that needs it.
+    An objective sets `whole_step` if it differentiates through the step and uses its
+    weights. The others refuse samplers that need that.
     """
     if sampler is None:
         return Langevin()

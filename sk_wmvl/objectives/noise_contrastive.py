@@ -23,24 +23,23 @@ class NoiseContrastive(BaseProposalObjective):
     r"""Logistic regression of data against noise, with the log ratio as its predictor.
 
     With :math:`G(x) = -E(x) - \log p_n(x)` and :math:`\nu` draws from the noise
-    :math:`p_n` for each datum,
+    :math:`p_n` for each row,
 
     .. math::
 
         \ell(x) = -\log\frac{1}{1 + \nu e^{-G(x)}}
             - \nu\,\mathbb{E}_{y \sim p_n}\log\frac{1}{1 + \nu^{-1}e^{G(y)}},
 
-    in nats per datum; the second mean is over all draws of a batch. The model
-    :math:`e^{-E}` counts as *normalised*: the energy has to have a free additive
-    constant, which estimates :math:`\log Z` along with the rest. Inside an estimator it is
-    `CorrectedEnergy`'s `offset`, and Z is computed anew after training all the same. The
-    noise is the base measure, or the proposal: on manifolds too, where densities are with
-    respect to the volume, such as the uniform density on a compact one.
+    in nats per row; the second mean is over all draws of a batch. The model
+    :math:`e^{-E}` is taken to be *normalised*: the energy has a free additive constant,
+    which estimates :math:`\log Z`. Inside an estimator this constant is `offset` of
+    `CorrectedEnergy`; Z is nevertheless computed anew after training. The noise is the base
+    measure or the proposal. On a manifold densities are with respect to the volume.
 
     Parameters
     ----------
     n_noise : int, default=10
-        The number :math:`\nu` of draws for each datum. As it grows the estimate becomes as
+        The number :math:`\nu` of draws for each row. As it grows the estimate becomes as
         good as that of maximum likelihood.
 
     See Also
@@ -49,9 +48,9 @@ class NoiseContrastive(BaseProposalObjective):
 
     Notes
     -----
-    Consistent for any noise that covers the model. Its variance grows with the distance
-    between data and noise: with data in a small part of the noise's range hardly a draw
-    teaches anything. On fixed draws the value is a loss, by which estimators choose the
+    The estimate is consistent for any noise that covers the model. Its variance grows with
+    the distance between data and noise: if the data fill a small part of the noise's range,
+    few draws are of use. On fixed draws the value is a loss, by which estimators choose the
     weights to keep.
 
     References
@@ -60,7 +59,7 @@ class NoiseContrastive(BaseProposalObjective):
 
     Examples
     --------
-    A model that is the noise itself is told from it by chance only: with one draw each the
+    A model that equals the noise cannot be told from it. With one draw for each row the
     loss is 2 log 2.
 
     >>> import numpy as np
@@ -86,7 +85,7 @@ class NoiseContrastive(BaseProposalObjective):
         manifold: BaseManifold,
         generator: torch.Generator,
     ) -> None:
-        """Give the energy a free constant, which starts where draws say that Z is one."""
+        """Give the energy a free constant that makes Z one, as estimated by draws."""
         estimate = MaximumLikelihood().log_partition(
             energy, x, proposal=proposal, manifold=manifold, generator=generator
         )

@@ -20,7 +20,7 @@ class ParzenScoreMatching(BaseObjective):
     :math:`\hat p_\sigma(y) = \frac1n\sum_j N(y; x_j, \sigma^2 I)`, with score
     :math:`\hat s(y) = -\sum_j w_j(y)\,z_j/\sigma`, where :math:`z_j = (y - x_j)/\sigma`
     and :math:`w_j \propto e^{-\|z_j\|^2/2}` sum to one. At one draw
-    :math:`\tilde x = x + \sigma z` from the kernel at each datum,
+    :math:`\tilde x = x + \sigma z` from the kernel at each row,
 
     .. math::
 
@@ -37,10 +37,10 @@ class ParzenScoreMatching(BaseObjective):
             w_j(\tilde x)\,z_j^\top\bigl[\nabla E(\tilde x) - \nabla E(x_j)\bigr].
 
     Both have the expectation of `DenoisingScoreMatching`: score matching of the data
-    blurred by :math:`N(0, \sigma^2I)`. They are the conditional expectations, given the
-    blurred point, of its two forms, over all rows that the point may have come from, so
-    that their variance is no larger; for points further apart than :math:`\sigma` they
-    are equal to it.
+    blurred by :math:`N(0, \sigma^2I)`. They are the conditional expectations of its two
+    forms given the blurred point, over all rows that the point may have come from. Their
+    variance is therefore no larger. They are equal to its two forms where rows are much
+    further apart than :math:`\sigma`.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ class ParzenScoreMatching(BaseObjective):
 
     Notes
     -----
-    The loss of a row depends on the rows beside it, and its cost grows with the square of
-    the batch. In expectation the batch does not matter: the regression is linear in the
-    estimate. In float32 a `sigma` below 1e-4 draws a RuntimeWarning.
+    The loss of a row depends on the other rows of its batch. The cost grows with the square
+    of the batch. The expectation does not depend on the batch, because the regression is
+    linear in the estimate. In float32 a `sigma` below 1e-4 draws a RuntimeWarning.
 
     References
     ----------
@@ -65,7 +65,7 @@ class ParzenScoreMatching(BaseObjective):
 
     Examples
     --------
-    A flat batch of one is denoising score matching.
+    With a batch of one row it is denoising score matching.
 
     >>> import torch
     >>> from sk_wmvl.objectives import DenoisingScoreMatching, ParzenScoreMatching

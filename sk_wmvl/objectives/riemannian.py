@@ -29,8 +29,9 @@ class RiemannianObjective(BaseObjective):
     Parameters
     ----------
     objective : BaseObjective
-        What is evaluated: minimum velocity with `Langevin`, (sliced, finite-difference,
-        denoising) score matching, contrastive divergence, minimum probability flow.
+        The Euclidean objective: minimum velocity with `Langevin`, (sliced,
+        finite-difference, denoising) score matching, contrastive divergence or minimum
+        probability flow.
     manifold : BaseManifold
         The manifold, with its dimension known.
 
@@ -41,10 +42,10 @@ class RiemannianObjective(BaseObjective):
 
     Notes
     -----
-    `step_size` and `sigma` are in (squared) units of geodesic length. A frame of k
-    coordinates on a manifold of dimension m < k ignores what is normal to it. Where
-    dimensions are counted - the exact Laplacian, and denoising without its control
-    variate, whose constant is :math:`m/2\sigma^2` - the coordinates are those of
+    `sigma` is in units of geodesic length and `step_size` in squared ones. A frame of k
+    coordinates on a manifold of dimension m < k ignores what is normal to it. Some
+    objectives count dimensions: the exact Laplacian, and denoising without its control
+    variate, whose constant is :math:`m/2\sigma^2`. They use the m coordinates of
     `tangent_basis`.
 
     References
@@ -86,9 +87,8 @@ class RiemannianObjective(BaseObjective):
             return self.objective(energy, x, generator=generator)
         if isinstance(self.objective, BaseProposalObjective):
             raise ValueError(
-                f"{self.objective!r} compares densities at points, on a manifold as "
-                "anywhere, and has no other Riemannian form. Call it as it is, with the "
-                "manifold."
+                f"{self.objective!r} compares densities at points, on every manifold, and "
+                "has no other Riemannian form. Call it as it is, with the manifold."
             )
         check_tangent_space(self.objective)
         return in_tangent_spaces(

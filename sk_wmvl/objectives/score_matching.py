@@ -1,4 +1,4 @@
-"""Exact score matching: the objective all the others estimate."""
+"""Exact score matching: the objective that the other local objectives estimate."""
 
 import torch
 from torch import Tensor, nn

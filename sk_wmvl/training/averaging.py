@@ -11,18 +11,18 @@ AVERAGING = 0.995  # a memory of about 200 steps
 
 
 class WeightAverage:
-    r"""A copy of a module whose weights follow those in training at a distance.
+    r"""A copy of a module that averages the weights along the training path.
 
     After step t, :math:`\bar\theta \leftarrow \bar\theta + r_t(\theta - \bar\theta)` with
-    :math:`r_t = \max(1 - m, 9/(9+t))`, m the memory: a shorter one at
-    first, so that the start is forgotten at once.
+    :math:`r_t = \max(1 - m, 9/(9+t))`, where m is the memory. The rate is larger at first,
+    so that the initial weights are soon forgotten.
 
     Parameters
     ----------
     module : Module
         The module in training.
     memory : float, default=0.995
-        One less the rate in the long run.
+        One minus the rate in the long run.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def copy_buffers(self) -> None:
-        """Take over what is not trained, such as the state of a power iteration."""
+        """Copy what is not trained, such as the state of a power iteration."""
         # Not paired beforehand: a module may replace its buffers.
         pairs = zip(self.module.buffers(), self._source.buffers(), strict=True)
         for mean, buffer in pairs:

@@ -1,4 +1,4 @@
-"""Rows in memory, on the device where they are used: batches are slices of one tensor."""
+"""Rows in memory, on the device that uses them. Batches are slices of one tensor."""
 
 import numpy as np
 import torch
@@ -63,9 +63,9 @@ def make_data(
     rows : Rows
         In internal coordinates.
     facts : RowFacts
-        What the objective wants to know of them.
+        What the objective needs to know of them.
     train : ndarray of int
-        The training rows, whose weights are made to have mean one.
+        The training rows. Weights are scaled so that these have mean one.
     i : ndarray of int
         The rows wanted.
     device : torch.device
@@ -82,7 +82,7 @@ def make_data(
 
 
 class BatchIterator:
-    """Slices of one permutation: no loading row by row."""
+    """Batches as slices of one permutation, not loaded row by row."""
 
     def __init__(self, dataset, batch_size: int, shuffle=False, generator=None):
         if isinstance(dataset, Subset):
@@ -97,7 +97,7 @@ class BatchIterator:
         """Return the batches' sizes; a single row left over joins the last batch."""
         full, rest = divmod(len(self.dataset), self.batch_size)
         sizes = [self.batch_size] * full + ([rest] if rest else [])
-        # particle methods need neighbors, and one row makes a noisy step
+        # Particle methods need neighbors, and a single row makes a noisy step.
         return [*sizes[:-2], sizes[-2] + 1] if rest == 1 and full else sizes
 
     def __len__(self) -> int:

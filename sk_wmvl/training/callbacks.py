@@ -1,4 +1,4 @@
-"""Telling others how a fit goes: a progress bar, and scikit-learn's callbacks."""
+"""Callbacks that report progress: a progress bar, and scikit-learn's callbacks."""
 
 from collections.abc import Callable
 

@@ -1,13 +1,13 @@
 """The training loop: skorch by composition, with a task that says what a step does.
 
-The network object of skorch runs the callbacks, the optimiser and the history; the loop
-is made lean: batches are slices of one tensor, the losses are read once an epoch, and the
-weights are averaged as they go. It differs from a supervised loop in this:
+The network object of skorch runs the callbacks, the optimiser and the history. The loop is
+lean: batches are slices of one tensor, the losses are read once an epoch, and the weights
+are averaged at every step. It differs from a supervised loop in three ways:
 
 - validation differentiates in x, so it cannot run under ``no_grad``;
-- what is monitored, and kept, are the averaged weights;
-- the best weights are restored, and a fault, such as a loss that turns non-finite, ends the
-  training with the last good ones.
+- the averaged weights are monitored and kept;
+- the best weights are restored. A fault, such as a loss that is not finite, ends the
+  training with the last good weights.
 """
 
 import math
@@ -48,8 +48,9 @@ class TrainingNet(NeuralNet):
     averaging : float
         Memory of the weight average.
     steps_per_copy : int or None
-        If given, the state that a fault restores is all of it, and is this many steps old
-        at most; None restores the averaged weights of the best epoch.
+        If given, a fault restores the whole training state, from a copy that is made at
+        the end of an epoch once this many steps have passed since the last copy. None
+        restores the averaged weights of the best epoch.
     """
 
     def __init__(
@@ -106,8 +107,7 @@ class TrainingNet(NeuralNet):
         Parameters
         ----------
         compute : callable
-            Returns the loss to be differentiated, anew at each call: some optimisers
-            call it several times.
+            Computes the loss to be differentiated. Some optimisers call it several times.
         batch : Batch
             For callbacks that look at it.
         """
@@ -197,7 +197,7 @@ class TrainingNet(NeuralNet):
             for name in ("on_batch_begin", "on_batch_end", "on_grad_computed")
         )
         self.stopped_ = False
-        # the untrained model is a candidate too
+        # The untrained model is a candidate too.
         best = math.inf if watch is None else self._monitor(valid)
         kept, copied = self._copy(), self.n_steps_
         reference, waited = best, 0
@@ -265,7 +265,7 @@ class TrainingNet(NeuralNet):
             self.module_.load_state_dict(kept)
 
     def get_training_state(self) -> dict[str, Any]:
-        """Return all that a resumed training needs, as numpy arrays and plain objects."""
+        """Return what a resumed training needs, as numpy arrays and plain objects."""
         return {
             **to_arrays(
                 {

@@ -1,4 +1,4 @@
-"""The optimisers that users name, their rates, and the threads that small work is worth."""
+"""The optimisers that users can name, their learning rates, and limits on threads."""
 
 import math
 from collections.abc import Callable
@@ -23,10 +23,8 @@ OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, Any]
     "lbfgs": (torch.optim.LBFGS, {}),
 }
 
-WARM_UP, FIRST_RATE = (
-    0.15,
-    0.04,
-)  # of the one-cycle schedule: rising steps, and its start
+# Of the one-cycle schedule: the fraction of steps that rise, and the first factor.
+WARM_UP, FIRST_RATE = 0.15, 0.04
 SMALL_WORK = 5e5  # units per layer below which a second thread costs more than it gains
 
 
@@ -56,7 +54,7 @@ def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def one_cycle(t: float) -> float:
-    """Return the factor of the learning rate at a time t in [0, 1]: up, and down again."""
+    """Return the factor of the learning rate at a time t in [0, 1]: up, then down."""
     if t < WARM_UP:
         rise = 0.5 * (1 - math.cos(math.pi * t / WARM_UP))
         return FIRST_RATE + (1 - FIRST_RATE) * rise
@@ -71,8 +69,8 @@ def _controller() -> ThreadpoolController:
 def limit_threads(batch_size: int, width: int, device: torch.device) -> ExitStack:
     """Return a context that uses one OpenMP thread while the work is small.
 
-    A second thread gains nothing on layers this small and costs much when other
-    processes want the cores. The limit belongs to the calling thread and is lifted on exit.
+    A second thread gains nothing on small layers, and costs much when other processes use
+    the cores. The limit belongs to the calling thread and is lifted on exit.
     """
     stack = ExitStack()
     if device.type == "cpu" and batch_size * width < SMALL_WORK:

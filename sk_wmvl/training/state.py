@@ -1,4 +1,4 @@
-"""A training state as numpy arrays and plain objects, which load on any machine."""
+"""Training states as numpy arrays and plain objects, which load on any machine."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a step of training does: the part that differs from one model to the next."""
+"""What a training step does: the part of the loop that differs between models."""
 
 import math
 from abc import ABC, abstractmethod
@@ -17,12 +17,12 @@ BASE_SHARE = 0.25  # draws from the base measure per row of a batch
 
 
 class Step(NamedTuple):
-    """What came of a step.
+    """The outcome of a step.
 
     Attributes
     ----------
     losses : dict of str to Tensor of shape ()
-        What is averaged over the rows of an epoch; ``"loss"`` is among them.
+        Values to be averaged over the rows of an epoch; ``"loss"`` is among them.
     values : Tensor of shape (n,)
         The loss of each row of the batch, for callbacks that look at it.
     """
@@ -32,7 +32,9 @@ class Step(NamedTuple):
 
 
 class BaseTask(ABC):
-    """Steps of a `TrainingNet`, and what tells how they go.
+    """The steps of a `TrainingNet`, and the value that monitors them.
+
+    Subclasses set `remedy`, the advice that follows a warning of divergence.
 
     Parameters
     ----------
@@ -54,22 +56,22 @@ class BaseTask(ABC):
         """Take one step by `net.descend`."""
 
     def monitor(self, module: nn.Module, rows: TensorData) -> float:
-        """Return what weights are chosen by, on held-out rows; lower is better."""
+        """Return the value by which weights are chosen, at held-out rows; less is better."""
         raise NotImplementedError
 
     def find_fault(self, row: dict[str, float]) -> str:
-        """Return what is wrong with an epoch's training and held-out losses, or nothing."""
+        """Return what is wrong with the losses of an epoch; empty if nothing is."""
         for value in row.values():
             if not math.isfinite(value):
                 return f"the loss is {value}"
         return ""
 
     def get_state(self) -> dict[str, Any]:
-        """Return what going on needs beside the net's own state."""
+        """Return what a resumed training needs beside the net's own state."""
         return {"noise": self.generator.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Resume from a state."""
         self.generator.set_state(state["noise"])
 
 
@@ -105,7 +107,7 @@ class ObjectiveTask(BaseTask):
         self._energies: list[Tensor] = []
 
     def begin(self, module: nn.Module) -> None:
-        """Listen to the correction: the penalty is on the values that the loss takes."""
+        """Record the outputs of the correction, for the penalty on them."""
         energy = cast(TrainableEnergy, module)
         energy.correction.register_forward_hook(self._record)
 
@@ -131,11 +133,12 @@ class ObjectiveTask(BaseTask):
         return steps[0]
 
     def _scale(self, module: TrainableEnergy, weight: Tensor) -> Tensor:
-        """Return the mean square of the correction, over the data and over the base.
+        """Return the mean square of the correction, over the rows and over the base.
 
-        Over the data it is taken at every point about them that the objective looked at,
-        which costs nothing. Draws from the base measure reach where there are no data:
-        there the objective says nothing, and the correction could grow without bound.
+        Over the rows it is taken at every point that the objective has evaluated at the
+        rows or near them, which costs nothing. The objective says nothing where there are
+        no rows, and the correction could grow without bound there. Draws from the base
+        measure reach such places.
         """
         energy = self.problem.at_rows(self._energies, len(weight))
         repeated = weight.repeat(len(energy) // len(weight))

@@ -544,7 +544,7 @@ def test_a_step_of_an_objective_adds_the_penalty_and_records_the_loss(alpha):
     loss = (weight * (0.5 * 1.5**2 * x**2 - 1.5)).mean()
     slope = (weight * (1.5 * x**2 - 1 + alpha * 0.5 * 1.5 * x**4)).mean()
     assert net.history[0, "train_loss"] == pytest.approx(loss)
-    a = float(net.module_.correction.a)
+    a = net.module_.correction.a.item()
     assert a == pytest.approx(1.5 - 0.1 * slope)
     monitored = task.monitor(net.module_, rows)
     assert monitored == pytest.approx((weight * (0.5 * a**2 * x**2 - a)).mean())
