@@ -21,7 +21,7 @@ __all__ = [
 
 
 class BasePosterior(ABC):
-    """A law of the code of each row, with a density, reparameterised.
+    """A distribution of the code of each row, with a density, reparameterised.
 
     Attributes
     ----------
@@ -34,12 +34,12 @@ class BasePosterior(ABC):
     @staticmethod
     @abstractmethod
     def n_raw(d: int) -> int:
-        """Return how many outputs of a network make a law of codes of d coordinates."""
+        """Return how many outputs a network needs for codes of d coordinates."""
 
     @classmethod
     @abstractmethod
     def from_raw(cls, raw: Tensor) -> Self:
-        """Return the laws that a network's outputs, of shape (n, n_raw), mean."""
+        """Return the distributions given by a network's outputs, of shape (n, n_raw)."""
 
     @abstractmethod
     def sample(self, *, generator: torch.Generator | None = None) -> Tensor:
@@ -59,12 +59,12 @@ class BasePosterior(ABC):
 
 
 class BaseEncoder(nn.Module, ABC):
-    """Maps rows to laws of codes.
+    """Maps rows to distributions of codes.
 
     Attributes
     ----------
     is_explicit : bool
-        Whether `posterior` gives a law with a density.
+        Whether `posterior` gives a distribution with a density.
     """
 
     is_explicit: bool
@@ -75,15 +75,15 @@ class BaseEncoder(nn.Module, ABC):
 
     @abstractmethod
     def code(self, x: Tensor) -> Tensor:
-        """Return the code that stands for each row, without noise."""
+        """Return one code for each row, without noise."""
 
     def posterior(self, x: Tensor) -> BasePosterior:
-        """Return the law of the code of each row, where it has a density."""
+        """Return the distribution of the code of each row, where it has a density."""
         raise NotImplementedError(f"{type(self).__name__} has no density.")
 
 
 class BaseLikelihood(nn.Module, ABC):
-    """The law of a row given the decoder's outputs, in the decoder's units."""
+    """The distribution of a row given the decoder's outputs, in the decoder's units."""
 
     @abstractmethod
     def prepare(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
@@ -109,9 +109,9 @@ class BaseLikelihood(nn.Module, ABC):
 
 
 class BaseDivergence(BaseComponent, ABC):
-    """How far codes are from the prior, perhaps by the help of a network, the critic.
+    """How far codes are from the prior, perhaps estimated by a network, the critic.
 
-    A critic is trained beside the auto-encoder, by turns.
+    The critic and the auto-encoder are trained in turns.
     """
 
     @abstractmethod
@@ -131,7 +131,7 @@ class BaseDivergence(BaseComponent, ABC):
         latent : LatentSpace
             Where codes live.
         n_context : int
-            Columns of what codes are given by; zero for the law of all codes.
+            Columns of the rows that codes are given; zero if codes are taken together.
         hidden_layer_sizes : tuple of int
             Widths.
         activation : str
@@ -175,6 +175,6 @@ class BaseDivergence(BaseComponent, ABC):
         raise NotImplementedError(f"{type(self).__name__} trains no critic.")
 
     def has_diverged(self, critic_loss: float, latent: LatentSpace) -> bool:
-        """Return whether the critic's mean loss tells that it is of no use."""
+        """Return whether the critic's mean loss shows that it has diverged."""
         del latent
         return not math.isfinite(critic_loss)

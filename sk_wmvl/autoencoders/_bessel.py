@@ -2,9 +2,9 @@ r"""Modified Bessel functions of the first kind, differentiable in the argument.
 
 The ratios :math:`r_\nu = I_{\nu+1}/I_\nu` obey the recurrence
 :math:`r_\nu = 1/(2(\nu+1)/\kappa + r_{\nu+1})`, stable downwards, where an error shrinks
-by :math:`r_\nu^2` at each step. It starts from Debye's expansion, uniform in the argument,
-at an order of at least 40, and its ratios lead the logarithm down as well. Nothing
-overflows or underflows, whatever order and argument.
+by :math:`r_\nu^2` at each step. It starts from Debye's expansion, which is uniform in the
+argument, at an order of at least 40. The ratios give the logarithm at lower orders as well.
+Nothing overflows or underflows, whatever the order and the argument.
 """
 
 import math
@@ -16,9 +16,8 @@ from torch import Tensor
 __all__ = ["bessel_ratio", "log_bessel"]
 
 TOP_ORDER = 40  # where seven terms of Debye's expansion leave less than 1e-12
-MIN_STEPS = (
-    12  # of the recurrence, which forgive a start that cancels at small arguments
-)
+# Of the recurrence: enough to damp the cancellation of the start at small arguments.
+MIN_STEPS = 12
 N_TERMS = 7
 
 

@@ -1,10 +1,10 @@
-r"""How the angle of a von Mises-Fisher draw moves with the concentration.
+r"""The derivative of the angle of a von Mises-Fisher draw in the concentration.
 
 The angle has density :math:`f(\theta)\propto e^{\kappa\cos\theta}\sin^{d-2}\theta` and
-distribution function F. Held at a level of F it moves by
-:math:`d\theta/d\kappa = -\partial_\kappa F/f`, the integral of
-:math:`(A(\kappa) - \cos)\,f/f(\theta)` from θ to π or, as the whole vanishes, minus that
-from 0 to θ; here with the sign that makes it negative.
+distribution function F. At a fixed value of F its derivative is
+:math:`d\theta/d\kappa = -\partial_\kappa F/f(\theta)`: minus the integral of
+:math:`(A(\kappa) - \cos)\,f/f(\theta)` from θ to π. The integral from 0 to π is zero, so
+that the integral from 0 to θ gives the same value.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ WEIGHTS = torch.from_numpy(_weights / 2)
 
 
 def angle_slope(angle: Tensor, kappa: Tensor, d: int) -> Tensor:
-    r"""Return :math:`d\theta/d\kappa` at fixed level, of shape (n,); not positive.
+    r"""Return :math:`d\theta/d\kappa` at a fixed value of F, of shape (n,); not positive.
 
     Parameters
     ----------
@@ -39,9 +39,10 @@ def angle_slope(angle: Tensor, kappa: Tensor, d: int) -> Tensor:
     # is kappa (c + 1/c), and kappa if d = 2. Half of it is a bound for both.
     c = 2 * kappa / (d - 2 + ((d - 2) ** 2 + 4 * kappa**2).sqrt())
     reach = REACH / (0.5 * kappa * (c + 1 / c)).sqrt()
-    above = angle.cos() <= mean  # beyond the mean: integrate outwards, so that no
+    # Integrating away from the mean avoids a difference of large terms.
+    above = angle.cos() <= mean
     far = torch.where(above, (angle + reach).clamp(max=np.pi), (angle - reach).clamp(0))
-    width = far - angle  # difference of large terms arises
+    width = far - angle
     t = angle[:, None] + width[:, None] * NODES.to(angle)
     # cos t - cos angle, without cancellation
     rise = (

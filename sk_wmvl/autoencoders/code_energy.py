@@ -1,4 +1,4 @@
-"""Energies of codes, given the row they encode: what the entropy's gradient needs."""
+"""Energies of codes given the row they encode, for the gradient of the entropy."""
 
 from collections.abc import Callable, Sequence
 
@@ -73,8 +73,8 @@ class CodeEnergy(BaseEnergy):
     def at(self, context: Tensor | None) -> Callable[[Tensor], Tensor]:
         """Return the energy as a function of codes, r of each row, of shape (r n, d).
 
-        The context's share of the first layer, most of the arithmetic where rows are
-        images, is computed here, once.
+        What the context adds to the first layer is computed here, once. For images this is
+        most of the arithmetic.
         """
         if isinstance(self.energy, ConditionalEnergy):
             if context is None:

@@ -1,4 +1,4 @@
-"""The generative half: the law of a row given its code."""
+"""The decoder: the distribution of a row given its code."""
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +10,14 @@ __all__ = ["Decoder"]
 
 
 class Decoder(nn.Module):
-    """A network of the features of a code, whose outputs a likelihood explains.
+    """A network of the features of a code, and a likelihood of its outputs.
 
     Parameters
     ----------
     network : Module
         Maps features of shape (n, latent.n_features) to outputs (n, n_features).
     likelihood : BaseLikelihood
-        The law of a row given the outputs.
+        The distribution of a row given the outputs.
     latent : LatentSpace
         Where codes live.
 

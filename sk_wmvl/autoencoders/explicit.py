@@ -1,4 +1,4 @@
-"""Explicit encoders: the code's law has a density."""
+"""Explicit encoders: the distribution of the code has a density."""
 
 import torch
 from torch import Tensor, nn
@@ -9,14 +9,14 @@ __all__ = ["ExplicitEncoder"]
 
 
 class ExplicitEncoder(BaseEncoder):
-    """A network whose outputs are the parameters of a known law.
+    """A network whose outputs are the parameters of a known distribution.
 
     Parameters
     ----------
     network : Module
         Maps rows of shape (n, n_features) to (n, n_raw).
     law : type
-        The `BasePosterior` that these mean.
+        The class of the distribution, a `BasePosterior`.
 
     Examples
     --------
@@ -35,7 +35,7 @@ class ExplicitEncoder(BaseEncoder):
         self.law = law
 
     def posterior(self, x: Tensor) -> BasePosterior:
-        """Return the law of the code of each row."""
+        """Return the distribution of the code of each row."""
         return self.law.from_raw(self.network(x))
 
     def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:

@@ -28,9 +28,9 @@ class Discriminator(nn.Module):
 
 
 class Adversarial(BaseDivergence):
-    r"""A critic D that tells draws from the prior from codes, which learn to pass.
+    r"""A critic D that distinguishes draws from the prior and codes.
 
-    The critic minimises the logistic loss, and the codes :math:`-\log\sigma(D(z))`.
+    The critic minimises the logistic loss, and the encoder :math:`-\log\sigma(D(z))`.
 
     Parameters
     ----------

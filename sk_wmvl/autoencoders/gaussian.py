@@ -10,9 +10,8 @@ from sk_wmvl.autoencoders._base import BaseLikelihood
 
 __all__ = ["GaussianLikelihood"]
 
-MIN_SCALE = (
-    1e-3  # in standard deviations of a column: else exact fits are infinitely likely
-)
+# In standard deviations of a column; without it exact fits would be infinitely likely.
+MIN_SCALE = 1e-3
 
 
 class GaussianLikelihood(BaseLikelihood):
@@ -21,7 +20,7 @@ class GaussianLikelihood(BaseLikelihood):
     Parameters
     ----------
     columns : Tensor of shape (d,)
-        Ones where a column has a density, zeros where it is constant; those are left out.
+        Ones for columns that vary, zeros for constant columns, which are left out.
 
     Attributes
     ----------

@@ -10,9 +10,9 @@ __all__ = ["ImplicitEncoder"]
 
 
 class ImplicitEncoder(BaseEncoder):
-    r"""The law of :math:`f(x, \epsilon)` with :math:`\epsilon\sim N(0, I)`.
+    r"""The distribution of :math:`f(x, \epsilon)` with :math:`\epsilon\sim N(0, I)`.
 
-    It has no density that could be evaluated, but any shape that a network can give it.
+    It can have any shape that a network can give it, but its density cannot be evaluated.
     Without noise, each row has one code, as in a Wasserstein auto-encoder.
 
     Parameters
@@ -55,5 +55,5 @@ class ImplicitEncoder(BaseEncoder):
         return self._encode(x, noise)
 
     def code(self, x: Tensor) -> Tensor:
-        """Return the codes at zero noise, the middle of its law."""
+        """Return the codes at zero noise, the center of its distribution."""
         return self._encode(x, x.new_zeros(len(x), self.noise_dim))

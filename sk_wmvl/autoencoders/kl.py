@@ -1,4 +1,4 @@
-"""Kullback-Leibler divergence by score estimation: the paper's."""
+"""Kullback-Leibler divergence by score estimation, as in the paper."""
 
 from collections.abc import Callable
 from typing import cast
@@ -22,7 +22,7 @@ USELESS = 100.0  # the loss per dimension above which an energy is worse than no
 class KullbackLeibler(BaseDivergence):
     r"""The divergence :math:`KL(q\,\|\,p) = -H[q] - E_q\log p` of codes from the prior.
 
-    The critic is an energy E learned on the codes by (Riemannian) minimum velocity, and by
+    The critic is an energy E that learns the codes by (Riemannian) minimum velocity. By
     eq. (19) the entropy's gradient is that of :math:`E_q[E(z)]` with the energy held
     constant. The value, -E - log p, has the right gradient, but its constant is arbitrary.
 

@@ -20,9 +20,9 @@ __all__ = ["LatentSpace", "away_from_zero"]
 
 
 def away_from_zero(raw: Tensor) -> Tensor:
-    """Return vectors of which those that are zero, and have no direction, got one.
+    """Return the vectors, with the first axis in place of zero, which has no direction.
 
-    A network without biases, as it starts, gives zero for a row of zeros.
+    A new network has zero biases, and gives zero for a row of zeros.
     """
     zero = (raw == 0).all(-1, keepdim=True)
     first = torch.zeros_like(raw)
@@ -126,9 +126,10 @@ class LatentSpace:
         return self.manifold.n_features
 
     def from_raw(self, raw: Tensor) -> Tensor:
-        """Return the codes, of shape (n, d), that a network's outputs (n, n_raw) mean.
+        """Return the codes, of shape (n, d), given by a network's outputs (n, n_raw).
 
-        Directions on a sphere; elsewhere the exponential map from a fixed point.
+        On a sphere they are the directions of the outputs, and elsewhere, except in
+        Euclidean space, their image under the exponential map from a fixed point.
         """
         if isinstance(self.manifold, Euclidean):
             return raw

@@ -1,4 +1,4 @@
-"""Codes near the best one of a row: coordinates, and a law with the posterior's shape."""
+"""Coordinates about the best code of a row, and a t distribution like the posterior."""
 
 import copy
 import math
@@ -15,17 +15,17 @@ from sk_wmvl.manifolds import Euclidean, Hyperbolic, Sphere
 __all__ = ["Local", "Proposal", "coarse", "log_joint", "t_noise"]
 
 N_NEWTON = 5
-STEPS = (1.0, 0.5, 0.2, 0.05)  # of Newton's, of which the best is taken, or none
+STEPS = (1.0, 0.5, 0.2, 0.05)  # tried lengths of a Newton step: the best one, or none
 LONGEST = 1.0  # step, in units of geodesic length
-FREEDOM = 10.0  # of the t law
+FREEDOM = 10.0  # degrees of freedom of the t distribution
 MESH = 2.0**14  # nodes of the lattice per unit
 
 
 class Local:
-    """Isometric coordinates w of shape (n, m) of tangent spaces, and where they lead.
+    """Isometric coordinates w, of shape (n, m), of tangent spaces, and a map to points.
 
-    On the sphere to the hemisphere by central projection, elsewhere by exp: maps that are
-    one to one, so that a density of w is one of points.
+    The map is the central projection to the hemisphere on a sphere, and exp elsewhere. It
+    is one to one, so that a density of w gives a density of points.
     """
 
     def __init__(self, manifold: Sphere | Euclidean | Hyperbolic, x: Tensor):
@@ -56,7 +56,7 @@ class Local:
         return self.manifold.log_det_exp(x, u).view(w.shape[:-1])
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return w of shape (r, n, m) of points (r, n, d), and whether there are such."""
+        """Return w of shape (r, n, m) of points (r, n, d), and whether it exists."""
         r, n, d = z.shape
         x = self.x.expand(r, n, d).reshape(-1, d)
         flat = z.reshape(-1, d)
@@ -103,12 +103,12 @@ def curvature(decoder: Decoder, local: Local) -> Tensor:
     with torch.no_grad():
         weight = decoder.likelihood.curvature(outputs(origin))
     eye = torch.eye(m, dtype=origin.dtype, device=origin.device)
-    # the identity: the prior's curvature, or about the size of the sphere
+    # The identity is the curvature of a normal prior, and sets the scale on a sphere.
     return torch.einsum("nfi,nf,nfj->nij", jacobian, weight, jacobian) + eye
 
 
 def find_mode(decoder: Decoder, x: Tensor, z: Tensor, manifold) -> Local:
-    """Return coordinates at a better code: a few damped Gauss-Newton steps."""
+    """Return coordinates at a better code, after a few damped Gauss-Newton steps."""
     for _ in range(N_NEWTON):
         local = Local(manifold, z)
         hessian = curvature(decoder, local)
@@ -130,17 +130,17 @@ def find_mode(decoder: Decoder, x: Tensor, z: Tensor, manifold) -> Local:
 def coarse(x: Tensor) -> Tensor:
     """Return the nearest point of a lattice of mesh 2^-14.
 
-    The last bits of a row depend on the rows beside it, and moves of many steps amplify
-    them. On a lattice they do not come up, and leapfrog steps are still reversible.
+    Rounding errors of a row depend on the rows beside it, and moves of many steps amplify
+    them. The lattice removes them, and leapfrog steps are still reversible.
     """
     return (x * MESH).round() / MESH
 
 
 class Proposal:
-    r"""A Student t law about the best code of each row, with the curvature there.
+    r"""A Student t distribution about the best code of each row, with the curvature there.
 
-    White coordinates v, of shape (r, n, m), have the standard t law; those of the tangent
-    space are :math:`w = R^{-\top}v`, with :math:`RR^\top` the Gauss-Newton Hessian.
+    White coordinates v, of shape (r, n, m), have the standard t distribution. Those of the
+    tangent space are :math:`w = R^{-\top}v`, with :math:`RR^\top` the Gauss-Newton Hessian.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ class Proposal:
 
 
 def t_noise(n_draws: int, m: int, generator: torch.Generator) -> Tensor:
-    """Return draws of the standard t law, of shape (n_draws, m), on the CPU."""
+    """Return draws of the standard t distribution, (n_draws, m), on the CPU."""
     noise = torch.randn((n_draws, m), generator=generator, dtype=torch.float64)
     half = torch.full((n_draws, 1), FREEDOM / 2, dtype=torch.float64)
     chi2 = 2 * torch._standard_gamma(half, generator=generator)

@@ -1,9 +1,10 @@
 r"""The marginal likelihood of a row by importance sampling about its best code.
 
-Codes are proposed from a Student t law in the tangent space at a mode of
-:math:`p(x\mid z)p(z)`, with the Gauss-Newton curvature there, and from the prior. The
-encoder only says where to start, so it need not have a density. With many dimensions, where
-a few codes bear all the weight, chains are annealed from the t law to the posterior.
+Codes are proposed from the prior and from a Student t distribution in the tangent space at
+a mode of :math:`p(x\mid z)p(z)`, with the Gauss-Newton curvature there. The encoder only
+gives the starting point, so that it need not have a density. With many dimensions a few
+codes have nearly all the weight. Chains are then annealed from the t distribution to the
+posterior.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ __all__ = ["RowLikelihood", "importance_log_likelihood"]
 
 PRIOR_SHARE = 0.1  # of draws, so that weights are bounded by 10 p(x|z)
 CHUNK = 4096  # draws at a time
-# In few dimensions draws of the prior find what the t law does not see, and are enough.
+# In few dimensions draws of the prior cover what the t distribution misses.
 FEW_DIMENSIONS = 8
 SURE = 0.2  # standard error, in nats, above which a row is annealed
 
@@ -61,9 +62,9 @@ def importance_log_likelihood(
 
     The likelihood's estimate is unbiased, so its log is too low on average. With more than
     eight dimensions rows whose standard error is above 0.2 nats are estimated anew, by
-    chains from the t law to the posterior (`bridge`). Each row has a generator of its own,
-    seeded by its values too: a row's estimate does not depend on the others, and errors of
-    different rows are independent.
+    chains from the t distribution to the posterior (`bridge`). Each row has its own
+    generator, seeded by the seed and by the row's values. A row's estimate therefore does
+    not depend on the others, and errors of different rows are independent.
 
     Parameters
     ----------
@@ -130,7 +131,7 @@ def importance_log_likelihood(
 def _estimate(
     decoder: Decoder, x: Tensor, proposal: Proposal, t: Tensor, prior: Tensor
 ) -> tuple[RowLikelihood, Tensor]:
-    """Return estimates, and those of what lies where the proposal cannot reach."""
+    """Return estimates, and those of the mass that the proposal cannot reach."""
     local = proposal.local
     n, n_draws, n_prior = len(x), len(t), len(prior)
     w = proposal.color(t)

@@ -84,7 +84,7 @@ def check_image_shape(image_shape, n_features: int) -> tuple[int, int, int]:
 
 
 class ConvEncoder(nn.Module):
-    """Convolutions of stride two, then two dense layers, the first joined by noise.
+    """Convolutions of stride two, then two dense layers, which see the noise too.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """The encoder's mirror image: a dense layer, then transposed convolutions.
+    """The reverse of the encoder: a dense layer, then transposed convolutions.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def build_network(
     builtins: dict[str, Callable[[], nn.Module]],
     name: str,
 ) -> nn.Module:
-    """Return a built-in, a copy of a module, or what a callable makes.
+    """Return a built-in network, a copy of a module, or the network a callable makes.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ __all__ = ["NormalPosterior"]
 
 
 class NormalPosterior(BasePosterior):
-    """The normal law with a mean and a standard deviation per coordinate.
+    """The normal distribution with a mean and a standard deviation per coordinate.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class NormalPosterior(BasePosterior):
 
     @classmethod
     def from_raw(cls, raw: Tensor) -> Self:
-        """Return laws whose standard deviations are softplus of the second half."""
+        """Return distributions; standard deviations are softplus of the second half."""
         loc, scale = raw.chunk(2, -1)
         # softplus can round to zero, and the log of it would be infinite
         tiny = torch.finfo(raw.dtype).tiny ** 0.5
@@ -66,7 +66,7 @@ class NormalPosterior(BasePosterior):
         return -0.5 * u.square().sum(-1) - lead
 
     def kl(self) -> Tensor:
-        """Return the divergence from the standard normal law, of shape (n,)."""
+        """Return the divergence from the standard normal distribution, of shape (n,)."""
         square = self.loc.square() + self.scale.square()
         return (0.5 * (square - 1) - self.scale.log()).sum(-1)
 

@@ -1,4 +1,4 @@
-"""Power spherical posteriors: the von Mises-Fisher law's cheap sibling."""
+"""Power spherical posteriors: like von Mises-Fisher ones, but cheaper."""
 
 import math
 from typing import ClassVar, Self
@@ -21,9 +21,9 @@ __all__ = ["PowerSphericalPosterior"]
 class PowerSphericalPosterior(BasePosterior):
     r"""The density proportional to :math:`(1+\mu^\top z)^\kappa` on the unit sphere.
 
-    Its cosine is :math:`2b-1` with b of a beta law, so that neither a rejection nor a
-    Bessel function is needed [DeCao2020]_. Near the mean it resembles the von Mises-Fisher
-    law of concentration κ/2.
+    Its cosine is :math:`2b-1` with b from a beta distribution, so that neither rejections
+    nor Bessel functions are needed [DeCao2020]_. Near the mean it resembles the von
+    Mises-Fisher distribution of concentration κ/2.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class PowerSphericalPosterior(BasePosterior):
         self.d = mu.shape[1]
 
     def _shapes(self) -> tuple[Tensor, float]:
-        """Return the beta law's two parameters."""
+        """Return the two parameters of the beta distribution."""
         half = (self.d - 1) / 2
         return self.kappa.double() + half, half
 
@@ -61,7 +61,7 @@ class PowerSphericalPosterior(BasePosterior):
 
     @classmethod
     def from_raw(cls, raw: Tensor) -> Self:
-        r"""Return laws with :math:`\kappa = 1 + \mathrm{softplus}`, as the authors do."""
+        r"""Return distributions; :math:`\kappa` is 1 + softplus, as the authors have it."""
         mu = unit(away_from_zero(raw[:, :-1]))
         return cls(mu, 1 + nn.functional.softplus(raw[:, -1]))
 
@@ -99,7 +99,7 @@ class PowerSphericalPosterior(BasePosterior):
         return (-self._log_constant() - self.kappa.double() * mean).to(self.kappa)
 
     def kl(self) -> Tensor:
-        """Return the divergence from the uniform law, of shape (n,)."""
+        """Return the divergence from the uniform distribution, of shape (n,)."""
         a, b = self._shapes()
         mean = torch.digamma(a) - torch.digamma(a + b)
         value = self._log_constant() + self.kappa.double() * mean

@@ -1,8 +1,8 @@
 """The step of an auto-encoder: some updates of the critic, and one of the two networks.
 
-A critic that diverges would take the encoder with it, as it is its only teacher about the
-prior. So the training keeps all of the state every so often, and brings it back when the
-critic's or the auto-encoder's loss tells that one is lost.
+The encoder learns about the prior from the critic alone, so that it diverges if the critic
+does. The training therefore copies its whole state from time to time, and restores the copy
+when the loss of the critic or of the auto-encoder shows divergence.
 """
 
 import math
@@ -27,7 +27,7 @@ STEPS_PER_COPY = 100  # between copies of a good state: a hundredth of the time 
 
 
 class Losses(NamedTuple):
-    """What came of an update of encoder and decoder, without graph.
+    """The outcome of an update of encoder and decoder, without graph.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Losses(NamedTuple):
 
 
 class AlternatingTask(BaseTask):
-    """Steps of an encoder and a decoder, and by turns of the critic.
+    """Steps of an encoder and a decoder, in turns with those of the critic.
 
     The module in training is a list of the encoder and the decoder. An encoder with a
     density has a divergence in closed form, and no critic.
@@ -65,7 +65,7 @@ class AlternatingTask(BaseTask):
     critic_lr : float
         The critic's learning rate.
     n_critic_updates : int
-        After, or before, each update of the auto-encoder.
+        Their number after, or before, each update of the auto-encoder.
     order : str
         One of `ORDERS`.
     generator : torch.Generator
@@ -122,8 +122,8 @@ class AlternatingTask(BaseTask):
                 critic = self.bind(x)
             losses = self.update_autoencoder(net, batch, x, critic)
         else:
-            # What the critic makes of the rows serves both updates, and so do the codes:
-            # the critic has not seen them when the encoder learns from it.
+            # Both updates share what the critic computes from the rows, and the codes: the
+            # critic has not been trained on them when the encoder learns from it.
             critic = self.bind(x)
             losses = self.update_autoencoder(net, batch, x, critic)
             z = losses.z
@@ -193,7 +193,7 @@ class AlternatingTask(BaseTask):
     # --- how it goes ------------------------------------------------------------------
 
     def find_fault(self, row: dict[str, float]) -> str:
-        """Return what is wrong with the losses of an epoch, or nothing."""
+        """Return what is wrong with the losses of an epoch; empty if nothing is."""
         if not math.isfinite(row["train_loss"]):
             return f"the auto-encoder's loss became {row['train_loss']}"
         divergence, loss = self.divergence, row["critic_loss"]
@@ -210,7 +210,7 @@ class AlternatingTask(BaseTask):
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state, at this task's own learning rate."""
+        """Resume from a state, at this task's own learning rate."""
         super().set_state(state)
         if self.critic is not None and self.critic_optimizer is not None:
             device = next(self.critic.parameters()).device

@@ -1,4 +1,4 @@
-"""Von Mises-Fisher posteriors: stable from nearly uniform to nearly a point."""
+"""Von Mises-Fisher posteriors, stable from nearly uniform to nearly a point."""
 
 import math
 from typing import ClassVar, Self
@@ -72,7 +72,7 @@ class VonMisesFisherPosterior(BasePosterior):
 
     @classmethod
     def from_raw(cls, raw: Tensor) -> Self:
-        r"""Return laws with :math:`\kappa = 1 + \mathrm{softplus}`, as the authors do."""
+        r"""Return distributions; :math:`\kappa` is 1 + softplus, as the authors have it."""
         mu = unit(away_from_zero(raw[:, :-1]))
         return cls(mu, 1 + nn.functional.softplus(raw[:, -1]))
 
@@ -107,7 +107,7 @@ class VonMisesFisherPosterior(BasePosterior):
         return (kappa * deficit - self._log_constant()).to(self.kappa)
 
     def kl(self) -> Tensor:
-        """Return the divergence from the uniform law, of shape (n,)."""
+        """Return the divergence from the uniform distribution, of shape (n,)."""
         kappa = self.kappa.double()
         deficit = 1 - bessel_ratio(self.d / 2 - 1, kappa)
         value = self._log_constant() - kappa * deficit + log_sphere_area(self.d)

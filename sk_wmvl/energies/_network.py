@@ -22,12 +22,12 @@ ACTIVATIONS = {
 class SpectralNorm(nn.Module):
     """Divide a weight by its largest singular value.
 
-    In training mode the value is followed by power iteration, once whenever the weight
-    has changed: an objective divides a difference of two evaluations by a small step, so
-    they must be of the same energy. In evaluation mode it is exact, because an average of
-    weights along a path has singular vectors that the iteration on that path never saw.
-    Written here because torch's own iterates at every evaluation, and draws its start
-    from the global random stream.
+    In training mode the singular value is followed by power iteration, once each time the
+    weight has changed. An objective divides a difference of two evaluations by a small
+    step, so both must be of the same energy. In evaluation mode the value is exact, because
+    an average of weights along a path has singular vectors that the iteration on that path
+    never saw. torch's own spectral norm does not serve: it iterates at every evaluation,
+    and draws its start from the global random stream.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class SpectralNorm(nn.Module):
         super().__init__()
         v = torch.randn(weight.shape[1], generator=generator).to(weight)
         self.register_buffer("v", v)
-        for _ in range(20):  # close enough that the first steps are not scaled wildly
+        for _ in range(20):  # close enough that the first steps are scaled correctly
             self._iterate(weight.detach())
         self.register_buffer("image", weight.detach() @ self.v, persistent=False)
 
@@ -57,7 +57,7 @@ class SpectralNorm(nn.Module):
         if not self.training:
             return weight / torch.linalg.matrix_norm(weight, 2)
         image = weight @ self.v
-        # Fused optimisers do not count as changes in torch, so it is seen from this.
+        # torch's version counter misses the steps of fused optimisers; the image does not.
         if not torch.equal(image, self.image):
             self._iterate(weight.detach())
             image = weight @ self.v

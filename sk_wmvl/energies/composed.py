@@ -26,10 +26,10 @@ class CorrectedEnergy(BaseEnergy):
     base : BaseMeasure or None
         The density :math:`q_0`; None for none.
     scale : float, default=1.0
-        The factor :math:`\lambda`: from the base at 0 to the model at 1.
+        The factor :math:`\lambda`: 0 is the base measure, 1 the full correction.
     offset : float or None, default=None
-        If given, where a free constant c starts, for objectives that learn
-        :math:`\log Z` as a parameter; None is no constant.
+        If given, the initial value of a free constant c, for objectives that learn
+        :math:`\log Z` as a parameter. None is no constant.
 
     Examples
     --------
@@ -62,7 +62,7 @@ class CorrectedEnergy(BaseEnergy):
         self.register_parameter("offset", constant)
 
     def learned(self, x: Tensor) -> Tensor:
-        """Return the energies less those of the base, of shape (n,)."""
+        """Return the energies without those of the base, of shape (n,)."""
         value = self.correction(x)
         if self.scale != 1:
             value = self.scale * value
@@ -77,7 +77,8 @@ class CorrectedEnergy(BaseEnergy):
 class FeatureEnergy(BaseEnergy):
     r"""An energy of the features of a point on a manifold.
 
-    The features have the manifold's period or signs, and so has any function of them.
+    The features have the periods and sign symmetries of the manifold, and so has any
+    function of them.
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ class TransformedEnergy(BaseEnergy):
     .. math:: E(x) = E_u\bigl(S^{-1}(T(x) - m)\bigr) + \log|\det S|
         - \textstyle\sum_j\log T_j'(x_j).
 
-    With the log-determinant put back, the normalising constant is the same in both units.
+    The log-determinants make the normalising constant the same in both units.
 
     Parameters
     ----------
@@ -184,9 +185,9 @@ class TransformedEnergy(BaseEnergy):
 
 
 def freeze(module: nn.Module) -> nn.Module:
-    """Return a copy for evaluation: float64, no gradients, parametrisations made plain.
+    """Return a copy for evaluation: float64, no gradients, plain weights.
 
-    What is frozen can be pickled, which a module with parametrisations cannot.
+    The copy can be pickled. A module with parametrisations cannot.
     """
     module = copy.deepcopy(module).eval()
     for part in list(module.modules()):

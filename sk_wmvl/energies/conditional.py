@@ -1,4 +1,4 @@
-"""Energies of a point given something else: what an encoder's entropy asks for."""
+"""Energies of a point given a context, for the entropy of an encoder."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ __all__ = ["ConditionalEnergy", "GivenContext", "given_context"]
 
 
 def repeat_rows(context: Tensor, n_points: int) -> Tensor:
-    """Return one row of context per point: row i belongs to context i modulo n.
+    """Return one row of context per point: point i belongs to context i modulo n.
 
     Objectives evaluate several moves of each point in one call, stacked as whole batches.
     """
@@ -29,10 +29,10 @@ def repeat_rows(context: Tensor, n_points: int) -> Tensor:
 
 
 class GivenContext(BaseEnergy):
-    r"""A conditional energy :math:`E(z\mid x)` with x held: an energy of z alone.
+    r"""A conditional energy :math:`E(z\mid x)` with x held fixed: an energy of z alone.
 
     Objectives, samplers and `TangentSpaceEnergy` take it. They may evaluate several moves
-    of each point in one call; row i belongs to context i modulo the rows of the context.
+    of each point in one call. Point i belongs to context i modulo the number of contexts.
 
     Parameters
     ----------
@@ -141,8 +141,8 @@ class ConditionalEnergy(nn.Module):
     def given(self, context: Tensor) -> BaseEnergy:
         """Return the energy of z with the context held.
 
-        The context's share of the first layer is computed here, once, however often the
-        energy is then evaluated; the parameters may be trained through it.
+        What the context adds to the first layer is computed once, here, however often the
+        energy is then evaluated. Gradients reach the parameters through it.
 
         Parameters
         ----------

@@ -14,11 +14,11 @@ __all__ = ["InnerProductEnergy"]
 class InnerProductEnergy(BaseEnergy):
     r"""The energy :math:`E(x) = (x, 1)^\top\psi(x)` with a feed-forward :math:`\psi`.
 
-    Section 6.1 of the paper, with a constant coordinate added to the point. The gradient
-    contains :math:`\psi` itself, so that a score of the size of the network's output is
-    reached without steep layers. Without the constant the energy is pinned to zero at the
-    origin, wherever that lies in the data; with it the gap to the true log-likelihood on
-    the cosine set fell from 0.12 to 0.03 nats in the same time.
+    This is the energy of section 6.1 of the paper, with a constant coordinate added to the
+    point. The gradient contains :math:`\psi` itself, so that large scores need no steep
+    layers. Without the constant coordinate the energy would be zero at the origin, wherever
+    that lies in the data. With it, the gap to the true log-likelihood on the cosine set
+    fell from 0.12 to 0.03 nats in the same time.
 
     Parameters
     ----------

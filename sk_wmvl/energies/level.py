@@ -20,12 +20,12 @@ LOWEST_FREQUENCY = 0.3  # radians per unit of the features
 class LevelEnergy(BaseEnergy):
     r"""A network of a point and a noise level :math:`t\in[0,1]`.
 
-    The network sees the features of the point, divided by :math:`\sqrt{1+\sigma^2}` where
-    the space is not compact, waves :math:`e^{-\|w\|^2\sigma^2/4}\cos(w^\top x+b)` of them,
-    and the level, with :math:`\sigma(t) = \sigma_0^{1-t}\sigma_1^t`. Diffusion damps a
-    wave by :math:`e^{-\|w\|^2\sigma^2/2}`: with the factor, what is fine in space fades at
-    the levels that blur it, and the network need not learn that. The frequencies start
-    between 0.3 and :math:`1/\sigma_0` and are learned.
+    With :math:`\sigma(t) = \sigma_0^{1-t}\sigma_1^t` the network has three kinds of inputs:
+    the features of the point, divided by :math:`\sqrt{1+\sigma^2}` where the space is not
+    compact; waves :math:`e^{-\|w\|^2\sigma^2/4}\cos(w^\top x+b)` of the features x; and the
+    noise level. Diffusion damps a wave by :math:`e^{-\|w\|^2\sigma^2/2}`. The factor of the
+    waves fades fine detail at the noise levels that blur it, so that the network need not
+    learn this. The frequencies start between 0.3 and :math:`1/\sigma_0` and are learned.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class LevelEnergy(BaseEnergy):
     manifold : BaseManifold
         The manifold, with its dimension known.
     sigmas : tuple of float
-        The noise :math:`\sigma_0 < \sigma_1` at levels 0 and 1.
+        The noise :math:`\sigma_0 < \sigma_1` at the noise levels 0 and 1.
     radius : float or None, default=None
         Features are clipped at this norm, as in `InnerProductEnergy`.
     generator : torch.Generator, default=None
@@ -84,12 +84,12 @@ class LevelEnergy(BaseEnergy):
         return manifold.n_features + N_FREQUENCIES + 2
 
     def sigma(self, t: Tensor) -> Tensor:
-        """Return the noise at levels t, of their shape."""
+        """Return the noise at noise levels t, of their shape."""
         low, high = self.sigmas
         return low * (high / low) ** t
 
     def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
-        """Return the energies, of shape (n,), at points (n, d) and levels (n,) or zero."""
+        """Return the energies, (n,), at points (n, d) and noise levels (n,) or zero."""
         if t is None:
             t = x.new_zeros(len(x))
         z = self.manifold.features(x)
@@ -105,9 +105,9 @@ class LevelEnergy(BaseEnergy):
 class AnnealedEnergy(BaseEnergy):
     r"""A correction of a base measure, at every noise level.
 
-    In Euclidean space the base at a level is :math:`q_0` stretched by
-    :math:`\sqrt{1+\sigma^2}`: what diffusion makes of the standard normal. On a manifold
-    it is :math:`q_0` at all levels.
+    In Euclidean space the base at a noise level is :math:`q_0` inflated by
+    :math:`\sqrt{1+\sigma^2}`, as diffusion inflates the standard normal. On a manifold it
+    is :math:`q_0` at all noise levels.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class AnnealedEnergy(BaseEnergy):
 
     Examples
     --------
-    An untrained correction leaves the base, here of variance 1 + 9 at level 1.
+    An untrained correction leaves the base, which has variance 1 + 9 at noise level 1.
 
     >>> import numpy as np
     >>> import torch
@@ -138,7 +138,7 @@ class AnnealedEnergy(BaseEnergy):
         self.base = base
 
     def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
-        """Return the energies, of shape (n,), at points (n, d) and levels (n,) or zero."""
+        """Return the energies, (n,), at points (n, d) and noise levels (n,) or zero."""
         if t is None:
             t = x.new_zeros(len(x))
         value = self.correction(x, t)

@@ -1,7 +1,7 @@
 """An energy on a manifold, seen from the tangent spaces at given points.
 
 At the origin of each tangent space its first two derivatives are the Riemannian ones, so
-that whatever is written for Euclidean space serves on a manifold as it stands.
+that code written for Euclidean space works on a manifold without a change.
 """
 
 from collections.abc import Callable
@@ -18,11 +18,11 @@ __all__ = ["TangentSpaceEnergy", "tangent_basis", "tangent_derivatives", "tangen
 
 
 def tangent_basis(manifold: BaseManifold, x: Tensor) -> Tensor:
-    r"""Return white coordinates of which none is lost: B of shape (n, k, m).
+    r"""Return orthonormal coordinates of the tangent spaces: B of shape (n, k, m).
 
-    The columns of B are orthonormal and span the row space of the frame A, so that with
-    w in :math:`\mathbb{R}^m` the map :math:`w\mapsto A(x)\,Bw` is an isometry onto the
-    tangent space. A frame of k > m coordinates drops the others.
+    The columns of B are orthonormal and span the row space of the frame A. The map
+    :math:`w\mapsto A(x)\,Bw` is therefore an isometry from :math:`\mathbb{R}^m` onto the
+    tangent space. The other k - m coordinates of the frame move nothing.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def tangent_basis(manifold: BaseManifold, x: Tensor) -> Tensor:
         if k == m:
             return eye.expand(n, k, k)
         if isinstance(manifold, UnitVectors):
-            # a reflection that takes x to the first axis takes the others to its tangents
+            # A reflection that takes the first axis to x takes the other axes to tangents.
             sign = torch.where(x[:, :1] < 0, -1.0, 1.0).to(x)
             u = torch.cat([x[:, :1] + sign, x[:, 1:]], 1)
             scale = 2 / u.square().sum(1)
@@ -68,11 +68,10 @@ class TangentSpaceEnergy(BaseEnergy):
     .. math:: \tilde E_x(v) = E\bigl(\mathrm{retract}(x, A(x)\,v)\bigr),
               \qquad v\in\mathbb{R}^k.
 
-    As :math:`AA^\top = G^{-1}` and the retraction agrees with exp to second order,
-    at v = 0 its gradient has the length of the Riemannian gradient of E,
-    its differential applied to v is :math:`dE_x(Av)`, and its Laplacian is
-    :math:`\Delta E`, that of Laplace-Beltrami. A Langevin step on it from v = 0 is the
-    step of `RiemannianLangevin`.
+    :math:`AA^\top = G^{-1}`, and the retraction agrees with exp to second order. At v = 0,
+    therefore, its gradient has the length of the Riemannian gradient of E, its differential
+    applied to v is :math:`dE_x(Av)`, and its Laplacian is :math:`\Delta E`, that of
+    Laplace-Beltrami. A Langevin step on it from v = 0 is the step of `RiemannianLangevin`.
 
     Parameters
     ----------
@@ -86,14 +85,14 @@ class TangentSpaceEnergy(BaseEnergy):
         If given, coordinates w of shape (n, m) stand for v = Bw; see `tangent_basis`.
     base_grad : Tensor of shape (n, d) or None, default=None
         Derivatives of the log density of a base measure at `x`. If given, `energy` is a
-        correction of that base, which enters by its differential,
-        :math:`E(\cdot) - \langle\nabla\log q_0(x), A(x)\,v\rangle`: all that score
-        matching sees of it, up to a constant. The base is then not evaluated in training,
-        and its curvature adds no noise.
+        correction of that base, and the value is
+        :math:`E(\cdot) - \langle\nabla\log q_0(x), A(x)\,v\rangle`. Score matching sees no
+        more of the base, up to a constant. The base is then not evaluated in training, and
+        its curvature adds no noise.
 
     See Also
     --------
-    sk_wmvl.objectives.RiemannianObjective : An objective on the lifted energy.
+    sk_wmvl.objectives.RiemannianObjective : An objective in tangent spaces.
 
     Examples
     --------
@@ -126,7 +125,7 @@ class TangentSpaceEnergy(BaseEnergy):
         self.base_grad = base_grad
 
     def origin(self) -> Tensor:
-        """Return the coordinates, all zero, of the points themselves."""
+        """Return the coordinates of the points themselves, which are zero."""
         width = self.manifold.frame_dim if self.basis is None else self.basis.shape[2]
         return self.x.new_zeros(len(self.x), width)
 
@@ -139,8 +138,8 @@ class TangentSpaceEnergy(BaseEnergy):
         repeats, rest = divmod(len(v), len(self.x)) if len(self.x) else (1, len(v))
         if rest:
             raise ValueError(
-                f"TangentSpaceEnergy has tangent spaces at {len(self.x)} point(s); "
-                f"coordinates of {len(v)} rows are no whole number of moves of each."
+                f"TangentSpaceEnergy has tangent spaces at {len(self.x)} point(s) and got "
+                f"{len(v)} coordinates; it needs the same number of moves of each point."
             )
         if self.basis is not None:
             moves = v.view(repeats, len(self.x), -1, 1)

@@ -56,7 +56,7 @@ class BaseTask(ABC):
         """Take one step by `net.descend`."""
 
     def monitor(self, module: nn.Module, rows: TensorData) -> float:
-        """Return the value by which weights are chosen, at held-out rows; less is better."""
+        """Return what weights are chosen by on held-out rows; lower is better."""
         raise NotImplementedError
 
     def find_fault(self, row: dict[str, float]) -> str:

@@ -288,7 +288,7 @@ def test_noise_contrast_starts_at_the_constant_of_its_energy():
     )
     energy, x = problem.make_energy(correction), make_rows(SPHERE).float()
     problem.start(energy, x, generator())
-    assert float(energy.offset) == pytest.approx(math.log(4 * math.pi), abs=1e-5)
+    assert energy.offset.item() == pytest.approx(math.log(4 * math.pi), abs=1e-5)
     for name in set(CURVED) - {"nce"}:
         problem = OBJECTIVES[name](EPSILON).problem(SPHERE, UniformBase(SPHERE))
         energy = make_energy(problem)
