@@ -211,6 +211,7 @@ class BaseEnergyEstimator(
         """Return what a first fit fixes."""
         seed = draw_seed(self.random_state)
         manifold = self._make_manifold(rows.points)
+        objective.problem(manifold)  # refused before a base is searched for, if it is
         takes_base = family is None or family.takes_base
 
         def choose(rows: Rows, coordinates: Coordinates, moments) -> Chosen:

@@ -91,7 +91,7 @@ class MinimumVelocity(BaseObjective):
 
     def couples_rows(self) -> bool:
         """Return whether the sampler's rows act on one another."""
-        return make_sampler(self.sampler, whole_step=True).couples_rows
+        return make_sampler(self.sampler, differentiate_step=True).couples_rows
 
     def __call__(
         self,
@@ -101,7 +101,7 @@ class MinimumVelocity(BaseObjective):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Return the objective at each sample; see `BaseObjective.__call__`."""
-        sampler = make_sampler(self.sampler, whole_step=True)
+        sampler = make_sampler(self.sampler, differentiate_step=True)
         warn_below_floor(self, sampler.step_size, x, FLOAT32_FLOOR)
         state = evaluate(energy, x, create_graph=torch.is_grad_enabled())
         step = sampler.step(
@@ -123,15 +123,15 @@ class MinimumVelocity(BaseObjective):
 
 
 # Held constant, a part of their step would be lost or counted twice.
-WHOLE_STEP_ONLY = (SPOS, BirthDeath)
+DIFFERENTIATED_ONLY = (SPOS, BirthDeath)
 
 
 def make_sampler(
-    sampler: BaseSampler | str | None, *, whole_step: bool = False
+    sampler: BaseSampler | str | None, *, differentiate_step: bool = False
 ) -> BaseSampler:
     """Return the sampler an objective was given; `Langevin` if none.
 
-    An objective sets `whole_step` if it differentiates through the step and uses its
+    An objective sets `differentiate_step` if it differentiates through the step and uses its
     weights. The others refuse samplers that need that.
     """
     if sampler is None:
@@ -143,7 +143,7 @@ def make_sampler(
             f"sampler={sampler!r} accepts or rejects its moves, so its step has no "
             "derivative. Use a diffusion such as Langevin()."
         )
-    if isinstance(sampler, WHOLE_STEP_ONLY) and not whole_step:
+    if isinstance(sampler, DIFFERENTIATED_ONLY) and not differentiate_step:
         raise ValueError(
             f"sampler={sampler!r} is not just a drift and a noise, and this objective "
             "would overlook the rest. Use MinimumVelocity with it, or Langevin() here."
