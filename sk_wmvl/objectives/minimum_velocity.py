@@ -131,8 +131,8 @@ def make_sampler(
 ) -> BaseSampler:
     """Return the sampler an objective was given; `Langevin` if none.
 
-    An objective sets `differentiate_step` if it differentiates through the step and uses its
-    weights. The others refuse samplers that need that.
+    An objective sets `differentiate_step` if it differentiates through the step and uses
+    its weights. The others refuse samplers that need that.
     """
     if sampler is None:
         return Langevin()
