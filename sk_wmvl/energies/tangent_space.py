@@ -139,7 +139,7 @@ class TangentSpaceEnergy(BaseEnergy):
         if rest:
             raise ValueError(
                 f"TangentSpaceEnergy has tangent spaces at {len(self.x)} point(s) and got "
-                f"coordinates of {len(v)} rows; every point needs as many moves as the others."
+                f"coordinates of {len(v)} rows; each point needs the same number of moves."
             )
         if self.basis is not None:
             moves = v.view(repeats, len(self.x), -1, 1)
