@@ -1,8 +1,8 @@
 """The template of all estimators of an energy: five steps from rows to attributes.
 
-``fit`` validates rows, prepares their space and units, trains or solves, settles what of
-the outcome is kept, and publishes it. Each step is a function of its arguments, in the file
-of its name; nothing is set on the estimator before the last.
+``fit`` validates the rows, prepares their space and units, trains or solves, settles the
+scale of the correction and log Z, and publishes the result. Each step is a function of its
+arguments, in a file of its name. Only the last step sets attributes of the estimator.
 """
 
 import copy
@@ -83,13 +83,13 @@ class BaseEnergyEstimator(
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights; a weight of k means what k copies of the row mean. Only ratios
-            matter. Rows of weight zero are left out.
+            Weights. A weight of k counts as k copies of the row. Only ratios matter. Rows
+            of weight zero are left out.
         groups : array-like of shape (n_samples,), default=None
             Labels of groups of rows that depend on one another, such as the measurements
-            of a subject. The rows that are held out, for early stopping and for the choice
-            of the base measure, are then whole groups, and the model is the one that suits
-            new groups best.
+            of a subject. Whole groups are then held out, for early stopping, for the choice
+            of the base measure and for the scale of the correction. The model is the one
+            that suits new groups best.
 
         Returns
         -------
@@ -104,11 +104,12 @@ class BaseEnergyEstimator(
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):
-        """Train for one epoch, going on from where the last call ended.
+        """Train for one more epoch, from where the last call ended.
 
-        Not for exponential families, which are solved for. The first call fixes the
-        coordinates and the base measure. Optimiser, weight average and random streams
-        continue; the learning rate is constant and nothing is held out for early stopping.
+        Exponential families, which are fitted in closed form, do not have this method. The
+        first call fixes the coordinates and the base measure. Later calls continue the
+        optimiser, the average of weights and the random streams. The learning rate is
+        constant, `lr`, and no rows are held out for early stopping.
 
         Parameters
         ----------
@@ -132,7 +133,7 @@ class BaseEnergyEstimator(
         return self._run(rows, resume=resume, epochs=1)
 
     def _run(self, rows: Rows, *, resume: bool, epochs: int | None):
-        """Prepare, train or solve, settle and publish; for `epochs` if that is a number."""
+        """Prepare, train or solve, settle and publish; `epochs` is None for a whole fit."""
         device = resolve_device(self.device)
         family = find_family(self.energy, self.alpha)
         objective = self._make_objective(family)
@@ -192,7 +193,7 @@ class BaseEnergyEstimator(
     def _set_up(
         self, rows: Rows, family: ExponentialFamily | None, objective: BaseObjective
     ) -> Setup:
-        """Return what a first fit fixes."""
+        """Return the setup of a first fit."""
         seed = draw_seed(self.random_state)
         manifold = self._make_manifold(rows.points)
         takes_base = family is None or family.takes_base
@@ -222,7 +223,7 @@ class BaseEnergyEstimator(
         )
 
     def _resumed(self, rows: Rows) -> Setup:
-        """Return what the last fit fixed, if this one can go on from it."""
+        """Return the setup of the last fit, if this fit can go on from it."""
         self._check_resumed(rows.points)
         return self._setup
 
@@ -241,7 +242,7 @@ class BaseEnergyEstimator(
     def _attributes(
         self, known: dict[str, Any], outcome: Trained | Solved, fitted: FittedEnergy
     ) -> dict[str, Any]:
-        """Return all that a fit publishes, by name."""
+        """Return all attributes that a fit publishes, by name."""
         return {
             **known,
             **outcome.attributes(),
@@ -255,13 +256,13 @@ class BaseEnergyEstimator(
     def _publish(
         self, known: dict[str, Any], outcome: Trained | Solved, fitted: FittedEnergy
     ):
-        """Set the fitted attributes, all at once, and forget those of another kind."""
+        """Set the fitted attributes at once, and delete those of the other kind of fit."""
         attributes = self._attributes(known, outcome, fitted)
         publish(self, attributes, forget=SOLVED_ATTRIBUTES)
         return self
 
     def _open_context(self, X: np.ndarray, n_epochs: int):
-        """Return the context of scikit-learn's callbacks, or None if there are none."""
+        """Return the context of scikit-learn's callbacks, or None without callbacks."""
         if "_skl_callbacks" not in vars(self):
             return None
         context = self._init_callback_context(max_subtasks=n_epochs)
@@ -277,7 +278,7 @@ class BaseEnergyEstimator(
         """Return the manifold of the rows of X, with its dimension known."""
 
     def _check_resumed(self, X: np.ndarray) -> None:
-        """Raise ValueError if a parameter changed that a resumed fit cannot follow."""
+        """Raise ValueError if a parameter that the last fit fixed has changed."""
 
     @abstractmethod
     def _choose_base(
@@ -295,7 +296,7 @@ class BaseEnergyEstimator(
         """Return the base measure of rows in ambient coordinates, and its units."""
 
     def _make_normalizer(self) -> BaseNormalizer | None:
-        """Return what computes log Z; None where nobody asks for it."""
+        """Return the normalizer; None leaves the energy unnormalised."""
         return None
 
     def _make_objective(self, family: ExponentialFamily | None) -> BaseObjective:
@@ -334,7 +335,7 @@ class BaseEnergyEstimator(
             make_network, radius=setup.radius, generator=generator
         )
 
-    # --- what a fitted energy is asked for --------------------------------------------
+    # --- evaluation -------------------------------------------------------------------
 
     def __sklearn_is_fitted__(self) -> bool:
         return "_fitted" in vars(self)
@@ -362,7 +363,8 @@ class BaseEnergyEstimator(
     def score_fn(self, X) -> np.ndarray:
         r"""Return the score :math:`\nabla\log q(x)`, in nats per unit of X.
 
-        On a manifold the Riemannian gradient, a tangent vector in the coordinates of X.
+        On a manifold this is the Riemannian gradient, a tangent vector in the coordinates
+        of X.
 
         Parameters
         ----------
