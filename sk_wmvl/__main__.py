@@ -1,4 +1,4 @@
-"""``python -m sk_wmvl``: held-out likelihood on real data, beside scikit-learn's own."""
+"""``python -m sk_wmvl``: compare held-out likelihoods with scikit-learn's estimators."""
 
 import argparse
 import csv
@@ -20,7 +20,7 @@ N_CANCER_COLUMNS = 10
 
 
 class BadFileError(Exception):
-    """What is wrong with the user's file, in one line."""
+    """The user's file cannot be used; the message says why in one line."""
 
 
 def _wine() -> DataSet:
@@ -37,9 +37,8 @@ def _digits() -> DataSet:
 
 def _breast_cancer() -> DataSet:
     data = load_breast_cancer()
-    columns = slice(
-        0, N_CANCER_COLUMNS
-    )  # the means; the rest are their errors and extremes
+    # The first columns are means. The others are their standard errors and extremes.
+    columns = slice(0, N_CANCER_COLUMNS)
     return DataSet(
         "breast_cancer", data.data[:, columns], list(data.feature_names[columns])
     )
@@ -64,7 +63,7 @@ def read_csv(path: Path, columns: list[str] | None) -> DataSet:
     path : Path
         The file.
     columns : list of str or None
-        Names (or, without a header, numbers from 0) of the columns to keep; None for
+        Names of the columns to keep, or numbers from 0 if there is no header. None keeps
         all.
 
     Returns
@@ -153,10 +152,10 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         default="all",
         help="data that scikit-learn ships (default: all)",
     )
-    source.add_argument("--csv", type=Path, metavar="FILE", help="your own numbers")
-    parser.add_argument("--columns", help="names of columns of --csv, with commas")
+    source.add_argument("--csv", type=Path, metavar="FILE", help="a table of your own")
+    parser.add_argument("--columns", help="columns of --csv, separated by commas")
     parser.add_argument("--epsilon", type=_positive, help="step size of the objective")
-    parser.add_argument("--alpha", type=_not_negative, help="L2 on the energy's scale")
+    parser.add_argument("--alpha", type=_not_negative, help="weight of the penalty")
     parser.add_argument(
         "--out", type=Path, default=Path(), help="folder of the figures"
     )
@@ -171,7 +170,7 @@ def main(argv: list[str] | None = None) -> int:
     Parameters
     ----------
     argv : list of str or None, default=None
-        Arguments; None for those of the command line.
+        The arguments. None takes those of the command line.
 
     Returns
     -------
@@ -179,7 +178,7 @@ def main(argv: list[str] | None = None) -> int:
         0, or 2 if the file or the folder cannot be used.
     """
     options = _parse(argv)
-    # the defaults of MVLDensity, for all data
+    # Parameters that are not given keep the defaults of MVLDensity.
     params = {k: getattr(options, k) for k in ("epsilon", "alpha")}
     params = {k: v for k, v in params.items() if v is not None}
     n_splits = N_SPLITS

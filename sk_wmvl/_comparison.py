@@ -1,4 +1,4 @@
-"""The comparison behind ``python -m sk_wmvl``: held-out likelihoods on random splits."""
+"""Compare held-out likelihoods on random splits, for ``python -m sk_wmvl``."""
 
 import time
 import warnings
@@ -33,10 +33,10 @@ class DataSet(NamedTuple):
     X : ndarray of shape (n_samples, n_features)
     columns : list of str
     n_components : int or None
-        If given, rows are projected on that many principal components, fitted to the
-        training rows of each split.
+        The number of principal components on which rows are projected, if given. They are
+        fitted to the training rows of each split.
     note : str
-        What was done to the data.
+        A description of the projection.
     """
 
     name: str
@@ -76,29 +76,29 @@ def compare(
 ) -> tuple[list[Result], MVLDensity, np.ndarray]:
     """Fit all estimators on random splits of one data set.
 
-    All are fitted to the same rows, scaled to unit variance by the training rows, and
-    compared in those units. Kernel estimates return sums; they are divided by the rows.
+    All are fitted to the same rows and compared in the same units, in which the training
+    rows have unit variance.
 
     Parameters
     ----------
     data : DataSet
     n_splits : int
-        Splits, with 20 % of the rows for testing.
+        Number of splits, each with 20 % of the rows for testing.
     seed : int
-        Seed of the first split; they count up.
+        Seed of the first split. The next ones count up from it.
     params : dict
         Parameters of `MVLDensity`.
     progress : tqdm
-        Advanced once per fit.
+        The progress bar, which advances once per fit.
 
     Returns
     -------
     results : list of Result
-        MVLDensity first.
+        One for each estimator, `MVLDensity` first.
     density : MVLDensity
-        The last one fitted.
+        The one of the last split.
     Z : ndarray of shape (n_samples, n_features)
-        The rows it was fitted to.
+        The training rows of the last split.
     """
     makers = {
         "MVLDensity": lambda Z, s: MVLDensity(random_state=s, **params).fit(Z),
@@ -117,8 +117,8 @@ def compare(
             progress.set_description(f"{data.name}, split {split}, {name}")
             start = time.perf_counter()
             with warnings.catch_warnings():
-                # Reported in the table, not one by one: the correction's scale, mixtures
-                # that have not converged.
+                # Warnings of single fits, such as those of mixtures that have not
+                # converged, would only repeat what the table shows.
                 warnings.simplefilter("ignore")
                 model = make(train, split)
             seconds = time.perf_counter() - start
@@ -164,9 +164,10 @@ def format_table(data: DataSet, results: list[Result]) -> str:
 def save_figure(data: DataSet, density: MVLDensity, Z: np.ndarray, path: Path) -> None:
     """Save density, score field and learning curves as a picture.
 
-    Draws from the model beside the data in the first two columns, and the density and its
-    score there, the other columns held at the densest row; with one column, the density
-    over the data.
+    The first panel shows draws and data in the first two columns. The second shows density
+    and score in these columns, with the other columns fixed at the densest row. With one
+    column, the panels show the density over the data, and the score. The last panel shows
+    the learning curves.
 
     Raises
     ------

@@ -103,8 +103,8 @@ class TangentSpaceEnergy(BaseEnergy):
     >>> from sk_wmvl.energies import TangentSpaceEnergy
     >>> from sk_wmvl.manifolds import Sphere
     >>> x = torch.tensor([[0.6, 0.0, 0.8]])
-    >>> lifted = TangentSpaceEnergy(lambda x: x[:, 2], Sphere(2), x)
-    >>> energy_grad_laplacian(lifted, torch.zeros(1, 3), create_graph=False)[2]
+    >>> seen = TangentSpaceEnergy(lambda x: x[:, 2], Sphere(2), x)
+    >>> energy_grad_laplacian(seen, torch.zeros(1, 3), create_graph=False)[2]
     tensor([-1.6000])
     """
 
@@ -139,7 +139,7 @@ class TangentSpaceEnergy(BaseEnergy):
         if rest:
             raise ValueError(
                 f"TangentSpaceEnergy has tangent spaces at {len(self.x)} point(s) and got "
-                f"{len(v)} coordinates; it needs the same number of moves of each point."
+                f"coordinates of {len(v)} rows; each point needs the same number of moves."
             )
         if self.basis is not None:
             moves = v.view(repeats, len(self.x), -1, 1)
@@ -172,10 +172,10 @@ def tangent_jets(
     first, second : Tensor of shape (n, m, k)
         Along the orthonormal directions of `tangent_basis`, without graph.
     """
-    lifted = TangentSpaceEnergy(f, manifold, x, basis=tangent_basis(manifold, x))
-    origin = lifted.origin()
+    seen = TangentSpaceEnergy(f, manifold, x, basis=tangent_basis(manifold, x))
+    origin = seen.origin()
     jets = [
-        derivatives_along(lifted, origin, direction.expand_as(origin))
+        derivatives_along(seen, origin, direction.expand_as(origin))
         for direction in torch.eye(origin.shape[1], dtype=x.dtype, device=x.device)
     ]
     first, second = zip(*jets, strict=True)

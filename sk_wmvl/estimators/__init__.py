@@ -1,6 +1,6 @@
 """Estimators: what a user calls, with scikit-learn's interface.
 
-Imports every room but the plots, the data sets and the main job.
+Imports all other folders, except the plots and the data sets.
 """
 
 from sk_wmvl.estimators.density import MVLDensity

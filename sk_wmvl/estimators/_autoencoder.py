@@ -1,4 +1,4 @@
-"""The template of auto-encoders: they train on rows, then encode and decode."""
+"""The template of auto-encoders, which train on rows, then encode and decode."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -62,14 +62,14 @@ BINARY = ("bernoulli", "cross_entropy")  # likelihoods of values between 0 and 1
 
 @dataclass(frozen=True)
 class RowUnits:
-    """What the first fit fixes: the likelihood of a row, and its units.
+    """The likelihood of a row and its units, which the first fit fixes.
 
     Attributes
     ----------
     likelihood : str
-        Its name.
+        The name of the likelihood.
     shift, scale : ndarray of shape (n_features,)
-        A row is shift + scale u.
+        A row is ``shift + scale * u``, where u is what the networks see.
     varies : ndarray of shape (n_features,)
         1 for columns that vary, 0 for constant ones.
     """
@@ -86,7 +86,7 @@ class RowUnits:
         shift, scale, varies = np.zeros(d), np.ones(d), np.ones(d)
         if likelihood not in BINARY:
             std, largest = X.std(0), np.abs(X).max(0)
-            # as StandardScaler: within rounding of zero is constant
+            # As in StandardScaler: a spread within rounding of zero is none.
             constant = std <= 10 * np.finfo(float).eps * largest
             varies = (~constant).astype(float)
             if standardize:
@@ -104,7 +104,7 @@ class RowUnits:
         Raises
         ------
         ValueError
-            If the likelihood cannot explain a value.
+            If a value is impossible under the likelihood.
         """
         if self.is_binary:
             check_unit_interval(X, self.likelihood)
@@ -116,19 +116,19 @@ class RowUnits:
 
 
 def check_unit_interval(X: np.ndarray, what: str) -> None:
-    """Raise ValueError, naming the first, if values lie outside [0, 1]."""
+    """Raise ValueError if values lie outside [0, 1], and name the first of them."""
     bad = (X < 0) | (X > 1)
     if bad.any():
         i, j = np.argwhere(bad)[0]
         raise ValueError(
-            f"X holds values outside [0, 1], which {what!r} cannot explain: "
+            f"X holds values outside [0, 1], which are impossible under {what!r}: "
             f"{X[i, j]:.6g} in row {i}, column {j}, and {bad.sum() - 1} more. Scale X, "
             "or choose the other likelihood (cost)."
         )
 
 
 def choose_likelihood(choice: str, X: np.ndarray, binary: str, real: str) -> str:
-    """Return which of two likelihoods serves, and check that it can."""
+    """Return one of two likelihoods, and check that X is possible under it."""
     if choice == "auto":
         return binary if X.min() >= 0 and X.max() <= 1 else real
     if choice == binary:
@@ -160,7 +160,7 @@ class BaseAutoencoder(
         "alpha": [Interval(Real, 0, None, closed="left")],
         "n_critic_updates": [Interval(Integral, 1, None, closed="left")],
         "order": [StrOptions(set(ORDERS))],
-        # a critic is not updated by a closure, which L-BFGS asks for
+        # L-BFGS calls a closure, which the update of a critic does not provide.
         "optimizer": [StrOptions(set(OPTIMIZERS) - {"lbfgs"}), type],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "critic_lr": [None, Interval(Real, 0, None, closed="neither")],
@@ -206,11 +206,11 @@ class BaseAutoencoder(
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
-        """Train for one epoch, going on exactly where the last call ended.
+        """Train for one more epoch, from where the last call ended.
 
-        The first call fixes the likelihood and the units of the columns. So many calls
-        with the same rows do what `fit` does with as many epochs, bit by bit, also with the
-        estimator saved and loaded between.
+        The first call fixes the likelihood and the units of the columns. k calls with the
+        same rows give the same bits as `fit` with k epochs, even if the estimator is saved
+        and loaded in between.
 
         Parameters
         ----------
@@ -246,7 +246,7 @@ class BaseAutoencoder(
             except (RuntimeError, ValueError, KeyError) as error:
                 raise ValueError(
                     "Training cannot go on from the last fit: a network or the optimizer "
-                    "has changed. Fit anew, with warm_start=False."
+                    "has changed. Fit again with warm_start=False."
                 ) from error
         rows = TensorData(Batch(u, torch.ones(len(u), device=device)))
         width = max([X.shape[1], *check_widths(self.hidden_layer_sizes)])
@@ -258,7 +258,7 @@ class BaseAutoencoder(
     def _make_net(
         self, units: RowUnits, latent: LatentSpace, seed: int, device: torch.device
     ) -> tuple[TrainingNet, AlternatingTask]:
-        """Return the networks in a skorch net, and what a step of it does."""
+        """Return the networks in a skorch net, and the task that defines its steps."""
         n_features = len(units.shift)
         divergence, n_context = self._make_divergence(n_features)
         critic = None
@@ -433,7 +433,7 @@ class BaseAutoencoder(
 
     # --- what a subclass supplies -----------------------------------------------------
 
-    _draws_rows: bool  # whether a row given its code is random
+    _draws_rows: bool  # whether a row is random given its code
 
     @property
     @abstractmethod
@@ -456,11 +456,11 @@ class BaseAutoencoder(
 
     @abstractmethod
     def _make_divergence(self, n_features: int) -> tuple[BaseDivergence | None, int]:
-        """Return the divergence, and how many columns the critic is given."""
+        """Return the divergence, and the number of columns that the critic sees."""
 
     @abstractmethod
     def score_samples(self, X) -> np.ndarray:
-        """Return how well each row is explained, of shape (n_samples,)."""
+        """Return the quality of the fit to each row, of shape (n_samples,)."""
 
     def _bernoulli(self) -> BernoulliLikelihood:
         return BernoulliLikelihood(binarize=self.binarize)
@@ -494,8 +494,8 @@ class BaseAutoencoder(
     def transform(self, X) -> np.ndarray:
         """Return the code of each row.
 
-        That at zero noise of an implicit encoder, the mean (direction) of an explicit one:
-        the same at each call, whatever the other rows.
+        For an implicit encoder this is the code at zero noise, for an explicit one the
+        mean or mean direction. It is the same at each call, whatever the other rows.
 
         Parameters
         ----------
@@ -505,8 +505,8 @@ class BaseAutoencoder(
         Returns
         -------
         Z : ndarray of shape (n_samples, n_codes)
-            Points of the latent manifold: `n_components` columns in Euclidean space, one
-            more on the sphere.
+            Points of the latent manifold: `n_components` columns in Euclidean space, and
+            one more on the sphere.
         """
         parts = [self.encoder_.code(u) for u in self._check_tensor(X).split(CHUNK)]
         return self.manifold_.to_user(torch.cat(parts)).cpu().numpy()
@@ -555,12 +555,12 @@ class BaseAutoencoder(
         Parameters
         ----------
         n_samples : int, default=1
-            How many.
+            Number of draws.
         random_state : int, RandomState instance or None, default=None
-            Seed; None uses the one of the fit, so that calls repeat.
+            Seed. None uses the seed of the fit, so that all calls give the same draws.
         mean : bool, default=False
             Whether to return the mean rows given the codes, instead of draws. A decoder
-            without noise returns them anyway.
+            without noise always returns the mean rows.
 
         Returns
         -------

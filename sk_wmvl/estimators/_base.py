@@ -1,8 +1,8 @@
 """The template of all estimators of an energy: five steps from rows to attributes.
 
-``fit`` validates rows, prepares their space and units, trains or solves, settles what of
-the outcome is kept, and publishes it. Each step is a function of its arguments, in the file
-of its name; nothing is set on the estimator before the last.
+``fit`` validates the rows, prepares their space and units, trains or solves, settles the
+scale of the correction and log Z, and publishes the result. Each step is a function of its
+arguments, in a file of its name. Only the last step sets attributes of the estimator.
 """
 
 import copy
@@ -84,13 +84,13 @@ class BaseEnergyEstimator(
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights; a weight of k means what k copies of the row mean. Only ratios
-            matter. Rows of weight zero are left out.
+            Weights. A weight of k counts as k copies of the row. Only ratios matter. Rows
+            of weight zero are left out.
         groups : array-like of shape (n_samples,), default=None
             Labels of groups of rows that depend on one another, such as the measurements
-            of a subject. The rows that are held out, for early stopping and for the choice
-            of the base measure, are then whole groups, and the model is the one that suits
-            new groups best.
+            of a subject. Whole groups are then held out, for early stopping, for the choice
+            of the base measure and for the scale of the correction. The model is the one
+            that suits new groups best.
 
         Returns
         -------
@@ -105,11 +105,12 @@ class BaseEnergyEstimator(
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):
-        """Train for one epoch, going on from where the last call ended.
+        """Train for one more epoch, from where the last call ended.
 
-        Not for exponential families, which are solved for. The first call fixes the
-        coordinates and the base measure. Optimiser, weight average and random streams
-        continue; the learning rate is constant and nothing is held out for early stopping.
+        Exponential families, which are fitted in closed form, do not have this method. The
+        first call fixes the coordinates and the base measure. Later calls continue the
+        optimiser, the average of weights and the random streams. The learning rate is
+        constant, `lr`, and no rows are held out for early stopping.
 
         Parameters
         ----------
@@ -133,7 +134,7 @@ class BaseEnergyEstimator(
         return self._run(rows, resume=resume, epochs=1)
 
     def _run(self, rows: Rows, *, resume: bool, epochs: int | None):
-        """Prepare, train or solve, settle and publish; `epochs` is 1 for one part of it."""
+        """Prepare, train or solve, settle and publish; `epochs` is None for a whole fit."""
         device = resolve_device(self.device)
         family = find_family(self.energy, self.alpha)
         objective = self._make_objective(family)
@@ -208,7 +209,7 @@ class BaseEnergyEstimator(
     def _set_up(
         self, rows: Rows, family: ExponentialFamily | None, objective: BaseObjective
     ) -> Setup:
-        """Return what a first fit fixes."""
+        """Return the setup of a first fit."""
         seed = draw_seed(self.random_state)
         manifold = self._make_manifold(rows.points)
         objective.problem(manifold)  # refused before a base is searched for, if it is
@@ -239,7 +240,7 @@ class BaseEnergyEstimator(
         )
 
     def _resumed(self, rows: Rows) -> Setup:
-        """Return what the last fit fixed, if this one can go on from it."""
+        """Return the setup of the last fit, if this fit can go on from it."""
         self._check_resumed(rows.points)
         return self._setup
 
@@ -258,7 +259,7 @@ class BaseEnergyEstimator(
     def _attributes(
         self, known: dict[str, Any], outcome: Trained | Solved, fitted: FittedEnergy
     ) -> dict[str, Any]:
-        """Return all that a fit publishes, by name."""
+        """Return all attributes that a fit publishes, by name."""
         return {
             **known,
             **outcome.attributes(),
@@ -272,7 +273,7 @@ class BaseEnergyEstimator(
     def _publish(
         self, known: dict[str, Any], outcome: Trained | Solved, fitted: FittedEnergy
     ):
-        """Set the fitted attributes, all at once, and forget those of another kind."""
+        """Set the fitted attributes at once, and delete those of the other kind of fit."""
         attributes = self._attributes(known, outcome, fitted)
         publish(self, attributes, forget=SOLVED_ATTRIBUTES)
         return self
@@ -298,7 +299,7 @@ class BaseEnergyEstimator(
         """Return the manifold of the rows of X, with its dimension known."""
 
     def _check_resumed(self, X: np.ndarray) -> None:
-        """Raise ValueError if a parameter changed that a resumed fit cannot follow."""
+        """Raise ValueError if a parameter that the last fit fixed has changed."""
 
     @abstractmethod
     def _choose_base(
@@ -316,7 +317,7 @@ class BaseEnergyEstimator(
         """Return the base measure of rows in ambient coordinates, and its units."""
 
     def _make_normalizer(self) -> BaseNormalizer | None:
-        """Return what computes log Z; None where nobody asks for it."""
+        """Return the normalizer; None leaves the energy unnormalised."""
         return None
 
     def _make_objective(self, family: ExponentialFamily | None) -> BaseObjective:
@@ -355,7 +356,7 @@ class BaseEnergyEstimator(
             make_network, radius=setup.radius, generator=generator
         )
 
-    # --- what a fitted energy is asked for --------------------------------------------
+    # --- evaluation -------------------------------------------------------------------
 
     def __sklearn_is_fitted__(self) -> bool:
         return "_fitted" in vars(self)
@@ -383,7 +384,8 @@ class BaseEnergyEstimator(
     def score_fn(self, X) -> np.ndarray:
         r"""Return the score :math:`\nabla\log q(x)`, in nats per unit of X.
 
-        On a manifold the Riemannian gradient, a tangent vector in the coordinates of X.
+        On a manifold this is the Riemannian gradient, a tangent vector in the coordinates
+        of X.
 
         Parameters
         ----------

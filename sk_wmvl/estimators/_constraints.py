@@ -1,4 +1,4 @@
-"""What the parameters that all estimators share may be."""
+"""The allowed values of parameters that several estimators share."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""What density estimators share: they normalise, score and draw."""
+"""The template of density estimators, which normalise, score and draw."""
 
 from abc import ABC, abstractmethod
 from numbers import Integral
@@ -92,7 +92,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
     def _base_kind(
         self, base: object, manifold: BaseManifold, objective: BaseObjective
     ) -> object:
-        """Return what to select for a base, or to propose draws; see `select_base`."""
+        """Return the kind of base, or of proposal without a base, for `select_base`."""
 
     def _choose_base(
         self,
@@ -150,8 +150,8 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         Returns
         -------
         log_density : ndarray of shape (n_samples,)
-            Normalised, with the common standard error `log_normalizer_std_`; up to a
-            constant if `normalizer` is None.
+            Normalised, with the common standard error `log_normalizer_std_`. If
+            `normalizer` is None, known up to a constant only.
         """
         x = self._check_points(X)
         return self._fitted.log_prob(x)
@@ -170,8 +170,8 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         -------
         score : float
             In nats per row. If `normalizer` is None, minus the Hyvärinen score instead
-            (`sk_wmvl.metrics.hyvarinen_score`). Never the training loss, so that values
-            for different `epsilon` and `alpha` compare.
+            (`sk_wmvl.metrics.hyvarinen_score`). It is never the training loss, so that
+            values for different `epsilon` and `alpha` compare.
         """
         del y
         check_is_fitted(self)
@@ -182,17 +182,17 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
     def sample(self, n_samples=1, random_state=None) -> np.ndarray:
         """Draw from the model.
 
-        Draws are independent where they can be: from the base measure, where nothing
-        corrects it, and on compact manifolds of up to three dimensions by rejection
-        (`sk_wmvl.samplers.draw_on_grid`). Elsewhere Hamiltonian Monte Carlo moves many
-        chains.
+        Draws are independent in two cases. If nothing corrects the base measure, they are
+        draws of the base. On compact manifolds of up to three dimensions they are made by
+        rejection (`sk_wmvl.samplers.draw_on_grid`). Otherwise many chains of Hamiltonian
+        Monte Carlo are run.
 
         Parameters
         ----------
         n_samples : int, default=1
-            How many draws.
+            Number of draws.
         random_state : int, RandomState instance or None, default=None
-            Seed; None uses the one of the fit, so that calls repeat.
+            Seed. None uses the seed of the fit, so that all calls give the same draws.
 
         Returns
         -------

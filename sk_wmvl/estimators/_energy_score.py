@@ -1,7 +1,7 @@
-"""The neural half of the score estimator: an energy trained in internal units.
+"""The trained energy of the score estimator, in internal units.
 
-A context is held by three small pieces: it travels as further columns of a product of
-manifolds, the energy carries no derivative in them, and the objective does not move them.
+A context forms further columns of a product of manifolds. `JointEnergy` has no derivative
+in these columns, and `HeldContextObjective` does not move them.
 """
 
 import torch
@@ -25,9 +25,9 @@ class JointEnergy(BaseEnergy):
     Parameters
     ----------
     energy : ConditionalEnergy
-        Of the manifold's features and the context.
+        A function of the manifold's features and the context.
     manifold : BaseManifold
-        Where z lives.
+        The manifold of z.
     """
 
     def __init__(self, energy: ConditionalEnergy, manifold: BaseManifold):
@@ -38,19 +38,19 @@ class JointEnergy(BaseEnergy):
     def forward(self, x: Tensor) -> Tensor:
         """Return the energies, of shape (n,)."""
         d = self.manifold.ambient_dim
-        # Detached: gradients and Laplacians then are those in z.
+        # The context is detached, so that gradients and Laplacians are those in z alone.
         return self.energy(self.manifold.features(x[:, :d]), x[:, d:].detach())
 
 
 class HeldContextObjective(BaseObjective):
-    """An objective of z, where the points carry their context in further columns.
+    """An objective of z, for points whose last columns are the context.
 
     Parameters
     ----------
     objective : BaseObjective
-        Of energies of z.
+        An objective for energies of z.
     n_moving : int
-        The first columns, which are z or coordinates of its tangent space.
+        The number of first columns, which are z or coordinates of its tangent space.
     """
 
     def __init__(self, objective: BaseObjective, n_moving: int):
@@ -70,27 +70,27 @@ class HeldContextObjective(BaseObjective):
         def joined(z: Tensor, context: Tensor) -> Tensor:
             return energy(torch.cat([z, context], 1))
 
-        # a function does where a module is only called
+        # A function is enough, because the energy is only called.
         held = GivenContext(joined, context)  # type: ignore[arg-type]  # see above
         return self.objective(held, z, generator=generator)
 
 
 class EnergyScore(BaseEnergyEstimator):
-    """An energy of internal coordinates, over a standard normal or over nothing.
+    """An energy of internal coordinates, over a Gaussian base or without one.
 
     Parameters
     ----------
     objective : str
         A key of `OBJECTIVES`.
     manifold : BaseManifold
-        Of the columns of X, with its dimension known; with a context the product of that
-        of z and a Euclidean space.
+        The manifold of the columns of X, with its dimension known. With a context it is
+        the product of the manifold of z and a Euclidean space.
     space : BaseManifold
-        That of z.
+        The manifold of z.
     n_context : int
-        The last columns of X, which are context.
+        The number of last columns of X that are context.
 
-    The others are those of `MVLDensity`.
+    The other parameters are those of `MVLDensity`.
     """
 
     def __init__(
@@ -152,7 +152,8 @@ class EnergyScore(BaseEnergyEstimator):
         self.verbose = verbose
         self.standardize = standardize
 
-    _clips_input = False  # a score needs no normalisable model, and may have to follow
+    # A score needs no normalisable model, so the network may grow far from the rows.
+    _clips_input = False
 
     def _make_manifold(self, X) -> BaseManifold:
         del X

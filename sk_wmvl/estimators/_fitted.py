@@ -1,4 +1,4 @@
-"""A fitted energy: all that is asked of a model after its fit, in float64."""
+"""A fitted energy, which evaluates densities and scores and draws, in float64."""
 
 import copy
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ CHUNK = 8192  # rows at a time, so that memory does not grow with X
 
 @dataclass(frozen=True)
 class FittedEnergy:
-    """A trained energy with its normaliser; frozen, and on one device.
+    """A trained energy with its normaliser, frozen and on one device.
 
     Attributes
     ----------
@@ -31,13 +31,13 @@ class FittedEnergy:
         Maps points in the ambient coordinates of the manifold to energies.
     manifold : BaseManifold
     proposal : BaseMeasure or None
-        A normalised density close to the rows, in internal coordinates; None where the
-        model is neither normalised nor drawn from.
+        A normalised density close to the rows, in internal coordinates. None if the model
+        is neither normalised nor drawn from.
     device : torch.device
     seed : int
         The seed of the fit.
     log_normalizer : LogNormalizer or None
-        Log Z; None if it was not wanted.
+        Log Z. None if the energy is unnormalised.
     """
 
     energy: TransformedEnergy
@@ -49,7 +49,7 @@ class FittedEnergy:
 
     @property
     def scale(self) -> float:
-        """What the correction is multiplied by."""
+        """The factor of the correction."""
         return self.energy.energy.scale
 
     @property
@@ -58,7 +58,7 @@ class FittedEnergy:
         return self.energy.energy.base
 
     def points(self, X: np.ndarray) -> Tensor:
-        """Return rows of the user's as points of the manifold, on the device."""
+        """Return rows in the user's units as points of the manifold, on the device."""
         x = torch.tensor(X, dtype=torch.float64)
         return self.manifold.from_user(x).to(self.device)
 
@@ -86,7 +86,7 @@ class FittedEnergy:
 
     def sample(self, n_samples: int, seed: int) -> np.ndarray:
         """Return draws, of shape (n_samples, n_features), in the user's units."""
-        assert self.proposal is not None  # estimators that draw have one
+        assert self.proposal is not None  # density estimators always have one
         u = draw(
             self.energy.energy,
             copy.deepcopy(self.proposal).to(self.device),
@@ -97,7 +97,7 @@ class FittedEnergy:
         return self.manifold.to_user(self.energy.to_user(u)).cpu().numpy()
 
     def cpu(self) -> "FittedEnergy":
-        """Move to the CPU, as modules do: in place."""
+        """Move the modules to the CPU, in place, and return the energy there."""
         self.energy.cpu()
         if self.proposal is not None:
             self.proposal.cpu()

@@ -1,4 +1,4 @@
-"""Entries of ``net_params`` as parameters of the estimator, for searches."""
+"""Entries of ``net_params`` become parameters of the estimator, for searches."""
 
 from sklearn.base import BaseEstimator
 
@@ -8,7 +8,7 @@ __all__ = ["NetParamsMixin"]
 class NetParamsMixin(BaseEstimator):
     """Adds ``net__key`` to the parameters of an estimator with `net_params`.
 
-    Values are passed on as they are: a wrong one is reported by skorch in `fit`.
+    Values are passed on unchecked. skorch reports a wrong one in `fit`.
     """
 
     def get_params(self, deep: bool = True) -> dict:

@@ -14,7 +14,7 @@ __all__ = ["PersistenceMixin"]
 
 
 class PersistenceMixin(BaseEstimator):
-    """Makes a fitted estimator's state one that loads on any machine."""
+    """Makes the state of a fitted estimator one that loads on any machine."""
 
     def __getstate__(self) -> dict:
         state = {**super().__getstate__(), "_sk_wmvl_version": __version__}

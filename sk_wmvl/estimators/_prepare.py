@@ -1,4 +1,4 @@
-"""Rows are validated and prepared: their space, its units, the base measure."""
+"""Validate rows, and prepare their space, its units and the base measure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,19 +26,19 @@ __all__ = [
 
 # Streams of the one seed that a fit draws from `random_state`.
 WEIGHTS, SHUFFLE, NOISE, SPLIT, NORMALIZER, SAMPLE, COMPARISON = range(7)
-MIN_VALIDATION = 2  # rows; below, none are held out
+MIN_VALIDATION = 2  # rows; if fewer would be held out, none are
 
 
 class Chosen(NamedTuple):
-    """A base measure, and the units it lives in.
+    """A base measure and its units.
 
     Attributes
     ----------
     base : BaseMeasure or None
-        What the network corrects, in internal coordinates.
+        The density that the network corrects, in internal coordinates.
     proposal : BaseMeasure or None
-        A normalised density close to the rows: the base, or what proposes draws where
-        there is none.
+        A normalised density close to the rows. It is the base; without a base it only
+        proposes draws.
     coordinates : Coordinates
         The map between the user's units and internal ones.
     """
@@ -50,17 +50,18 @@ class Chosen(NamedTuple):
 
 @dataclass(frozen=True)
 class Setup:
-    """What the first fit fixes, and what later ones go on with.
+    """The choices that the first fit makes and later ones keep.
 
     Attributes
     ----------
     manifold : BaseManifold
-        With its dimension known.
+        The space of the rows, with its dimension known.
     coordinates : Coordinates
     base, proposal : BaseMeasure or None
         See `Chosen`.
     radius : float or None
-        The largest norm of the rows' features, where the network's input is clipped.
+        The largest norm of the rows' features, at which the network's input is clipped.
+        None if it is not clipped.
     seed : int
     """
 
@@ -72,7 +73,7 @@ class Setup:
     seed: int
 
     def internal(self, rows: Rows) -> Rows:
-        """Return rows of the user's in internal coordinates."""
+        """Return rows in the user's units in internal coordinates."""
         points = to_points(self.manifold, rows.points)
         return rows._replace(points=self.coordinates.to_internal(points))
 
@@ -85,18 +86,19 @@ def validate(
     Parameters
     ----------
     estimator : estimator
-        Whose `n_features_in_` and `feature_names_in_` are set or compared.
+        Its `n_features_in_` and `feature_names_in_` are set, or compared with X.
     X, sample_weight, groups : array-like
-        As the user gave them.
+        The arguments of `fit`.
     reset : bool
         Whether this is a first fit.
     min_samples : int
-        Fewest rows allowed.
+        The smallest number of rows that is allowed.
 
     Raises
     ------
     ValueError
-        If X, the weights or the groups are refused, or too few rows have a weight.
+        If X, the weights or the groups are invalid, or if too few rows have a positive
+        weight.
     """
     X = check_rows(estimator, X, reset=reset, min_samples=min_samples)
     return select_weighted(X, sample_weight, groups, min_samples)[0]
@@ -105,12 +107,12 @@ def validate(
 def select_weighted(
     X: np.ndarray, sample_weight, groups, min_samples: int
 ) -> tuple[Rows, np.ndarray]:
-    """Return the rows that have a weight, and a mask that says which they are.
+    """Return the rows with a positive weight, and the mask that selects them.
 
     Raises
     ------
     ValueError
-        If weights or groups are refused, or too few rows have a weight.
+        If weights or groups are invalid, or if too few rows have a positive weight.
     """
     weight, groups = check_weights(sample_weight, X), check_groups(groups, X)
     if weight is None:
@@ -170,21 +172,21 @@ def prepare(
     clip: bool = True,
     seed: int,
 ) -> Setup:
-    """Return what a first fit fixes.
+    """Return the setup of a first fit.
 
     Parameters
     ----------
     rows : Rows
         In the user's columns.
     manifold : BaseManifold
-        With its dimension known.
+        The space of the rows, with its dimension known.
     choose_base : callable
-        Chooses a base measure for points in ambient coordinates, given internal
-        coordinates and the points' mean and covariance.
+        Chooses a base measure for points in ambient coordinates. Its arguments are the
+        points, internal coordinates, and mean and covariance of the points.
     standardize, robust : bool
         See `fit_coordinates`.
     clip : bool, default=True
-        Whether the input of a network is to be clipped, where the space is not compact.
+        Whether to clip the input of a network if the space is not compact.
     seed : int
 
     Returns
@@ -197,7 +199,7 @@ def prepare(
     )
     chosen = choose_base(rows._replace(points=points), coordinates, (mean, covariance))
     radius = None
-    if clip and not manifold.is_compact:  # elsewhere the features are bounded anyway
+    if clip and not manifold.is_compact:  # on compact manifolds features are bounded
         u = torch.from_numpy(chosen.coordinates.to_internal(points))
         norms = torch.linalg.vector_norm(manifold.features(u), dim=1)
         radius = max(1.0, float(norms.max()))
@@ -207,14 +209,14 @@ def prepare(
 
 
 def split(rows: Rows, fraction: float, seed: int) -> Fold:
-    """Hold out a fraction of the rows; groups and copies of a row stay together.
+    """Hold out a fraction of the rows, with groups and copies of a row kept together.
 
-    No rows are held out if there would be fewer than two.
+    If fewer than two rows would be held out, none are.
     """
     n_samples = len(rows.points)
     units = rows.groups
     if units is None:
-        # in the order of the rows, which no change of coordinates touches
+        # Labels in the order of the rows do not depend on the coordinates.
         labels = label_units(rows.points, in_order=True)
         units = labels if labels.max() + 1 < n_samples else None
     fold = split_rows(n_samples, fraction, [seed, SPLIT], units)

@@ -1,4 +1,4 @@
-"""What a fit found is set on its estimator, all at once, when nothing can fail any more."""
+"""Set fitted attributes, all at once, as the last step of a fit."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,9 +17,9 @@ def publish(
     ----------
     estimator : estimator
     attributes : mapping of str to object
-        What this fit found.
+        The attributes of this fit, by name.
     forget : iterable of str, default=()
-        What an earlier fit of another kind may have left.
+        Names of attributes to delete, which an earlier fit of another kind may have set.
     """
     for name in forget:
         estimator.__dict__.pop(name, None)

@@ -1,4 +1,4 @@
-"""The units of a score estimator: of points on a manifold, and of what they depend on."""
+"""The units of a score estimator: those of points on a manifold, and of contexts."""
 
 from dataclasses import dataclass
 
@@ -21,9 +21,9 @@ __all__ = [
     "is_neural_name",
 ]
 
-# Of the sliced forms the one without the variance of the slices.
+# "ssm" is the sliced form whose second term has no variance from the slices.
 NEURAL = {"mvl": "mvl", "ssm": "ssm-vr", "dsm": "dsm"}
-NO_SPREAD = 1e-12  # of a column's mean: a spread at the level of rounding
+NO_SPREAD = 1e-12  # times a column's mean: a spread that is rounding error
 
 
 def is_neural_name(method: object) -> bool:
@@ -32,44 +32,44 @@ def is_neural_name(method: object) -> bool:
 
 
 def is_neural(estimator) -> bool:
-    """Return True, or raise AttributeError for methods that are not trained."""
+    """Return True; raise AttributeError, for `available_if`, for kernel methods."""
     if is_neural_name(estimator.method):
         return True
     raise AttributeError(
-        f"method={estimator.method!r} is solved for and cannot be updated. Fit it anew to "
-        f"the rows of now, or use one of {sorted(NEURAL)}."
+        f"method={estimator.method!r} is fitted in closed form and cannot be updated. "
+        f"Call fit with the new rows, or use one of {sorted(NEURAL)}."
     )
 
 
 def is_gradient(estimator) -> bool:
-    """Return True, or raise AttributeError where the field is no gradient."""
+    """Return True; raise AttributeError if the field is not a gradient."""
     if is_neural_name(estimator.method) or estimator._structure == "curl-free":
         return True
     raise AttributeError(
         f"The field of method={estimator.method!r} with a diagonal kernel is not the "
-        "gradient of a function, so that there is no log density. Use "
-        "structure='curl-free'; score_fn and score need none."
+        "gradient of a function, so there is no log density. Use structure='curl-free', "
+        "or score_fn and score, which need no log density."
     )
 
 
 def check_context(
     context, X: np.ndarray, method: object, n_features: int | None
 ) -> np.ndarray:
-    """Return the context as an array; without one it has no columns.
+    """Return the context as an array, which has no columns if there is no context.
 
     Parameters
     ----------
     context : array-like of shape (n_samples, n_context) or None
     X : ndarray of shape (n_samples, n_features)
-        The rows it belongs to.
+        The rows to which the context belongs.
     method : str or BaseScoreMethod
     n_features : int or None
-        How many columns it must have; None allows any number.
+        The number of columns that the context must have; None allows any.
 
     Raises
     ------
     ValueError
-        If the method takes no context, or its shape does not fit.
+        If the method takes no context, or if the shape of the context is wrong.
     """
     if context is None:
         C = np.empty((len(X), 0))
@@ -83,8 +83,8 @@ def check_context(
         C = check_array(context, dtype=np.float64, input_name="context")
         if len(C) != len(X):
             raise ValueError(
-                f"context has {len(C)} row(s) and X has {len(X)}: each row of X needs its "
-                "own."
+                f"context has {len(C)} row(s) and X has {len(X)}: each row of X needs a "
+                "context of its own."
             )
     if n_features is not None and C.shape[1] != n_features:
         raise ValueError(
@@ -95,16 +95,16 @@ def check_context(
 
 @dataclass(frozen=True)
 class ScoreUnits:
-    """What the first fit fixes: the space, and the units of points and contexts.
+    """The space and the units of points and contexts, which the first fit fixes.
 
     Attributes
     ----------
     manifold : BaseManifold
-        With its dimension known.
+        The space of the points, with its dimension known.
     coordinates : Coordinates
-        Of its points; affine.
+        The affine map between the user's units of points and internal ones.
     context_mean, context_scale : ndarray of shape (n_context,)
-        A context is mean + scale c.
+        A context is ``mean + scale * c``, with c in internal units.
     """
 
     manifold: BaseManifold
@@ -130,11 +130,11 @@ class ScoreUnits:
         return cls(manifold, coordinates, mean, scale)
 
     def points(self, X: np.ndarray) -> Tensor:
-        """Return rows of the user's as points of the manifold."""
+        """Return rows in the user's units as points of the manifold."""
         return self.manifold.from_user(torch.tensor(X, dtype=torch.float64))
 
     def inverse(self, like: Tensor) -> Tensor:
-        """Return the matrix (d, d) that points are multiplied by."""
+        """Return the matrix, of shape (d, d), from the user's units to internal ones."""
         return torch.from_numpy(np.linalg.inv(self.coordinates.scale)).to(like)
 
     def to_internal(self, x: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
-r"""A trained correction is settled: how much of it helps, and log Z.
+r"""Choose the scale of a trained correction, and estimate log Z.
 
 Score matching says nothing about a model where there are no data. In many dimensions the
-energy can sink there, far below the data's, and take all the mass. The path from the base
-measure to the model, :math:`q_\lambda \propto q_0 e^{-\lambda E_\theta}`, is an
-exponential family in :math:`\lambda`, on which the held-out log-likelihood is concave: a
-correction that is scaled far enough does no harm.
+energy there can be far lower than at the data, so that nearly all mass is away from the
+data. The path from the base measure to the model, :math:`q_\lambda \propto q_0
+e^{-\lambda E_\theta}`, is an exponential family in :math:`\lambda`. The held-out
+log-likelihood is concave on it. A small enough scale therefore does no harm.
 """
 
 import copy
@@ -39,13 +39,13 @@ from sk_wmvl.training import TensorData
 
 __all__ = ["OverdispersedDraws", "inflate", "scale_correction", "settle"]
 
-# Draws of the base measure, by which strengths of the correction compare.
+# Numbers of draws of the base measure, by which scales of the correction are compared.
 N_DRAWS, MORE_DRAWS = 16_384, 131_072
-MAX_HALVINGS = 7  # the smallest scale is 1/128, but for the base itself
-LEVEL = 0.975
-EXACT = LogNormalizer(0.0, 0.0, 0, math.inf, "exact")  # of a base alone
-QUICK_ERROR = 0.01  # nats; below, draws of the base are enough to compare by
-MIN_GAIN = 1e-4  # nats per row; less is worth no network
+MAX_HALVINGS = 7  # the smallest scale above 0 is 1/128
+LEVEL = 0.975  # of the quantile that widens errors from few rows
+EXACT = LogNormalizer(0.0, 0.0, 0, math.inf, "exact")  # log Z of a base alone
+QUICK_ERROR = 0.01  # nats; with less, draws of the base are accurate enough
+MIN_GAIN = 1e-4  # nats per row; a smaller gain is not worth a network
 INFLATIONS = (1.0, 1.5, 2.0, 3.0, 5.0)
 
 
@@ -58,20 +58,21 @@ def settle(
     proposal: BaseMeasure | None,
     device: torch.device,
 ) -> FittedEnergy:
-    """Return the fitted energy: frozen, scaled to what helps, and normalised.
+    """Return the fitted energy: frozen, with its correction scaled, and normalised.
 
     Parameters
     ----------
     correction : Module
-        Trained; it is copied.
+        The trained correction, which is copied.
     setup : Setup
         The space, the units and the base measure.
     judged : TensorData
-        The rows that say which strength of the correction helps.
+        The rows by whose likelihood the scale of the correction is chosen.
     normalizer : BaseNormalizer or None
-        None leaves the energy unnormalised, and the correction whole.
+        The estimator of log Z. None leaves the energy unnormalised, and the correction
+        at scale 1.
     proposal : BaseMeasure or None
-        A normalised density close to the rows, instead of the one of `setup`.
+        A normalised density close to the rows, which replaces that of `setup`.
     device : torch.device
 
     Returns
@@ -81,7 +82,7 @@ def settle(
     Warns
     -----
     ConvergenceWarning
-        If the correction was scaled because more of it does harm.
+        If the correction was scaled because a larger scale does harm.
     NormalizerWarning
         If the estimate of log Z cannot be trusted.
     """
@@ -91,10 +92,10 @@ def settle(
     fitted = FittedEnergy(energy, setup.manifold, proposal, device, setup.seed)
     if normalizer is None:
         return fitted
-    # The very base of the energy: a normalizer sees that it cancels.
+    # The same object as the energy's base, so that a normalizer sees that it cancels.
     own = corrected.base
     if own is None:
-        assert proposal is not None  # who wants log Z gives one
+        assert proposal is not None  # density estimators always have one
         source = copy.deepcopy(proposal).to(device)
     else:
         source = own
@@ -112,7 +113,7 @@ def settle(
         estimate = normalize()
     else:
         generator = make_generator(setup.seed, COMPARISON)
-        # Where densities are expensive, draws are cheap, and have to do without a grid.
+        # A base with expensive densities rules out a grid, but its draws are cheap.
         n_draws = MORE_DRAWS if is_expensive(own) else N_DRAWS
         draws = own.sample(n_draws, generator=generator)
         columns = setup.manifold.flat_columns
@@ -123,14 +124,14 @@ def settle(
 
 
 class OverdispersedDraws(NamedTuple):
-    """Points about and beyond the base measure, with their importance weights.
+    """Draws from a wider density than the base measure, with importance weights.
 
     Attributes
     ----------
     x : Tensor of shape (n, d)
         Draws from a density r.
     log_ratio : Tensor of shape (n,)
-        The log of the base's density over r.
+        The log of the ratio of the base's density to r.
     """
 
     x: Tensor
@@ -141,21 +142,21 @@ class OverdispersedDraws(NamedTuple):
 def inflate(
     base: BaseMeasure, draws: Tensor, columns: Sequence[int]
 ) -> OverdispersedDraws:
-    """Return draws of the base, a fifth each inflated 1, 1.5, 2, 3 and 5 times.
+    """Return draws of the base, inflated 1, 1.5, 2, 3 and 5 times, a fifth of them each.
 
     Parameters
     ----------
     base : BaseMeasure
-        In Euclidean space, or on a product with it.
+        A density in Euclidean space, or on a product with it.
     draws : Tensor of shape (n, d)
-        Draws from it, which are inflated about their median.
+        Draws from the base, which are inflated about their median.
     columns : sequence of int
-        Those of Euclidean space, the only ones that can be inflated.
+        The columns of Euclidean space, the only ones that can be inflated.
 
     Returns
     -------
     draws : OverdispersedDraws
-        With the mixture of the five densities as r.
+        The inflated draws. Their density r is the mixture of the five densities.
     """
     flat = draws.new_zeros(draws.shape[1], dtype=torch.bool)
     flat[list(columns)] = True
@@ -182,46 +183,47 @@ def scale_correction(
     draws: Tensor,
     overdispersed: OverdispersedDraws | None = None,
 ) -> LogNormalizer:
-    r"""Scale the correction to where it raises the likelihood of some rows most.
+    r"""Set the scale of the correction that makes some rows most likely.
 
     The mean log-likelihood of the rows exceeds the base measure's by
     :math:`J(\lambda) = -\lambda\,\overline{E_\theta} - \log Z(\lambda)`, a concave
-    function. Of :math:`\lambda = \frac1{128}, \dots, \frac12, 1` the one with the largest J
-    is kept, if its :math:`\log Z` can be trusted and J exceeds 0.0001 and its own standard
-    error (widened by Student's t where rows are few);
-    otherwise 0, the base measure alone: within an error the simpler model is preferred, the
-    one-standard-error rule of [Breiman1984]_.
+    function. The scale with the largest J is chosen from
+    :math:`\lambda = \frac1{128}, \dots, \frac12, 1`. It is kept if its :math:`\log Z` can
+    be trusted, and if J exceeds both 0.0001 and its own standard error, which Student's t
+    widens if there are few rows. Otherwise the scale is 0, the base measure alone. This is
+    the one-standard-error rule of [Breiman1984]_: within one error, the simpler model is
+    preferred.
 
     Parameters
     ----------
     energy : CorrectedEnergy
-        Frozen; its `scale` is set.
+        The frozen energy, whose `scale` is set.
     normalize : callable
-        Returns the estimate for the energy as it stands.
+        Returns the estimate of log Z for the energy at its current scale.
     rows : TensorData
-        Rows in internal units, held out from training where there are such. If they are
-        in groups, the standard error is that of a sum over groups.
+        Rows in internal units, held out from training if rows were. If they are in
+        groups, the standard error is that of a sum over groups.
     draws : Tensor of shape (n, d)
-        Draws from the base measure, in float64. For all :math:`\lambda` at once
-        :math:`Z(\lambda)` is the mean of :math:`e^{-\lambda E_\theta}` over them;
-        `normalize` is called where that cannot be trusted, unless the base has so many
-        components that this would take minutes: then draws decide alone, and if the last
-        word of `normalize` contradicts them, the base is kept.
+        Draws from the base measure, in float64. The mean of :math:`e^{-\lambda E_\theta}`
+        over them estimates :math:`Z(\lambda)` for all :math:`\lambda`. If this estimate
+        cannot be trusted, `normalize` is called instead. That would take minutes if the
+        base has very many components. The draws then decide alone, and the base is kept
+        if a final call of `normalize` contradicts them.
     overdispersed : OverdispersedDraws or None, default=None
-        Draws that reach places which hardly any draw of the base sees. An estimate of
-        :math:`\log Z` that is too small for them cannot be trusted.
+        Draws that reach places where the base has hardly any draws. An estimate of
+        :math:`\log Z` that is significantly below theirs cannot be trusted.
 
     Returns
     -------
     estimate : LogNormalizer
-        For the scale kept; exact if that is 0, as the base measure is normalised.
+        Log Z at the scale that was kept. It is exact at 0, as the base is normalised.
 
     Warns
     -----
     ConvergenceWarning
         If at the next larger scale :math:`\log Z` cannot be trusted, or J is below
-        zero by more than twice its standard error. A correction that is merely useless
-        is scaled back without a warning, as early stopping would.
+        zero by more than twice its standard error. A correction that gains nothing, but
+        does no harm, is scaled without a warning.
     """
     weight = rows.weight.double() / rows.weight.double().sum()
     with torch.no_grad():
@@ -253,7 +255,7 @@ def scale_correction(
 
     best, harmful = _search(energy, quick, mean, spread, is_bad)
     if best.method != "exact":
-        # Draws of the base can miss a mode of the model; the normalizer has the last word.
+        # Draws of the base can miss a mode of the model, so the normalizer confirms.
         final = normalize()
         tolerance = 4 * math.hypot(best.std_error, final.std_error) + QUICK_ERROR
         if abs(final.value - best.value) <= tolerance and not is_bad(final):
@@ -265,8 +267,8 @@ def scale_correction(
     if harmful:
         warnings.warn(
             f"The learned correction was scaled by {energy.scale:g} (correction_scale_): "
-            "stronger, it lowers the likelihood of held-out rows, or puts mass where "
-            "there are no data. Try another base, a larger alpha, or more rows.",
+            "a larger scale makes held-out rows less likely, or puts mass where there are "
+            "no data. Try another base, a larger alpha, or more rows.",
             ConvergenceWarning,
             stacklevel=6,
         )
@@ -274,7 +276,7 @@ def scale_correction(
 
 
 def _standard_error(residuals: Tensor, weight: Tensor, groups) -> float:
-    """Return the standard error of a weighted mean, of whole groups if there are any."""
+    """Return the standard error of a weighted mean, by groups if there are any."""
     terms = residuals * weight
     if groups is not None:
         labels = torch.as_tensor(np.unique(groups, return_inverse=True)[1])
@@ -282,7 +284,7 @@ def _standard_error(residuals: Tensor, weight: Tensor, groups) -> float:
         terms, weight = (empty.index_add(0, labels, t.cpu()) for t in (terms, weight))
     if len(terms) < 2:
         return math.inf
-    # From few rows the error itself is uncertain: as Student's t is wider than the normal.
+    # With few rows the error itself is uncertain, so Student's t replaces the normal.
     n_effective = 1 / float(weight.square().sum())
     wider = stats.t.ppf(LEVEL, max(n_effective - 1, 1)) / stats.norm.ppf(LEVEL)
     return float(terms.square().sum().sqrt() * wider)
@@ -295,10 +297,11 @@ def _search(
     spread: float,
     is_bad: Callable[[LogNormalizer], bool],
 ) -> tuple[LogNormalizer, bool]:
-    """Set the scale with the largest gain; return its log Z and whether more does harm.
+    """Set the scale with the largest gain.
 
-    From small scales, where log Z is cheap, upwards until the gain falls: it is concave
-    and zero at zero, so it falls from there on.
+    Returns log Z at this scale, and whether a larger scale does harm. Scales grow until the
+    gain falls: it is concave, so it would fall from there on. Small scales come first,
+    because log Z is cheap there.
     """
     harmful = False
     best_gain, best_error, best_scale = 0.0, 0.0, 0.0

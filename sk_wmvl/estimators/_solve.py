@@ -1,4 +1,4 @@
-"""An exponential family is solved for, where an estimator's energy is one."""
+"""Fit an energy in closed form, if it is an exponential family."""
 
 import warnings
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 TOO_UNLIKELY = 0.1  # nats below the uniform density
-# What a closed-form fit alone publishes.
+# Attributes that only a fit in closed form publishes.
 SOLVED_ATTRIBUTES = (
     "alpha_",
     "natural_parameters_",
@@ -59,36 +59,37 @@ def is_trained(estimator) -> bool:
         isinstance(energy, str) and energy in FAMILIES
     ):
         raise AttributeError(
-            f"energy={energy!r} is solved for with all rows at hand, not trained by "
+            f"energy={energy!r} is fitted in closed form to all rows, not trained by "
             "epochs: call fit."
         )
     return True
 
 
 def closed_form_objective(objective: object, energy: object) -> BaseObjective:
-    """Return score matching, if that is what `objective` stands for."""
+    """Return score matching, if `objective` names it or has it as its limit."""
     if objective in ("mvl", "sm") or isinstance(objective, ScoreMatching):
         return ScoreMatching()
     raise ValueError(
         f"energy={energy!r} is fitted in closed form, by exact score matching: objective "
-        f"must be 'sm', or 'mvl', of which that is the limit; got {objective!r}."
+        f"must be 'sm', or 'mvl', whose limit is 'sm'; got {objective!r}."
     )
 
 
 @dataclass(frozen=True)
 class Solved:
-    """What a closed-form fit gives.
+    """The result of a fit in closed form.
 
     Attributes
     ----------
     solution : Solution
-        The coefficients, their covariance, the penalty and what it was chosen from.
+        The coefficients, their covariance, the penalty, and the path on which it was
+        chosen.
     parameters, standard_errors : dict of str to ndarray
-        In the user's units.
+        The family's parameters and their standard errors, in the user's units.
     robust_weights : ndarray of shape (n,) or None
-        Of a robust fit.
+        The weights of the rows in a robust fit.
     proposal : BaseMeasure or None
-        The family's own distribution, where it can be drawn from.
+        The fitted distribution itself, if one can draw from it.
     judged : TensorData
         All rows, in float64.
     """
@@ -106,7 +107,7 @@ class Solved:
         return self.solution.energy
 
     def attributes(self) -> dict[str, Any]:
-        """Return what is published of the solution."""
+        """Return the attributes that are published."""
         path, loss = self.solution.path, self.solution.loss
         chosen = float(path.scores.min())
         published = {
@@ -143,12 +144,12 @@ def solve_family(
     Raises
     ------
     ValueError
-        If the units are those of transformed columns, or `solve` refuses the rows.
+        If the units are those of transformed columns, or if `solve` rejects the rows.
     """
     if setup.coordinates.transform is not None:
         raise ValueError(
             f"energy={family!r} cannot go on from the last fit, in transformed columns: "
-            "its parameters are those of the columns as they are. Fit anew, with "
+            "its parameters are those of the columns as they are. Fit again with "
             "warm_start=False."
         )
     weight = np.ones(len(rows.points)) if rows.weight is None else rows.weight
@@ -179,7 +180,8 @@ def check_uniform(energy: object, solved: Solved, fitted: FittedEnergy) -> None:
     Warns
     -----
     UserWarning
-        If they are, by more than 0.1 nats, on a compact manifold without a base measure.
+        If they are less likely by more than 0.1 nats, on a compact manifold and without a
+        base measure.
     """
     manifold = fitted.manifold
     if not manifold.is_compact or fitted.base or fitted.log_normalizer is None:
@@ -193,9 +195,9 @@ def check_uniform(energy: object, solved: Solved, fitted: FittedEnergy) -> None:
         warnings.warn(
             f"The rows are less likely under energy={energy!r} than under the uniform "
             f"density, by {gap:.3g} nats: most of the mass is where there are no rows. "
-            "Score matching cannot see it, and parameters that act alike near the rows "
-            "are not told apart. Use a family with fewer, or a network over its base "
-            "measure (energy='inner_product').",
+            "Score matching underestimates mass there, and cannot distinguish parameters "
+            "that have the same effect near the rows. Use a family with fewer parameters, "
+            "or a network over a base measure (energy='inner_product').",
             UserWarning,
             stacklevel=2,
         )

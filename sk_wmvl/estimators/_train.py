@@ -1,4 +1,4 @@
-"""An energy is trained on prepared rows."""
+"""Train an energy on prepared rows."""
 
 import copy
 from collections.abc import Callable
@@ -29,12 +29,12 @@ from sk_wmvl.training import (
 
 __all__ = ["Trained", "TrainingOptions", "train"]
 
-# Rows per step with batch_size='auto': a 32nd of them, within these bounds.
+# With batch_size='auto' a step takes a 32nd of the rows, within these bounds.
 STEPS_PER_EPOCH, LEAST_BATCH, LARGEST_BATCH = 32, 32, 256
 
 
 class TrainingOptions(NamedTuple):
-    """The parameters of an estimator that say how to train; see `MVLDensity`."""
+    """The parameters of an estimator that concern training; see `MVLDensity`."""
 
     energy: object
     alpha: float
@@ -53,7 +53,7 @@ class TrainingOptions(NamedTuple):
 
     @classmethod
     def of(cls, estimator) -> "TrainingOptions":
-        """Return those of an estimator."""
+        """Return the options of an estimator."""
         return cls(*(getattr(estimator, name) for name in cls._fields))
 
     def rows_per_step(self, n_rows: int) -> int:
@@ -64,34 +64,34 @@ class TrainingOptions(NamedTuple):
 
     @property
     def n_epochs(self) -> int:
-        """The most epochs of a fit."""
+        """The largest number of epochs of a fit."""
         return (self.net_params or {}).get("max_epochs", self.max_epochs)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What training gives.
+    """The result of training.
 
     Attributes
     ----------
     correction : Module
         The network, with averaged weights.
     judged : TensorData
-        The held-out rows; the training rows if none were held out.
+        The held-out rows, or the training rows if none were held out.
     history : list of dict
         skorch's history.
     state : dict
-        What a resumed training needs.
+        The state from which training can be resumed.
     """
 
     correction: nn.Module
     judged: TensorData
     history: list[dict]
     state: dict[str, Any]
-    proposal: None = None  # training finds none; see `Solved`
+    proposal: None = None  # only `Solved` has one
 
     def attributes(self) -> dict[str, Any]:
-        """Return what is published of the training."""
+        """Return the attributes that are published."""
         valid = [row["valid_loss"] for row in self.history if "valid_loss" in row]
         return {
             "history_": self.history,
@@ -122,21 +122,23 @@ def train(
     rows : Rows
         In internal coordinates.
     problem : BaseProblem
-        The objective, on the manifold and over the base measure.
+        The objective on the manifold and over the base measure.
     correction : Module
-        Untrained.
+        The untrained network.
     options : TrainingOptions
     seed : int
-        Of the division of rows, the shuffling and the noise.
+        The seed of the division of rows, the shuffling and the noise.
     device : torch.device
     epochs : int or None, default=None
-        If given, so many epochs at a constant rate, with no rows held out.
+        The number of epochs at a constant rate, with no rows held out. None is a whole
+        fit with the schedule and the early stopping of `options`.
     state : dict or None, default=None
-        That of an earlier training, to go on from.
+        The state of an earlier training, which goes on.
     label : str, default='fit'
         Name of the progress bar.
     make_bridge : callable or None, default=None
-        Makes one more callback, of a function that returns the outcome so far.
+        Makes one more callback. Its argument is a function that returns the current
+        result.
 
     Returns
     -------
@@ -145,7 +147,7 @@ def train(
     Raises
     ------
     ValueError
-        If `state` is that of another network or optimiser.
+        If `state` belongs to another network or optimiser.
     """
     in_part = epochs is not None
     holds_out = options.early_stopping and not in_part
@@ -174,11 +176,11 @@ def train(
         except (RuntimeError, ValueError, KeyError) as error:
             raise ValueError(
                 "Training cannot go on from the last fit: the network or the optimizer "
-                "has changed. Fit anew, with warm_start=False."
+                "has changed. Fit again with warm_start=False."
             ) from error
 
     def outcome() -> Trained:
-        # the module holds the averaged weights, which are the ones that are kept
+        # The module of the average holds the weights that are kept.
         return Trained(
             net.average_.module.correction,
             judged,
@@ -209,7 +211,7 @@ def _make_net(
         optimizer, extra = OPTIMIZERS[options.optimizer]
     else:
         optimizer, extra = options.optimizer, {}
-    # User's callbacks are copied: skorch initialises them in place.
+    # The user's callbacks are copied, because skorch initialises them in place.
     callbacks = copy.deepcopy(list(options.callbacks or []))
     check_callbacks(callbacks)
     if options.verbose == 1:

@@ -13,50 +13,62 @@ __all__ = ["MVLDensity"]
 class MVLDensity(BaseDensity):
     r"""Density estimation by minimum velocity.
 
-    Learns an energy :math:`E` with :math:`q(x) = e^{-E(x)}/Z` by minimising the speed with
-    which a sampler aimed at q, started at the data, leaves it: a first-order estimate of
-    score matching [Wang2020]_. The energy is a network's correction of a base measure,
-    :math:`E = E_\theta - \log q_0`. The network starts at zero, training keeps the weights
-    with the best held-out Hyvärinen score, and Z is computed at the end, so that
-    `score_samples` are log densities in nats with respect to Lebesgue measure in the
-    units of X.
+    Learns an energy :math:`E` with :math:`q(x) = e^{-E(x)}/Z`. A sampler that targets q and
+    starts at the data moves them with some velocity. Training minimises its mean square, a
+    first-order estimate of score matching [Wang2020]_. The energy is the correction of a
+    base measure by a network, :math:`E = E_\theta - \log q_0`. The network starts at zero.
+    Training keeps the weights with the best held-out Hyvärinen score, and Z is computed at
+    the end. `score_samples` are therefore log densities, in nats, with respect to Lebesgue
+    measure in the units of X.
 
     Parameters
     ----------
     objective : str or BaseObjective, default='mvl'
-        What is minimised: ``'mvl'``, `DetachedMinimumVelocity` with the step of a sample
-        shortened where its drift would exceed the noise; ``'mvl-graph'``,
-        `MinimumVelocity` with a control variate; ``'sm'``, ``'ssm'``, ``'ssm-vr'`` and
-        ``'fd-ssm'``, exact, sliced, variance-reduced sliced and finite-difference score
-        matching; ``'dsm'``, denoising score matching; ``'cd1'``, contrastive divergence;
-        ``'mvl-svgd'``, ``'mvl-spos'`` and ``'mvl-birth-death'``, `MinimumVelocity` with
-        `SVGD`, `SPOS` and `BirthDeath`: half the kernelised Stein discrepancy, its even
-        mixture with score matching, and score matching plus half the variance of
-        log p/q, which sees the weights of separated modes. These three couple the rows
-        of a batch and take no `sample_weight`, as does ``'annealed'``,
-        `AnnealedScoreMatching` over levels of noise, which sees those weights too.
-        ``'mpf'``, minimum probability flow; ``'parzen'`` and ``'deen'``, Parzen score
-        matching, which couples rows, and the loss of deep energy estimators;
-        ``'nce'``, noise-contrastive estimation, and ``'mle'``, maximum likelihood, both
-        by draws from the base measure. An object keeps its own parameters.
+        The objective. An object keeps its own parameters. A string is one of
+
+        - ``'mvl'``, `DetachedMinimumVelocity`; the step of a sample is shortened if its
+          drift would exceed the noise;
+        - ``'mvl-graph'``, `MinimumVelocity` with a control variate;
+        - ``'sm'``, ``'ssm'``, ``'ssm-vr'``, ``'fd-ssm'``: exact, sliced, variance-reduced
+          sliced and finite-difference score matching;
+        - ``'dsm'``, denoising score matching;
+        - ``'cd1'``, contrastive divergence;
+        - ``'mvl-svgd'``, `MinimumVelocity` with `SVGD`: half the kernelised Stein
+          discrepancy;
+        - ``'mvl-spos'``, with `SPOS`: the even mixture of that with score matching;
+        - ``'mvl-birth-death'``, with `BirthDeath`: score matching plus half the variance
+          of log p/q, which depends on the weights of separated modes;
+        - ``'annealed'``, `AnnealedScoreMatching` over noise levels, which depends on
+          these weights too;
+        - ``'mpf'``, minimum probability flow;
+        - ``'parzen'``, Parzen score matching;
+        - ``'deen'``, the loss of deep energy estimators;
+        - ``'nce'`` and ``'mle'``, noise-contrastive estimation and maximum likelihood,
+          both by draws from the base measure.
+
+        ``'mvl-svgd'``, ``'mvl-spos'``, ``'mvl-birth-death'``, ``'annealed'`` and
+        ``'parzen'`` couple the rows of a batch, and take no `sample_weight`.
     epsilon : float, default=1e-4
-        The step :math:`\epsilon` of the sampler, in internal units: whitened ones, see
-        `standardize`. The bias of the objective grows like :math:`\epsilon`; it also
-        smooths. For ``'dsm'``, ``'deen'`` and ``'parzen'`` it is the variance of the noise.
-        Ignored by ``'sm'``, ``'ssm'``, ``'ssm-vr'``, ``'nce'``, ``'mle'`` and objects.
+        The step :math:`\epsilon` of the sampler, in squared internal units (whitened
+        ones, see `standardize`). The bias of the objective is proportional to
+        :math:`\epsilon`, and a larger step gives a smoother density. For ``'dsm'``,
+        ``'deen'`` and ``'parzen'`` it is the variance of the noise. Ignored by ``'sm'``,
+        ``'ssm'``, ``'ssm-vr'``, ``'nce'``, ``'mle'`` and objects.
     alpha : float, default=1e-4
         Weight of the mean square of the correction :math:`E_\theta` in the loss: the
-        regularisation towards the base measure. Of an exponential family, see there.
+        regularisation towards the base measure. For an exponential family see
+        `ExponentialFamily`.
     energy : str, Module, callable or ExponentialFamily, default='inner_product'
-        The correction :math:`E_\theta`: ``'inner_product'``, :math:`u^\top\psi(u)`;
-        ``'mlp'``, a network with one output; a module from (n, d) to (n,), which is
-        copied, or a callable that makes one from the number of features. It sees internal
-        units.
-        Or an exponential family, which is fitted in closed form: ``'kernel'``,
-        ``'polynomial'`` (with the penalty `alpha`), ``'gaussian'`` or an object; see
-        `ExponentialFamily`. Then `objective` must be ``'mvl'`` or ``'sm'``, all rows train,
-        and what concerns steps and networks is not used: `epsilon`, `lr`, `batch_size`,
-        `early_stopping`, `hidden_layer_sizes`, `callbacks` and the like.
+        The correction :math:`E_\theta`, a function of internal units:
+        ``'inner_product'``, :math:`u^\top\psi(u)`; ``'mlp'``, a network with one output; a
+        module from (n, d) to (n,), which is copied; or a callable that makes one from the
+        number of features.
+
+        It may also be an exponential family, which is fitted in closed form to all rows:
+        ``'kernel'``, ``'polynomial'`` (with the penalty `alpha`), ``'gaussian'`` or an
+        `ExponentialFamily`. `objective` must then be ``'mvl'`` or ``'sm'``. Parameters of
+        steps and networks are not used: `epsilon`, `lr`, `batch_size`, `early_stopping`,
+        `hidden_layer_sizes`, `callbacks` and the like.
     hidden_layer_sizes : array-like of int, default=(128, 128)
         Widths of the hidden layers of a built-in energy.
     activation : {'silu', 'softplus', 'tanh', 'gelu', 'elu'}, default='silu'
@@ -64,38 +76,42 @@ class MVLDensity(BaseDensity):
     spectral_norm : bool, default=False
         Whether hidden weights of a built-in energy are divided by their spectral norm.
     base : str, mixture, FrozenEstimator or None, default='auto'
-        The base measure :math:`q_0`: ``'auto'``, what held-out rows prefer of a Gaussian
-        and mixtures of normal and Student densities, of columns as they are or transformed
-        to near normality, stacked if that is better still (`choose_mixture`); the network
-        then corrects it in transformed columns, too;
-        ``'gaussian'``, the fitted Gaussian; ``'mixture'``, the Gaussian mixture with the
-        lowest BIC; a scikit-learn mixture, used as it is if fitted and fitted to X if not
-        (`clone`, hence a grid search, makes it unfitted unless it is inside
-        FrozenEstimator); or None. Mixtures of scikit-learn are fitted to rows resampled by
-        weight when there is a `sample_weight`.
+        The base measure :math:`q_0`, or None. A string is one of
+
+        - ``'auto'``, the choice of held-out rows (`choose_mixture`). Candidates are a
+          Gaussian and mixtures of normal and Student densities, in the columns as they
+          are or transformed to near normality, and a stack of these. The network works in
+          transformed columns if the base does;
+        - ``'gaussian'``, the fitted Gaussian;
+        - ``'mixture'``, the Gaussian mixture with the lowest BIC.
+
+        A scikit-learn mixture is used as it is if it is fitted, and fitted to X if not.
+        `clone`, and hence a grid search, makes it unfitted, unless it is inside a
+        FrozenEstimator. With a `sample_weight`, scikit-learn's mixtures are fitted to rows
+        resampled by weight.
     normalizer : str, BaseNormalizer or None, default='auto'
-        How Z is computed: ``'auto'``, ``'quadrature'``, ``'importance'`` or
-        ``'annealed'``. With None `score_samples` are unnormalised and `score` is minus
-        the Hyvärinen score.
+        How Z is computed: ``'auto'``, ``'quadrature'``, ``'importance'``, ``'annealed'``
+        or an object. With None `score_samples` are unnormalised and `score` is minus the
+        Hyvärinen score.
     standardize : bool, default=True
-        Whether to train in whitened units (a shrunk covariance; the log-determinant is
-        put back). These are units of transformed columns where ``base='auto'`` is mostly a
-        density of such, unless `energy` is an exponential family.
+        Whether to train in whitened units, by a shrunk covariance. Densities stay in the
+        units of X. If ``base='auto'`` is mostly a density of transformed columns, these
+        are whitened, unless `energy` is an exponential family.
     batch_size : int or 'auto', default='auto'
-        Rows per step; ``'auto'`` is a 32nd of the rows, but 32 to 256.
+        Rows per step; ``'auto'`` is a 32nd of the rows, but at least 32 and at most 256.
     lr : float, default=2e-3
-        The (largest) learning rate.
+        The learning rate, or the largest one of a schedule.
     lr_schedule : {'one-cycle', 'constant'}, default='one-cycle'
-        Whether the rate rises and falls once over `max_epochs`.
+        Whether the rate rises and falls once over `max_epochs`, or is constant.
     max_epochs : int, default=100
         Passes over the data.
     early_stopping : bool, default=True
-        Whether to hold out rows, to keep the weights with the best Hyvärinen score on
-        them (with ``'nce'``, ``'mle'`` and ``'annealed'`` the best objective, on fixed
-        draws), and to stop when it no longer improves. Fewer than two held-out rows are
-        not used.
+        Whether to hold out rows, keep the weights with the best Hyvärinen score on them,
+        and stop when it no longer improves. ``'nce'``, ``'mle'`` and ``'annealed'``
+        monitor the objective itself, on fixed draws. If fewer than two rows would be held
+        out, none are.
     validation_fraction : float, default=0.1
-        Share of rows held out.
+        Proportion of rows held out.
     n_iter_no_change : int, default=20
         Epochs without an improvement by `tol` before training stops.
     tol : float, default=0.0
@@ -103,20 +119,20 @@ class MVLDensity(BaseDensity):
     optimizer : str or class, default='adamw'
         The torch optimiser: ``'adamw'``, ``'adam'``, ``'rmsprop'``, ``'rmsprop-debiased'``
         (Adam without momentum, the authors' setting for auto-encoders), ``'sgd'`` or
-        ``'lbfgs'``. ``'adamw'`` comes without weight decay; set it by
-        ``net_params={"optimizer__weight_decay": ...}``.
+        ``'lbfgs'``. ``'adamw'`` has no weight decay unless
+        ``net_params={"optimizer__weight_decay": ...}`` sets it.
     callbacks : list of skorch callbacks or None, default=None
         Copied and called during training.
     net_params : dict or None, default=None
-        Further parameters of the skorch net, which win over the others. An entry is also
-        a parameter ``net__key`` of the estimator.
+        Further parameters of the skorch net, which take precedence over the others. An
+        entry is also a parameter ``net__key`` of the estimator.
     warm_start : bool, default=False
-        Whether `fit` goes on from the last fit; coordinates and base measure are kept.
+        Whether `fit` goes on from the last fit, with its coordinates and base measure.
     memory : str, object with the interface of joblib.Memory, or None, default=None
-        Where chosen base measures are kept, on disk: a search over `epsilon`, `alpha` and
-        the like, with `random_state` an integer, chooses one for each part of the data
-        then, not for each setting. A string is a folder. Empty it after an upgrade, and
-        when a class of yours that decides about the base has changed.
+        Where chosen base measures are kept on disk. A string is a folder. With an integer
+        as `random_state`, a search over `epsilon`, `alpha` and the like then chooses a
+        base once for each part of the data, not for each setting. Empty the folder after
+        an upgrade, and after changes to your own classes that affect the base.
     device : str or torch.device, default='auto'
         Where to train and evaluate; ``'auto'`` is CUDA when there is one.
     random_state : int, RandomState instance or None, default=None
@@ -128,57 +144,61 @@ class MVLDensity(BaseDensity):
     Attributes
     ----------
     energy_ : Module
-        The energy in float64, frozen; maps tensors in the units of X to (n,).
+        The frozen energy in float64. It maps tensors of shape (n, n_features), in the
+        units of X, to energies of shape (n,).
     manifold_ : Euclidean
         The space.
     base_ : BaseMeasure or None
-        The base measure, in internal units: ``energy_.to_internal(x)`` are those of a
-        tensor x, ``energy_.log_det(x)`` the log of the volume of x per volume of these.
+        The base measure, in internal units. ``energy_.to_internal(x)`` converts a tensor x
+        to these units, and ``energy_.log_det(x)`` is the log of the volume in units of X
+        per internal volume.
     objective_ : BaseObjective
         The objective.
     log_normalizer_ : float
-        :math:`\log Z`. None without `normalizer`, as its error and result.
+        :math:`\log Z`, in nats. None if `normalizer` is None, as are
+        `log_normalizer_std_` and `normalizer_result_`.
     log_normalizer_std_ : float
-        Its standard error, in nats: a common error of all `score_samples`.
+        The standard error of :math:`\log Z`, in nats: a common error of all
+        `score_samples`.
     correction_scale_ : float
-        What the correction was multiplied by: 1, or less if that makes held-out rows
-        more likely; 0 if it gains no more than a standard error over the base measure.
-        With a warning if more of it would make them less likely than the base measure
-        does, by more than sampling error.
+        The factor of the correction: 1, or less if that makes held-out rows more likely,
+        or 0 if the correction gains no more than a standard error over the base measure.
+        A warning says if a larger scale would make these rows less likely than the base
+        measure does, by more than sampling error.
     ties_ : Ties
-        What repeats in X, of the last `fit` or the first `partial_fit`: `copies`, the
-        share of the rows that are copies of others, and `rounding`, the steps to which
-        columns are rounded (0 where they are not).
+        Repetitions in the X of the last `fit` or the first `partial_fit`. `copies` is the
+        proportion of rows that are copies of others. `rounding` has the step to which each
+        column is rounded, or 0.
     normalizer_result_ : LogNormalizer
-        The estimate with its effective sample size and method.
+        The estimate of :math:`\log Z` with its effective sample size and method.
     n_iter_ : int
-        Epochs trained.
+        Number of epochs trained.
     loss_curve_ : list of float
         Training objective per epoch.
     validation_loss_curve_ : list of float
-        What is monitored on held-out rows, per epoch, in internal units; lower is better:
-        the Hyvärinen score, or the objective itself (see `early_stopping`).
+        The monitored value on held-out rows, per epoch, in internal units; lower is
+        better. It is the Hyvärinen score, or the objective itself (see `early_stopping`).
     history_ : list of dict
         skorch's history.
     device_ : torch.device
-        Where it was trained.
+        The device of the training.
     parameters_, standard_errors_ : dict of str to ndarray
-        Of an exponential family only: its parameters in the units of X, and their standard
-        errors, which hold whatever the distribution of the rows.
+        Only for an exponential family: its parameters in the units of X, and their
+        standard errors, which are valid even if the rows do not follow the family.
     natural_parameters_, natural_covariance_ : ndarray of shape (k,) and (k, k)
-        Of an exponential family only: the coefficients of its statistics in internal
+        Only for an exponential family: the coefficients of its statistics in internal
         units, and the sandwich estimate of their covariance.
     alpha_ : float
-        Of an exponential family only: the weight of the penalty.
+        Only for an exponential family: the weight of the penalty.
     regularization_path_ : RegularizationPath
-        Of an exponential family only: leave-one-out scores by weight of the penalty.
+        Only for an exponential family: leave-one-out scores by weight of the penalty.
     robust_weights_ : ndarray of shape (n_samples,)
-        Of a family with ``robustness`` only: the weights of the rows, the largest 1; those
-        whose `sample_weight` is zero are not among them.
+        Only for a family with ``robustness``: the weights of the rows, of which the
+        largest is 1. Rows whose `sample_weight` is zero are left out.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
-        Their names, if X had any.
+        Names of the features, if X had any.
 
     See Also
     --------
@@ -187,8 +207,8 @@ class MVLDensity(BaseDensity):
 
     Notes
     -----
-    Score matching cannot see the relative weight of well-separated modes: the score does
-    not change between them. The base measure supplies the weights.
+    Score matching does not determine the relative weights of well-separated modes, because
+    the score at the data hardly depends on them. The base measure supplies the weights.
 
     References
     ----------
@@ -219,5 +239,5 @@ class MVLDensity(BaseDensity):
 
     def _base_kind(self, base, manifold, objective) -> object:
         del manifold, objective
-        # Where there is no base, the fitted Gaussian still proposes draws.
+        # Without a base, the fitted Gaussian still proposes draws.
         return "gaussian" if base is None else base

@@ -20,50 +20,53 @@ class RiemannianMVLDensity(BaseDensity):
     r"""Density estimation on a manifold by minimum velocity.
 
     Learns an energy :math:`E` on a sphere, torus, rotation group, simplex, hyperbolic
-    space, a product of such or a space of the user's, with :math:`q(x) = e^{-E(x)}/Z` with
-    respect to the Riemannian volume, by minimising the speed with which Riemannian
-    Langevin dynamics aimed at q, started at the data, leaves it [Wang2020]_. The energy
-    corrects a base measure, :math:`E = E_\theta - \log q_0`, by a network of smooth
-    functions of the point that have the manifold's symmetries: the period of angles, the
-    sign of axes and quaternions.
+    space, a product of these or a space of the user's. The density is
+    :math:`q(x) = e^{-E(x)}/Z` with respect to the Riemannian volume. Riemannian Langevin
+    dynamics that targets q and starts at the data moves them with some velocity. Training
+    minimises its mean square [Wang2020]_. The energy is the correction of a base measure by
+    a network, :math:`E = E_\theta - \log q_0`. The inputs of the network are smooth
+    functions of the point that have the manifold's symmetries, such as the period of angles
+    and the sign of axes and quaternions.
 
     Parameters
     ----------
     manifold : str or BaseManifold, default='auto'
         ``'circle'``, ``'sphere'``, ``'torus'``, ``'rotation'``, ``'axial'``,
         ``'simplex'``, ``'hyperbolic'``, ``'spd'``, ``'euclidean'``, or an object such as
-        ``Sphere(project=True)`` or a `Product`. A row that is no point of it is an
-        error. ``'auto'`` is the unit sphere if every row is a unit vector (to 1e-6) of at
-        least two columns, and Euclidean space otherwise; `manifold_` says which. One-hot
-        rows, which are unit vectors too, draw a warning.
+        ``Sphere(project=True)`` or a `Product`. A row off the manifold raises a
+        ValueError. ``'auto'`` is the unit sphere if every row is a unit vector (to 1e-6)
+        of at least two columns, and Euclidean space otherwise; `manifold_` says which.
+        One-hot rows are unit vectors too, and draw a warning.
     objective : str or BaseObjective, default='mvl'
-        What is minimised, as in `MVLDensity`, in its Riemannian form
-        (`RiemannianObjective`): ``'mvl'``, ``'mvl-graph'``, ``'sm'``, ``'ssm'``,
-        ``'ssm-vr'``, ``'fd-ssm'``, ``'dsm'``, ``'deen'``, ``'mpf'``, ``'cd1'`` or an
-        object; or ``'nce'``, ``'mle'`` and ``'annealed'``, which need no such form. Those
-        whose rows act on one another in one space, ``'mvl-svgd'``, ``'mvl-spos'``,
-        ``'mvl-birth-death'`` and ``'parzen'``, are refused but in Euclidean space.
+        The objective, as in `MVLDensity`. ``'mvl'``, ``'mvl-graph'``, ``'sm'``,
+        ``'ssm'``, ``'ssm-vr'``, ``'fd-ssm'``, ``'dsm'``, ``'deen'``, ``'mpf'``, ``'cd1'``
+        and objects are used in their Riemannian form (`RiemannianObjective`). ``'nce'``,
+        ``'mle'`` and ``'annealed'`` need no such form. ``'mvl-svgd'``, ``'mvl-spos'``,
+        ``'mvl-birth-death'`` and ``'parzen'``, in which rows act on one another, are
+        allowed in Euclidean space only.
     epsilon : float, default=1e-4
-        The step :math:`\epsilon` of the sampler, a squared geodesic length
-        (of internal coordinates, where the manifold has Euclidean ones). The bias of
-        the objective grows like :math:`\epsilon`; it also smooths. For ``'dsm'``
-        and ``'deen'`` it is the variance of the noise. Ignored by ``'sm'``, ``'ssm'``,
-        ``'ssm-vr'``, ``'nce'``, ``'mle'`` and objects.
+        The step :math:`\epsilon` of the sampler, a squared geodesic length. Euclidean
+        coordinates of the manifold are in internal units. The bias of the objective is
+        proportional to :math:`\epsilon`, and a larger step gives a smoother density. For
+        ``'dsm'`` and ``'deen'`` it is the variance of the noise. Ignored by ``'sm'``,
+        ``'ssm'``, ``'ssm-vr'``, ``'nce'``, ``'mle'`` and objects.
     alpha : float, default=1e-4
         Weight of the mean square of the correction :math:`E_\theta` in the loss: the
-        regularisation towards the base measure. Of an exponential family, see there.
+        regularisation towards the base measure. For an exponential family see
+        `ExponentialFamily`.
     energy : str, Module, callable or ExponentialFamily, default='inner_product'
-        The correction :math:`E_\theta`: ``'inner_product'``, :math:`u^\top\psi(u)`;
-        ``'mlp'``, a network with one output; a module from (n, d) to (n,), which is
-        copied, or a callable that makes one from the number of features. It sees the
-        manifold's features of a point, such as cosines and sines of angles
-        (`manifold_.n_features` of them).
-        Or an exponential family, which is fitted in closed form: ``'kernel'``,
-        ``'polynomial'`` (with the penalty `alpha`), ``'von_mises_fisher'``, ``'bingham'``,
-        ``'fisher_bingham'`` or an object; see
-        `ExponentialFamily`. Then `objective` must be ``'mvl'`` or ``'sm'``, all rows train,
-        and what concerns steps and networks is not used: `epsilon`, `lr`, `batch_size`,
-        `early_stopping`, `hidden_layer_sizes`, `callbacks` and the like.
+        The correction :math:`E_\theta`, a function of the manifold's features of a point,
+        such as cosines and sines of angles (`manifold_.n_features` of them):
+        ``'inner_product'``, :math:`u^\top\psi(u)`; ``'mlp'``, a network with one output; a
+        module from (n, d) to (n,), which is copied; or a callable that makes one from the
+        number of features.
+
+        It may also be an exponential family, which is fitted in closed form to all rows:
+        ``'kernel'``, ``'polynomial'`` (with the penalty `alpha`), ``'von_mises_fisher'``,
+        ``'bingham'``, ``'fisher_bingham'`` or an `ExponentialFamily`. `objective` must then
+        be ``'mvl'`` or ``'sm'``. Parameters of steps and networks are not used: `epsilon`,
+        `lr`, `batch_size`, `early_stopping`, `hidden_layer_sizes`, `callbacks` and the
+        like.
     hidden_layer_sizes : array-like of int, default=(128, 128)
         Widths of the hidden layers of a built-in energy.
     activation : {'silu', 'softplus', 'tanh', 'gelu', 'elu'}, default='silu'
@@ -71,38 +74,44 @@ class RiemannianMVLDensity(BaseDensity):
     spectral_norm : bool, default=False
         Whether hidden weights of a built-in energy are divided by their spectral norm.
     base : {'auto', 'mixture', 'kernel', 'uniform'} or None, default='auto'
-        The base measure :math:`q_0`. ``'mixture'``: von Mises-Fisher components on
-        spheres and their quotients, products of von Mises densities on tori, wrapped
-        normals elsewhere; ``'kernel'``: such a component at each row, with a common
-        bandwidth or one in proportion to the distance of a neighbor. Both over a uniform
-        background where the manifold is compact. ``'auto'``: of the uniform density,
-        mixtures, the kernel estimate and a stack of them, the simplest that rows held
-        out do not contradict (`choose_base`). ``'uniform'``: the uniform density of a
-        compact manifold. None: no base measure. In Euclidean space ``'mixture'`` is the
-        Gaussian mixture with the lowest BIC, and the others are `choose_mixture`.
+        The base measure :math:`q_0`, or None. A string is one of
+
+        - ``'mixture'``, of von Mises-Fisher components on spheres and their quotients,
+          of products of von Mises densities on tori, and of wrapped normals elsewhere;
+        - ``'kernel'``, with such a component at each row. Bandwidths are equal, or
+          proportional to the distance from a neighbor;
+        - ``'uniform'``, the uniform density of a compact manifold;
+        - ``'auto'``, the choice of held-out rows (`choose_base`). Candidates are the
+          uniform density, mixtures, the kernel estimate and a stack of these. A more
+          complex one must be better by more than sampling error.
+
+        On compact manifolds ``'mixture'`` and ``'kernel'`` have a uniform component. In
+        Euclidean space ``'mixture'`` is the Gaussian mixture with the lowest BIC, and the
+        others are `choose_mixture`.
     normalizer : str, BaseNormalizer or None, default='auto'
-        How Z is computed: ``'auto'``, ``'quadrature'``, ``'importance'`` or
-        ``'annealed'``. With None `score_samples` are unnormalised and `score` is minus
-        the Hyvärinen score.
+        How Z is computed: ``'auto'``, ``'quadrature'``, ``'importance'``, ``'annealed'``
+        or an object. With None `score_samples` are unnormalised and `score` is minus the
+        Hyvärinen score.
     standardize : bool, default=True
-        Whether to train in whitened units (a shrunk covariance; the log-determinant is
-        put back); in Euclidean space those of transformed columns where ``base='auto'`` is
-        mostly a density of such, unless `energy` is an exponential family.
+        Whether to train in whitened units of the Euclidean columns, by a shrunk
+        covariance. Densities stay in the units of X. In Euclidean space, if
+        ``base='auto'`` is mostly a density of transformed columns, these are whitened,
+        unless `energy` is an exponential family.
     batch_size : int or 'auto', default='auto'
-        Rows per step; ``'auto'`` is a 32nd of the rows, but 32 to 256.
+        Rows per step; ``'auto'`` is a 32nd of the rows, but at least 32 and at most 256.
     lr : float, default=2e-3
-        The (largest) learning rate.
+        The learning rate, or the largest one of a schedule.
     lr_schedule : {'one-cycle', 'constant'}, default='one-cycle'
-        Whether the rate rises and falls once over `max_epochs`.
+        Whether the rate rises and falls once over `max_epochs`, or is constant.
     max_epochs : int, default=100
         Passes over the data.
     early_stopping : bool, default=True
-        Whether to hold out rows, to keep the weights with the best Hyvärinen score on
-        them (with ``'nce'``, ``'mle'`` and ``'annealed'`` the best objective, on fixed
-        draws), and to stop when it no longer improves. Fewer than two held-out rows are
-        not used.
+        Whether to hold out rows, keep the weights with the best Hyvärinen score on them,
+        and stop when it no longer improves. ``'nce'``, ``'mle'`` and ``'annealed'``
+        monitor the objective itself, on fixed draws. If fewer than two rows would be held
+        out, none are.
     validation_fraction : float, default=0.1
-        Share of rows held out.
+        Proportion of rows held out.
     n_iter_no_change : int, default=20
         Epochs without an improvement by `tol` before training stops.
     tol : float, default=0.0
@@ -110,20 +119,20 @@ class RiemannianMVLDensity(BaseDensity):
     optimizer : str or class, default='adamw'
         The torch optimiser: ``'adamw'``, ``'adam'``, ``'rmsprop'``, ``'rmsprop-debiased'``
         (Adam without momentum, the authors' setting for auto-encoders), ``'sgd'`` or
-        ``'lbfgs'``. ``'adamw'`` comes without weight decay; set it by
-        ``net_params={"optimizer__weight_decay": ...}``.
+        ``'lbfgs'``. ``'adamw'`` has no weight decay unless
+        ``net_params={"optimizer__weight_decay": ...}`` sets it.
     callbacks : list of skorch callbacks or None, default=None
         Copied and called during training.
     net_params : dict or None, default=None
-        Further parameters of the skorch net, which win over the others. An entry is also
-        a parameter ``net__key`` of the estimator.
+        Further parameters of the skorch net, which take precedence over the others. An
+        entry is also a parameter ``net__key`` of the estimator.
     warm_start : bool, default=False
-        Whether `fit` goes on from the last fit; coordinates and base measure are kept.
+        Whether `fit` goes on from the last fit, with its coordinates and base measure.
     memory : str, object with the interface of joblib.Memory, or None, default=None
-        Where chosen base measures are kept, on disk: a search over `epsilon`, `alpha` and
-        the like, with `random_state` an integer, chooses one for each part of the data
-        then, not for each setting. A string is a folder. Empty it after an upgrade, and
-        when a class of yours that decides about the base has changed.
+        Where chosen base measures are kept on disk. A string is a folder. With an integer
+        as `random_state`, a search over `epsilon`, `alpha` and the like then chooses a
+        base once for each part of the data, not for each setting. Empty the folder after
+        an upgrade, and after changes to your own classes that affect the base.
     device : str or torch.device, default='auto'
         Where to train and evaluate; ``'auto'`` is CUDA when there is one.
     random_state : int, RandomState instance or None, default=None
@@ -135,57 +144,60 @@ class RiemannianMVLDensity(BaseDensity):
     Attributes
     ----------
     energy_ : Module
-        The energy in float64, frozen; maps points in the ambient coordinates of
-        `manifold_`, such as unit quaternions for rotation matrices, to (n,).
+        The frozen energy in float64. It maps points in the ambient coordinates of
+        `manifold_`, such as unit quaternions for rotation matrices, to energies of shape
+        (n,).
     manifold_ : BaseManifold
         The manifold, with its dimension.
     base_ : BaseMeasure or None
-        The base measure, in internal units: those of ``energy_.to_internal(x)``.
+        The base measure, in the internal units of ``energy_.to_internal(x)``.
     objective_ : BaseObjective
         The objective.
     log_normalizer_ : float
-        :math:`\log Z`. None without `normalizer`, as its error and result.
+        :math:`\log Z`, in nats. None if `normalizer` is None, as are
+        `log_normalizer_std_` and `normalizer_result_`.
     log_normalizer_std_ : float
-        Its standard error, in nats: a common error of all `score_samples`.
+        The standard error of :math:`\log Z`, in nats: a common error of all
+        `score_samples`.
     correction_scale_ : float
-        What the correction was multiplied by: 1, or less if that makes held-out rows
-        more likely; 0 if it gains no more than a standard error over the base measure.
-        With a warning if more of it would make them less likely than the base measure
-        does, by more than sampling error.
+        The factor of the correction: 1, or less if that makes held-out rows more likely,
+        or 0 if the correction gains no more than a standard error over the base measure.
+        A warning says if a larger scale would make these rows less likely than the base
+        measure does, by more than sampling error.
     ties_ : Ties
-        What repeats in X, of the last `fit` or the first `partial_fit`: `copies`, the
-        share of the rows that are copies of others, and `rounding`, the steps to which
-        columns are rounded (0 where they are not).
+        Repetitions in the X of the last `fit` or the first `partial_fit`. `copies` is the
+        proportion of rows that are copies of others. `rounding` has the step to which each
+        column is rounded, or 0.
     normalizer_result_ : LogNormalizer
-        The estimate with its effective sample size and method.
+        The estimate of :math:`\log Z` with its effective sample size and method.
     n_iter_ : int
-        Epochs trained.
+        Number of epochs trained.
     loss_curve_ : list of float
         Training objective per epoch.
     validation_loss_curve_ : list of float
-        What is monitored on held-out rows, per epoch, in internal units; lower is better:
-        the Hyvärinen score, or the objective itself (see `early_stopping`).
+        The monitored value on held-out rows, per epoch, in internal units; lower is
+        better. It is the Hyvärinen score, or the objective itself (see `early_stopping`).
     history_ : list of dict
         skorch's history.
     device_ : torch.device
-        Where it was trained.
+        The device of the training.
     parameters_, standard_errors_ : dict of str to ndarray
-        Of an exponential family only: its parameters in the units of X, and their standard
-        errors, which hold whatever the distribution of the rows.
+        Only for an exponential family: its parameters in the units of X, and their
+        standard errors, which are valid even if the rows do not follow the family.
     natural_parameters_, natural_covariance_ : ndarray of shape (k,) and (k, k)
-        Of an exponential family only: the coefficients of its statistics in internal
+        Only for an exponential family: the coefficients of its statistics in internal
         units, and the sandwich estimate of their covariance.
     alpha_ : float
-        Of an exponential family only: the weight of the penalty.
+        Only for an exponential family: the weight of the penalty.
     regularization_path_ : RegularizationPath
-        Of an exponential family only: leave-one-out scores by weight of the penalty.
+        Only for an exponential family: leave-one-out scores by weight of the penalty.
     robust_weights_ : ndarray of shape (n_samples,)
-        Of a family with ``robustness`` only: the weights of the rows, the largest 1; those
-        whose `sample_weight` is zero are not among them.
+        Only for a family with ``robustness``: the weights of the rows, of which the
+        largest is 1. Rows whose `sample_weight` is zero are left out.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
-        Their names, if X had any.
+        Names of the features, if X had any.
 
     See Also
     --------
@@ -193,11 +205,12 @@ class RiemannianMVLDensity(BaseDensity):
 
     Notes
     -----
-    Score matching cannot see the relative weight of well-separated modes; the base measure
-    supplies it. Training sees the base through its gradient at the data only, a kernel
-    estimate's with the row itself left out; so that a large one costs nothing there, but to
-    score a row is to evaluate all its components. Where the correction earns nothing over
-    the base on rows held out, `correction_scale_` is 0 and the base is the model.
+    Score matching does not determine the relative weights of well-separated modes. The base
+    measure supplies them. Training uses only the gradient of the base at the rows, which is
+    computed once; a kernel estimate leaves out the row itself. A base with many components
+    is therefore cheap in training, but `score_samples` evaluates all components. If the
+    correction gains nothing over the base on held-out rows, `correction_scale_` is 0 and
+    the base is the model.
 
     References
     ----------
@@ -297,8 +310,8 @@ class RiemannianMVLDensity(BaseDensity):
         if ((X != 0).sum(1) == 1).all():
             warnings.warn(
                 "manifold='auto' took rows with a single 1 for directions along the axes. "
-                "If they code categories, they have no density: drop them, or give the "
-                "manifold.",
+                "If they code categories, they have no density: drop these columns, or "
+                "give the manifold.",
                 UserWarning,
                 stacklevel=5,
             )
@@ -315,7 +328,7 @@ class RiemannianMVLDensity(BaseDensity):
         if repr(manifold) != repr(self.manifold_):
             raise ValueError(
                 f"Training cannot go on from the last fit, on {self.manifold_!r}: manifold "
-                f"is now {manifold!r}. Fit anew, with warm_start=False."
+                f"is now {manifold!r}. Fit again with warm_start=False."
             )
 
     def _base_kind(self, base, manifold, objective) -> object:
@@ -323,6 +336,7 @@ class RiemannianMVLDensity(BaseDensity):
             return "mixture" if self.base == "mixture" else "auto"
         is_blurred = isinstance(objective, AnnealedScoreMatching)
         if base == "auto" and is_blurred and manifold.is_compact:
-            # Noise blurs the data, not the base: the levels start from the uniform density.
+            # The base is the same at all noise levels. Rows with much noise are nearly
+            # uniform, so a base with structure would be wrong for them.
             return "uniform"
         return base

@@ -1,4 +1,4 @@
-"""Scores of distributions one can draw from but not write down."""
+"""Scores of distributions that are known by draws only: ImplicitScoreEstimator."""
 
 import copy
 from collections.abc import Iterator
@@ -52,10 +52,10 @@ from sk_wmvl.training import limit_threads
 
 __all__ = ["ImplicitScoreEstimator"]
 
-THREAD_WIDTH = 250  # a matrix of 2000 rows is worth a second thread
-MEDIAN_ROWS = 1000  # among which the median distance is taken
+THREAD_WIDTH = 250  # with this, matrices of 2000 rows or more get a second thread
+MEDIAN_ROWS = 1000  # the most rows from which the median distance is computed
 CHUNK = 1024  # rows at a time in evaluation
-# What a fit publishes of one kind of method or the other.
+# Attributes that depend on the kind of method, trained or kernel.
 OUTCOMES = (
     "model_",
     "field_",
@@ -68,41 +68,44 @@ OUTCOMES = (
 class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
     r"""The score :math:`\nabla\log q` of a distribution known by draws only.
 
-    An energy trained by minimum velocity, on manifolds and given a context too, or a
-    regularised kernel estimate. Nothing is normalised. `entropy_surrogate` has the
-    gradient of the entropy, for which such scores are mostly wanted.
+    The estimate is a trained energy, or a regularised kernel estimate. A trained energy
+    may live on a manifold and depend on a context. Nothing is normalised. Most uses of such
+    scores need the gradient of an entropy, which `entropy_surrogate` provides.
 
     Parameters
     ----------
     method : str or BaseScoreMethod, default='mvl'
-        An energy by minimum velocity, ``'mvl'``, variance-reduced sliced, ``'ssm'``, or
-        denoising score matching, ``'dsm'``; or, with a kernel, Tikhonov regularisation
-        (``'kef'``, the kernel exponential family), Landweber iteration (``'landweber'``),
-        the ν-method (``'nu'``), spectral cut-off (``'ssge'``, the spectral Stein gradient
-        estimator) or Stein's identity (``'stein'``). An object of
-        `sk_wmvl.score_methods` keeps its own parameters.
+        How the score is estimated. Three methods train an energy: ``'mvl'``, minimum
+        velocity; ``'ssm'``, variance-reduced sliced score matching; ``'dsm'``, denoising
+        score matching. The kernel methods are ``'kef'``, the kernel exponential family
+        (Tikhonov regularisation); ``'landweber'``, Landweber iteration; ``'nu'``, the
+        ν-method; ``'ssge'``, the spectral Stein gradient estimator (spectral cut-off);
+        ``'stein'``, Stein's identity. An object of `sk_wmvl.score_methods` keeps its own
+        parameters.
     manifold : str or BaseManifold, default='euclidean'
-        Where the rows live; other than Euclidean space for ``'mvl'``, ``'ssm'`` and
-        ``'dsm'`` only.
+        The space of the rows. The kernel methods are for Euclidean space only.
     epsilon : float, default=1e-4
-        The step of minimum velocity; the variance of the noise of ``'dsm'``.
+        The step of minimum velocity, in squared internal units, or the variance of the
+        noise of ``'dsm'``.
     alpha : float, default=1e-4
         Weight of the mean square of the energy's correction in the loss.
     kernel : {'rbf', 'imq'} or BaseKernel, default='rbf'
         The radial kernel of the kernel methods.
     structure : {'auto', 'curl-free', 'diagonal'}, default='auto'
-        The matrix-valued kernel made of it. Curl-free fields are gradients, and cost
-        systems of size n d; diagonal ones are of size n. ``'auto'`` is diagonal for
-        ``'ssge'`` and ``'stein'``, as they were published, and curl-free for the others.
+        The matrix-valued kernel that is made of the radial one. Curl-free fields are
+        gradients, and need linear systems of size n d. Diagonal ones need systems of size
+        n. ``'auto'`` is diagonal for ``'ssge'`` and ``'stein'``, as they were published,
+        and curl-free for the others.
     bandwidth : float or None, default=None
-        The kernel's length scale, in internal units; None is the median distance, unless
-        the kernel is an object with a length of its own.
+        The kernel's length scale, in internal units. None is the median distance, unless
+        the kernel is an object with a length scale.
     regularization : float or None, default=None
-        The level λ, against an operator of norm at most one: t = 1/λ steps of Landweber
-        iteration, :math:`\lambda^{-1/2}` of the ν-method. None chooses it by the held-out
+        The weight λ of the regularisation of an operator whose norm is at most one. It
+        corresponds to :math:`1/\lambda` steps of Landweber iteration, and to
+        :math:`\lambda^{-1/2}` steps of the ν-method. None chooses it by the held-out
         Hyvärinen score (`choose_regularization`).
     energy : {'inner_product', 'mlp'}, Module or callable, default='inner_product'
-        The energy's correction. With a context always `ConditionalEnergy`.
+        The network. With a context it is always a `ConditionalEnergy`.
     hidden_layer_sizes : array-like of int, default=(128, 128)
         Widths of a built-in energy.
     activation : {'silu', 'softplus', 'tanh', 'gelu', 'elu'}, default='silu'
@@ -110,47 +113,48 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
     spectral_norm : bool, default=False
         Whether hidden weights are divided by their spectral norm.
     base : {'gaussian'} or None, default='gaussian'
-        What the energy corrects, in Euclidean space and without context.
+        The base measure that the network corrects in Euclidean space, without a context.
     standardize : bool, default=True
-        Whether to work in whitened units; a context is scaled column by column.
+        Whether to work in whitened units. A context is scaled column by column.
     batch_size, lr, lr_schedule, max_epochs, early_stopping, validation_fraction : optional
-        Of the training: see `MVLDensity`.
+        Parameters of the training, as in `MVLDensity`.
     n_iter_no_change, tol, optimizer, callbacks, net_params, warm_start : optional
-        Of the training: see `MVLDensity`.
+        Parameters of the training, as in `MVLDensity`.
     device : str or torch.device, default='auto'
-        Where to compute.
+        Where to train and evaluate; ``'auto'`` is CUDA when there is one.
     random_state : int, RandomState instance or None, default=None
-        Seed.
+        Seed of weights, splits and noise.
     verbose : int, default=0
-        1 shows a bar, 2 a table of epochs.
+        0 is silent, 1 shows a progress bar, 2 a table of epochs.
 
     Attributes
     ----------
     manifold_ : BaseManifold
         The manifold.
     model_ : EnergyScore
-        The trained energy, in internal units; ``'mvl'``, ``'ssm'`` and ``'dsm'`` only.
+        The trained energy, in internal units. Only for ``'mvl'``, ``'ssm'``, ``'dsm'``.
     field_ : KernelField
-        The kernel estimate, in internal units; kernel methods only.
+        The kernel estimate, in internal units. Only for kernel methods.
     regularization_ : float
-        What was chosen; kernel methods only.
+        The weight of the regularisation. Only for kernel methods.
     regularization_scores_ : ndarray of shape (n_grid,) or None
-        Held-out Hyvärinen scores on `sk_wmvl.score_methods.GRID`.
+        Held-out Hyvärinen scores on `sk_wmvl.score_methods.GRID`. None if
+        `regularization` was given.
     bandwidth_ : float
-        The length scale; kernel methods only.
+        The length scale, in internal units. Only for kernel methods.
     n_context_features_in_ : int
-        Columns of the context; zero without.
+        Number of columns of the context; zero without one.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
-        Their names, if X had any.
+        Names of the features, if X had any.
     device_ : torch.device
-        Where it was computed.
+        The device of the fit.
 
     See Also
     --------
     MVLDensity : A normalised density.
-    sk_wmvl.entropy.entropy_surrogate : The same with an energy in one's own loop.
+    sk_wmvl.entropy.entropy_surrogate : For an energy in a training loop of one's own.
 
     References
     ----------
@@ -158,7 +162,7 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
 
     Examples
     --------
-    The score of a standard normal at 1 is -1; a kernel estimate is shrunk towards zero.
+    The score of a standard normal at 1 is -1. A kernel estimate is shrunk towards zero.
 
     >>> import numpy as np
     >>> from sk_wmvl import ImplicitScoreEstimator
@@ -259,8 +263,8 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
         groups : array-like of shape (n_samples,), default=None
             Labels of rows that are held out together.
         context : array-like of shape (n_samples, n_context), default=None
-            What each row is conditional on: the score is that of X given the context.
-            For ``'mvl'``, ``'ssm'`` and ``'dsm'``.
+            The variables that each row is conditional on. The score is that of X given
+            the context. Only for ``'mvl'``, ``'ssm'`` and ``'dsm'``.
 
         Returns
         -------
@@ -276,12 +280,12 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
     @available_if(is_neural)
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None, *, context=None):
-        """Train for one epoch on rows of now, following a distribution that moves.
+        """Train for one more epoch, on rows whose distribution may have changed.
 
-        The first call fixes units and base measure, on whatever rows it is given; later
-        ones change neither, so that the energy means the same from call to call. The
-        learning rate is constant, nothing is held out, and the weights that are evaluated
-        are an average over about the last 200 steps.
+        The first call fixes units and base measure. Later calls keep them, so that energies
+        of different calls are comparable. The learning rate is constant, and no rows are
+        held out. The weights that are evaluated are an average over about the last 200
+        steps.
 
         Parameters
         ----------
@@ -292,7 +296,7 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Weights.
         context : array-like of shape (n_samples, n_context), default=None
-            What each row is conditional on.
+            The variables that each row is conditional on.
 
         Returns
         -------
@@ -351,12 +355,11 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
         resume: bool,
         part: bool,
     ) -> dict[str, Any]:
-        """Return the trained energy of internal coordinates, as an attribute."""
+        """Return the attributes of a trained energy of internal coordinates."""
         space, n_context = units.manifold, C.shape[1]
         if resume:
-            model = copy.copy(
-                self.model_
-            )  # a fit that fails leaves the old one as it was
+            # A copy, so that a fit that fails leaves the old model as it was.
+            model = copy.copy(self.model_)
             for name in ("lr", "max_epochs", "alpha", "epsilon", "verbose"):
                 setattr(model, name, getattr(self, name))
         else:
@@ -382,7 +385,7 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
         return {"model_": model}
 
     def _solve(self, x: Tensor, rows: Rows, seed: int) -> dict[str, Any]:
-        """Return the kernel estimate, and what it was made with, as attributes."""
+        """Return the attributes of a kernel estimate."""
         structure = self._structure
         side = len(x) * (x.shape[1] if structure == "curl-free" else 1)
         w = torch.ones(len(x)) if rows.weight is None else torch.from_numpy(rows.weight)
@@ -439,7 +442,7 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
         yield from zip(x.split(size), c.split(size), strict=True)
 
     def _held(self, c: Tensor):
-        """Return the energy of points in ambient coordinates, with the context held."""
+        """Return the energy, at a fixed context, as a function of ambient coordinates."""
         energy, units = self.model_.energy_, self._units
 
         def held(x: Tensor) -> Tensor:
@@ -457,19 +460,20 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
         units = self._units
         return self.field_(units.to_internal(x)) @ units.inverse(x)
 
-    # --- what users call --------------------------------------------------------------
+    # --- evaluation -------------------------------------------------------------------
 
     def score_fn(self, X, context=None) -> np.ndarray:
         r"""Return the score :math:`\nabla\log q(x)`, in nats per unit of X.
 
-        On a manifold the Riemannian gradient, a tangent vector in the coordinates of X.
+        On a manifold this is the Riemannian gradient, a tangent vector in the coordinates
+        of X.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Points.
         context : array-like of shape (n_samples, n_context), default=None
-            What each is conditional on, if the fit had a context.
+            The variables that each point is conditional on, if the fit had a context.
 
         Returns
         -------
@@ -483,16 +487,16 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
 
     @available_if(is_gradient)
     def score_samples(self, X, context=None) -> np.ndarray:
-        """Return log densities up to a constant, which depends on the context if any.
+        """Return log densities up to a constant, which depends on the context.
 
-        Not available for fields that are no gradients: those of diagonal kernels.
+        Not available for diagonal kernels, whose fields are not gradients.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Points.
         context : array-like of shape (n_samples, n_context), default=None
-            What each is conditional on, if the fit had a context.
+            The variables that each point is conditional on, if the fit had a context.
 
         Returns
         -------
@@ -511,10 +515,11 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
     def score(self, X, y=None, context=None) -> float:
         r"""Return minus the mean Hyvärinen score; higher is better.
 
-        :math:`-\frac1n\sum_i\frac12\|s(x_i)\|^2+\nabla\cdot s(x_i)` with s the score, on
-        a manifold with norm and divergence of its metric, in the units of X. It involves no
-        step size and no regularisation, so that all settings and methods compare. Above 20
-        dimensions an energy's divergence is estimated on fixed probes.
+        :math:`-\frac1n\sum_i\frac12\|s(x_i)\|^2+\nabla\cdot s(x_i)`, where s is the score,
+        in the units of X. On a manifold, norm and divergence are those of its metric. The
+        value involves no step size and no regularisation, so that all settings and methods
+        compare. Above 20 dimensions the divergence of a trained energy's score is
+        estimated on fixed probes.
 
         Parameters
         ----------
@@ -523,7 +528,7 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
         y : None
             Ignored.
         context : array-like of shape (n_samples, n_context), default=None
-            What each is conditional on, if the fit had a context.
+            The variables that each point is conditional on, if the fit had a context.
 
         Returns
         -------
@@ -549,23 +554,29 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
     def entropy_surrogate(self, z: Tensor, context=None) -> Tensor:
         r"""Return zero, with the gradient of the entropy of an encoder's draws.
 
-        :math:`-\frac1n\sum_i s(z_i)\cdot z_i` with the scores s held constant, less its
-        value: its derivative in the parameters behind z is that of the entropy, eq. (19)
-        of the paper; on a manifold of the Hausdorff entropy.
+        The surrogate is :math:`-\frac1n\sum_i s(z_i)\cdot z_i` with the scores s held
+        constant, less its value. Its derivative in the parameters of the encoder is that
+        of the entropy, eq. (19) of the paper. On a manifold the entropy is the one with
+        respect to the volume.
 
         Parameters
         ----------
         z : Tensor of shape (n, n_features)
-            Draws, in the units of the fit, which carry the encoder's graph; float32 or
+            Draws in the units of the fit, with the graph of the encoder; float32 or
             float64.
         context : Tensor of shape (n, n_context), default=None
-            What the encoder saw, if the fit had a context.
+            The input of the encoder, if the fit had a context.
 
         Returns
         -------
         surrogate : Tensor of shape ()
-            To be maximised where entropy is a gain. No gradient reaches the estimator
-            or the context.
+            Maximising it maximises the entropy. No gradient reaches the estimator or the
+            context.
+
+        Raises
+        ------
+        TypeError
+            If z is not a tensor.
 
         Examples
         --------
@@ -575,7 +586,7 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
         >>> estimator = ImplicitScoreEstimator("kef", random_state=0).fit(2 * x)
         >>> sigma = torch.tensor(2.0, requires_grad=True)
         >>> estimator.entropy_surrogate(sigma * x).backward()
-        >>> bool(abs(sigma.grad - 0.5) < 0.1)  # of log σ, shrunk
+        >>> bool(abs(sigma.grad - 0.5) < 0.1)  # the derivative of log σ
         True
         """
         if not isinstance(z, Tensor):

@@ -32,7 +32,7 @@ from sk_wmvl.evaluation import LogLikelihood, annealed_log_likelihood
 
 __all__ = ["ImplicitVAE"]
 
-# A standard error, in nats, and the share of rows that may exceed it without a warning.
+# A standard error in nats, and the proportion of rows that may exceed it without warning.
 UNSURE, MANY = 0.5, 0.1
 
 
@@ -40,84 +40,90 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
     r"""Variational auto-encoder with an implicit encoder and codes on a manifold.
 
     Maximises the evidence lower bound
-    :math:`E_{q(z|x)}[\log p(x|z) + \log p(z)] + H[q(z|x)]` in encoder and decoder. The
-    encoder is a network of the row and of noise, so that q is of any shape but has no
-    known density. The gradient of its entropy needs the score :math:`\nabla_z\log q(z|x)`
-    only, eq. (19) of [Wang2020]_, and minus that is the gradient of an energy of codes
-    given rows, learned beside by (Riemannian) minimum velocity.
+    :math:`E_{q(z|x)}[\log p(x|z) + \log p(z)] + H[q(z|x)]` over encoder and decoder. The
+    encoder is a function of the row and of noise. Its distribution q can have any shape,
+    but its density is unknown. The gradient of its entropy needs only the score
+    :math:`\nabla_z\log q(z|x)`, eq. (19) of [Wang2020]_. The score is minus the gradient of
+    an energy of codes given rows, which is trained at the same time by (Riemannian) minimum
+    velocity.
 
     Parameters
     ----------
     n_components : int, default=2
         The intrinsic dimension of the latent manifold.
     latent : str or BaseManifold, default='sphere'
-        Where codes live: ``'sphere'``, ``'euclidean'``, ``'torus'``, ``'hyperbolic'``, or a
-        manifold. The prior is uniform if it is compact, standard normal in Euclidean space
-        and wrapped standard normal in hyperbolic space.
+        The space of the codes: ``'sphere'``, ``'euclidean'``, ``'torus'``,
+        ``'hyperbolic'``, or a manifold. The prior is uniform on compact manifolds, standard
+        normal in Euclidean space and wrapped standard normal in hyperbolic space.
     encoder : {'implicit', 'gaussian', 'vmf', 'power_spherical'}, default='implicit'
-        The law of codes given rows. The others are explicit, with their divergence from the
-        prior in closed form: ``'gaussian'`` in Euclidean space, the von Mises-Fisher and
-        the power spherical law on the sphere.
+        The distribution of codes given rows. All but ``'implicit'`` have a divergence from
+        the prior in closed form: ``'gaussian'`` in Euclidean space, the von Mises-Fisher
+        and the power spherical distribution on the sphere.
     noise_dim : int or None, default=None
-        Dimension of the noise of an implicit encoder; None is `n_components`.
+        Dimension of the noise of an implicit encoder. None is `n_components`.
     likelihood : {'auto', 'bernoulli', 'gaussian'}, default='auto'
-        The law of rows given codes: independent binary columns, or normal ones with a
-        common, learned standard deviation in units of the columns' own. ``'auto'`` is
-        Bernoulli if all of X lies in [0, 1], else Gaussian; `likelihood_` says which.
+        The distribution of rows given codes: independent binary columns, or independent
+        normal columns. The normal ones have one learned standard deviation, in units of
+        the columns' standard deviations. ``'auto'`` is Bernoulli if all of X lies in
+        [0, 1], else Gaussian; `likelihood_` says which.
     binarize : bool, default=True
-        Whether, for Bernoulli, values between 0 and 1 are probabilities of which fresh
-        binary rows are drawn at each step of training. Binary X is left as it is.
+        Whether a Bernoulli likelihood takes values between 0 and 1 as probabilities, and
+        draws binary rows from them at each step of training. Binary X does not change.
     standardize : bool, default=True
-        Whether, for Gaussian, columns are shifted and scaled to unit variance inside.
+        Whether, for a Gaussian likelihood, the networks see columns with mean zero and
+        unit variance.
     hidden_layer_sizes : array-like of int, default=(256, 256)
-        Widths of encoder and decoder; channels of their convolutions if ``'conv'``.
+        Widths of encoder and decoder, or channels of their convolutions with ``'conv'``.
     critic_layer_sizes : array-like of int, default=(256, 256)
         Widths of the energy's network.
     activation : {'tanh', 'relu', 'silu', 'softplus', 'gelu', 'elu'}, default='tanh'
-        Activation of all; the energy, which must be smooth, has tanh instead of relu.
+        Activation of all networks. The energy must be smooth, and has tanh instead of relu.
     encoder_network, decoder_network : {'mlp', 'conv'}, Module or callable, default='mlp'
         Feed-forward or convolutional (5x5, stride 2); or a module, which is copied; or a
-        callable that makes one from the numbers of inputs and outputs. The encoder's inputs
-        are the columns of X and the noise, the decoder's the features of a code.
+        callable that makes one from the numbers of inputs and outputs. Inputs of the
+        encoder are the columns of X and the noise. Inputs of the decoder are the features
+        of a code.
     image_shape : tuple of int or None, default=None
-        Of rows for ``'conv'``: (height, width) or (channels, height, width).
+        Shape of a row for ``'conv'``: (height, width) or (channels, height, width).
     rescale : bool, default=True
-        Whether networks see codes on the m-sphere times :math:`\sqrt{m+1}`.
+        Whether networks see codes on the m-sphere multiplied by :math:`\sqrt{m+1}`.
     epsilon : float, default=1e-3
         The step of minimum velocity.
     alpha : float, default=0.1
-        Weight of the mean square of the energy in its loss, which is on the scale of
-        :math:`\frac12\|\nabla E\|^2-\Delta E`. The authors have 1e-4 on a thousandth of it.
+        Weight of the mean square of the energy in its loss, which has the scale of
+        :math:`\frac12\|\nabla E\|^2-\Delta E`. The authors use 1e-4 with a thousandth of
+        this loss.
     n_critic_updates : int, default=1
         Updates of the energy per update of the auto-encoder.
     order : {'autoencoder-first', 'critic-first'}, default='autoencoder-first'
-        Which comes first in a step. Then the energy learns from the codes that the
-        auto-encoder has just used, which saves encoding anew.
+        Which update comes first in a step. With the default the energy learns from the
+        codes that the auto-encoder has just used, which saves a second encoding.
     optimizer : str or class, default='rmsprop-debiased'
         The optimiser: ``'adamw'``, ``'adam'``, ``'rmsprop'``, ``'rmsprop-debiased'`` or
-        ``'sgd'``. The default is Adam without momentum: RMSProp whose decaying mean (0.9)
-        of squares is corrected at the start.
+        ``'sgd'``. The default is Adam without momentum: RMSProp with decay rate 0.9 and
+        Adam's correction of the bias of the first steps.
     lr : float, default=1e-3
         Learning rate.
     critic_lr : float or None, default=None
         Learning rate of the energy; None is `lr`.
     averaging : float, default=0.999
-        Memory of the average of weights that is kept; 0 keeps the last ones.
+        Decay rate of the average of weights that is kept; 0 keeps the last weights.
     batch_size : int, default=128
         Rows per step.
     max_epochs : int, default=100
         Passes over the data.
     log_likelihood : {'importance', 'annealed'}, default='importance'
-        How `score_samples` integrates codes out: importance sampling about each row's best
-        code, and with more than eight dimensions annealing from there where that is unsure;
-        or annealed importance sampling from the prior, as in the paper.
+        How `score_samples` integrates over codes. ``'importance'`` is importance sampling
+        about each row's best code; with more than eight dimensions, rows with a large
+        error are annealed from there. ``'annealed'`` is annealed importance sampling from
+        the prior, as in the paper.
     n_draws : int, default=100
         Codes per row in importance sampling.
     n_temperatures : int, default=1000
         Temperatures in annealed importance sampling.
     n_chains : int, default=16
-        Chains per row of either kind of annealing; with one, importance sampling is not
-        followed by any.
+        Chains per row of either kind of annealing. With one chain, importance sampling is
+        not followed by annealing.
     warm_start : bool, default=False
         Whether `fit` goes on from the last fit.
     device : str or torch.device, default='auto'
@@ -131,41 +137,42 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
     Attributes
     ----------
     encoder_ : BaseEncoder
-        The encoder, in float64, frozen, with averaged weights.
+        The frozen encoder in float64, with averaged weights.
     decoder_ : Decoder
-        The decoder, likewise: ``mean(z)``, ``log_prob(x, z)`` in standardised units.
+        The frozen decoder, with ``mean(z)`` and ``log_prob(x, z)`` in standardised units.
     critic_ : Module or None
-        The energy of codes given rows.
+        The energy of codes given rows. None for an explicit encoder.
     latent_ : LatentSpace
         Prior and manifold.
     manifold_ : BaseManifold
         The latent manifold.
     likelihood_ : str
-        The likelihood.
+        The name of the likelihood.
     loss_curve_ : list of float
-        Loss per epoch. With an implicit encoder no bound: the energy's constant is free.
+        Loss per epoch. With an implicit encoder it is no bound, because the energy is
+        known up to a constant only.
     history_ : list of dict
         Reconstruction, divergence and the energy's loss per epoch.
     n_iter_ : int
-        Epochs.
+        Number of epochs trained.
     n_steps_ : int
-        Updates of the auto-encoder.
+        Number of updates of the auto-encoder.
     device_ : torch.device
-        Where it was trained.
+        The device of the training.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
-        Their names, if X had any.
+        Names of the features, if X had any.
 
     See Also
     --------
-    WassersteinAutoencoder : Matches the law of all codes, not of each row's, to the prior.
+    WassersteinAutoencoder : Matches the codes of all rows together to the prior.
 
     Notes
     -----
     ``sk_wmvl.autoencoders.PRESETS`` holds the settings of the paper and of the authors'
-    code. A critic that diverges ends the training with a ConvergenceWarning, and the last
-    good weights are restored.
+    code. If the energy diverges, training ends with a ConvergenceWarning, and the weights
+    from before the divergence are restored.
 
     References
     ----------
@@ -296,12 +303,12 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
         return KullbackLeibler(self.epsilon, self.alpha), n_features
 
     def score_samples(self, X, *, return_std=False):
-        """Return estimates of the log likelihood of rows, codes integrated out, in nats.
+        """Return estimates of the marginal log likelihood of rows, in nats.
 
-        With respect to Lebesgue measure in the units of X for a Gaussian likelihood
-        (constant columns left out), counting measure for Bernoulli; grey values enter its
-        cross-entropy as they are. By importance sampling a row's value does not depend on
-        the others.
+        The base measure is Lebesgue measure in the units of X for a Gaussian likelihood,
+        without constant columns, and counting measure for Bernoulli. Grey values enter the
+        cross-entropy as they are. With importance sampling, the value of a row does not
+        depend on the other rows.
 
         Parameters
         ----------
@@ -313,10 +320,10 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
         Returns
         -------
         log_likelihood : ndarray of shape (n_samples,)
-            Estimates. The likelihood itself is estimated without bias, so its log is
-            too low on average.
+            Estimates. The estimate of the likelihood is unbiased, so its log is too low
+            on average.
         std_error : ndarray of shape (n_samples,)
-            Only if `return_std`.
+            Standard errors in nats, only if `return_std`.
         """
         x = self._check_tensor(X)
         result: RowLikelihood | LogLikelihood
@@ -345,8 +352,8 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
             if few > MANY:
                 warnings.warn(
                     f"For {few:.0%} of the rows importance sampling has a standard error "
-                    f"above {UNSURE:g} nats: a few codes bear all the weight, and the "
-                    "likelihood is likely to be too low. Use log_likelihood='annealed', or "
+                    f"above {UNSURE:g} nats: a few codes have nearly all the weight, and "
+                    "the estimates are probably too low. Use log_likelihood='annealed', or "
                     f"more than n_draws={self.n_draws} and n_chains={self.n_chains}.",
                     UserWarning,
                     stacklevel=2,

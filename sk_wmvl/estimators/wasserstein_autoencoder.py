@@ -26,55 +26,58 @@ __all__ = ["WassersteinAutoencoder"]
 
 
 class WassersteinAutoencoder(TransformerMixin, BaseAutoencoder):
-    r"""Auto-encoder whose codes, of all rows together, are distributed as the prior.
+    r"""Auto-encoder that matches the codes of all rows together to the prior.
 
-    Minimises :math:`E[c(x, G(z))] + \lambda D(\tilde q, p)`, with :math:`\tilde q` the law
-    of the codes of all rows [Tolstikhin2018]_. The paper's divergence is
-    Kullback-Leibler's, by an energy of codes that is learned beside; see `ImplicitVAE`.
+    Minimises :math:`E[c(x, G(z))] + \lambda D(\tilde q, p)`, where :math:`\tilde q` is the
+    distribution of the codes of all rows and p the prior [Tolstikhin2018]_. The divergence
+    of [Wang2020]_ is that of Kullback and Leibler, by an energy of codes that is trained at
+    the same time; see `ImplicitVAE`.
 
     Parameters
     ----------
     n_components : int, default=2
         The intrinsic dimension of the latent manifold.
     latent : str or BaseManifold, default='sphere'
-        Where codes live; see `ImplicitVAE`.
+        The space of the codes; see `ImplicitVAE`.
     divergence : {'kl', 'gan', 'mmd'} or BaseDivergence, default='kl'
-        By score estimation, by a discriminator, or maximum mean discrepancy. An object
-        keeps its own parameters.
+        ``'kl'``, the Kullback-Leibler divergence by score estimation; ``'gan'``, by a
+        discriminator; ``'mmd'``, the maximum mean discrepancy. An object keeps its own
+        parameters.
     regularization : float, default=10.0
         The weight λ of the divergence. The authors use 1000 with ``'mmd'``.
     noise_dim : int, default=0
-        Dimension of the encoder's noise; with none it is a function of the row.
+        Dimension of the encoder's noise. With 0 the code is a function of the row.
     cost : {'auto', 'cross_entropy', 'squared_error'}, default='auto'
         The cost c, summed over columns. ``'auto'`` is the cross-entropy if all of X lies in
         [0, 1], else the squared error; `likelihood_` says which.
     binarize : bool, default=True
-        Whether, for the cross-entropy, fresh binary rows are drawn of grey values at each
-        step of training.
+        Whether, for the cross-entropy, grey values are probabilities from which binary
+        rows are drawn at each step of training.
     standardize : bool, default=True
-        Whether, for the squared error, columns are scaled to unit variance inside.
+        Whether, for the squared error, the networks see columns with mean zero and unit
+        variance.
     hidden_layer_sizes : array-like of int, default=(256, 256)
-        Widths of encoder and decoder; channels of their convolutions if ``'conv'``.
+        Widths of encoder and decoder, or channels of their convolutions with ``'conv'``.
     critic_layer_sizes : array-like of int, default=(256, 256)
-        Widths of the energy or discriminator.
+        Widths of the energy or the discriminator.
     activation : {'tanh', 'relu', 'silu', 'softplus', 'gelu', 'elu'}, default='tanh'
-        Activation of all; an energy, which must be smooth, has tanh instead of relu.
+        Activation of all networks. An energy must be smooth, and has tanh instead of relu.
     encoder_network, decoder_network : {'mlp', 'conv'}, Module or callable, default='mlp'
         As for `ImplicitVAE`.
     image_shape : tuple of int or None, default=None
-        Of rows for ``'conv'``: (height, width) or (channels, height, width).
+        Shape of a row for ``'conv'``: (height, width) or (channels, height, width).
     rescale : bool, default=True
-        Whether networks see codes on the m-sphere times :math:`\sqrt{m+1}`.
+        Whether networks see codes on the m-sphere multiplied by :math:`\sqrt{m+1}`.
     epsilon : float, default=1e-3
         The step of minimum velocity, for ``'kl'``.
     alpha : float, default=0.01
-        For ``'kl'``, weight of the mean square of the energy in its loss (the authors' 1e-5
-        on a thousandth of the loss); for ``'gan'``, half that of the discriminator's at
-        codes, where the authors have 1e-5.
+        For ``'kl'``, the weight of the mean square of the energy in its loss. The authors
+        use 1e-5 with a thousandth of this loss. For ``'gan'``, half the weight of the mean
+        square of the discriminator at codes, for which the authors use 1e-5.
     n_critic_updates : int, default=1
         Updates of the critic per update of the auto-encoder.
     order : {'autoencoder-first', 'critic-first'}, default='autoencoder-first'
-        Which comes first in a step.
+        Which update comes first in a step.
     optimizer : str or class, default='rmsprop-debiased'
         As for `ImplicitVAE`.
     lr : float, default=1e-3
@@ -82,7 +85,7 @@ class WassersteinAutoencoder(TransformerMixin, BaseAutoencoder):
     critic_lr : float or None, default=None
         Learning rate of the critic; None is `lr`.
     averaging : float, default=0.999
-        Memory of the average of weights that is kept; 0 keeps the last ones.
+        Decay rate of the average of weights that is kept; 0 keeps the last weights.
     batch_size : int, default=128
         Rows per step.
     max_epochs : int, default=100
@@ -99,31 +102,31 @@ class WassersteinAutoencoder(TransformerMixin, BaseAutoencoder):
     Attributes
     ----------
     encoder_ : BaseEncoder
-        The encoder, in float64, frozen, with averaged weights.
+        The frozen encoder in float64, with averaged weights.
     decoder_ : Decoder
-        The decoder, likewise.
+        The frozen decoder, likewise.
     critic_ : Module or None
-        The energy of codes, or the discriminator.
+        The energy of codes, or the discriminator. None for ``'mmd'``.
     latent_ : LatentSpace
         Prior and manifold.
     manifold_ : BaseManifold
         The latent manifold.
     likelihood_ : str
-        The cost.
+        The name of the cost.
     loss_curve_ : list of float
         Loss per epoch.
     history_ : list of dict
         Reconstruction, divergence and the critic's loss per epoch.
     n_iter_ : int
-        Epochs.
+        Number of epochs trained.
     n_steps_ : int
-        Updates of the auto-encoder.
+        Number of updates of the auto-encoder.
     device_ : torch.device
-        Where it was trained.
+        The device of the training.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
-        Their names, if X had any.
+        Names of the features, if X had any.
 
     See Also
     --------
@@ -252,7 +255,8 @@ class WassersteinAutoencoder(TransformerMixin, BaseAutoencoder):
         Returns
         -------
         score : ndarray of shape (n_samples,)
-            Minus the cross-entropy in nats, or the squared error in standardised units.
+            Minus the cross-entropy in nats, or minus the squared error in standardised
+            units.
         """
         parts = []
         with torch.no_grad():
