@@ -14,12 +14,13 @@ class MVLDensity(BaseDensity):
     r"""Density estimation by minimum velocity.
 
     Learns an energy :math:`E` with :math:`q(x) = e^{-E(x)}/Z`. A sampler that targets q and
-    starts at the data moves them with some velocity. Training minimises its mean square, a
-    first-order estimate of score matching [Wang2020]_. The energy is the correction of a
-    base measure by a network, :math:`E = E_\theta - \log q_0`. The network starts at zero.
-    Training keeps the weights with the best held-out Hyvärinen score, and Z is computed at
-    the end. `score_samples` are therefore log densities, in nats, with respect to Lebesgue
-    measure in the units of X.
+    starts at the data moves them with some velocity. Training minimises the mean square of
+    this velocity, which is score matching to first order in the step [Wang2020]_. The
+    energy is the correction of a base measure by a network,
+    :math:`E = E_\theta - \log q_0`. The network starts at zero. Training keeps the weights
+    with the best held-out Hyvärinen score, and Z is computed at the end. `score_samples`
+    are therefore log densities, in nats, with respect to Lebesgue measure in the units of
+    X.
 
     Parameters
     ----------

@@ -23,10 +23,10 @@ class RiemannianMVLDensity(BaseDensity):
     space, a product of these or a space of the user's. The density is
     :math:`q(x) = e^{-E(x)}/Z` with respect to the Riemannian volume. Riemannian Langevin
     dynamics that targets q and starts at the data moves them with some velocity. Training
-    minimises its mean square [Wang2020]_. The energy is the correction of a base measure by
-    a network, :math:`E = E_\theta - \log q_0`. The inputs of the network are smooth
-    functions of the point that have the manifold's symmetries, such as the period of angles
-    and the sign of axes and quaternions.
+    minimises the mean square of this velocity [Wang2020]_. The energy is the correction of
+    a base measure by a network, :math:`E = E_\theta - \log q_0`. The inputs of the network
+    are smooth functions of the point that have the manifold's symmetries, such as the
+    period of angles and the sign of axes and quaternions.
 
     Parameters
     ----------
