@@ -33,7 +33,7 @@ def make_updates(estimator, seed):
     X = (np.random.default_rng(seed).random((BATCH, N_FEATURES)) < 0.2).astype(float)
     estimator.set_params(max_epochs=1, random_state=seed).fit(X)
     net, task = estimator._make_net(
-        estimator._units, estimator.latent_, seed, torch.device("cpu")
+        estimator._units, estimator.latent_, seed, torch.device("cpu"), 1
     )
     net.full_callbacks_ = False
     batch = Batch(torch.tensor(X, dtype=torch.float32), torch.ones(BATCH))

@@ -59,15 +59,7 @@ class BasePosterior(ABC):
 
 
 class BaseEncoder(nn.Module, ABC):
-    """Maps rows to distributions of codes.
-
-    Attributes
-    ----------
-    is_explicit : bool
-        Whether `posterior` gives a distribution with a density.
-    """
-
-    is_explicit: bool
+    """Maps rows to distributions of codes."""
 
     @abstractmethod
     def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:

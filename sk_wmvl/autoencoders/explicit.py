@@ -27,8 +27,6 @@ class ExplicitEncoder(BaseEncoder):
     torch.Size([5, 2])
     """
 
-    is_explicit = True
-
     def __init__(self, network: nn.Module, law: type[BasePosterior]):
         super().__init__()
         self.network = network

@@ -35,8 +35,6 @@ class ImplicitEncoder(BaseEncoder):
     True
     """
 
-    is_explicit = False
-
     def __init__(self, network: nn.Module, latent: LatentSpace, noise_dim: int):
         super().__init__()
         self.network = network

@@ -16,7 +16,7 @@ from sk_wmvl.autoencoders._base import BaseDivergence, BaseEncoder
 from sk_wmvl.autoencoders.decoder import Decoder
 from sk_wmvl.objectives import Batch
 from sk_wmvl.training import BaseTask, make_optimizer
-from sk_wmvl.training.optimizers import set_rate
+from sk_wmvl.training.optimizers import load_optimizer
 from sk_wmvl.training.state import to_tensors
 from sk_wmvl.training.task import Step
 
@@ -215,5 +215,4 @@ class AlternatingTask(BaseTask):
         if self.critic is not None and self.critic_optimizer is not None:
             device = next(self.critic.parameters()).device
             self.critic.load_state_dict(to_tensors(state["critic"], device))
-            self.critic_optimizer.load_state_dict(state["critic_optimizer"])
-            set_rate(self.critic_optimizer, self.critic_lr)
+            load_optimizer(self.critic_optimizer, state["critic_optimizer"])

@@ -1,7 +1,6 @@
 """The template of auto-encoders, which train on rows, then encode and decode."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -41,6 +40,7 @@ from sk_wmvl.autoencoders.training import ORDERS, STEPS_PER_COPY, AlternatingTas
 from sk_wmvl.energies import freeze
 from sk_wmvl.estimators._persistence import PersistenceMixin
 from sk_wmvl.estimators._publish import publish
+from sk_wmvl.estimators._row_units import RowUnits
 from sk_wmvl.manifolds import MANIFOLDS, BaseManifold
 from sk_wmvl.objectives import Batch
 from sk_wmvl.training import (
@@ -52,88 +52,11 @@ from sk_wmvl.training import (
     limit_threads,
 )
 
-__all__ = ["CHUNK", "EVALUATION", "BaseAutoencoder", "RowUnits"]
+__all__ = ["CHUNK", "EVALUATION", "BaseAutoencoder"]
 
 # Streams of the one seed that a fit draws from `random_state`.
 ENCODER, DECODER, CRITIC, SHUFFLE, NOISE, SAMPLE, EVALUATION = range(7)
 CHUNK = 4096  # rows at a time in evaluation
-BINARY = ("bernoulli", "cross_entropy")  # likelihoods of values between 0 and 1
-
-
-@dataclass(frozen=True)
-class RowUnits:
-    """The likelihood of a row and its units, which the first fit fixes.
-
-    Attributes
-    ----------
-    likelihood : str
-        The name of the likelihood.
-    shift, scale : ndarray of shape (n_features,)
-        A row is ``shift + scale * u``, where u is what the networks see.
-    varies : ndarray of shape (n_features,)
-        1 for columns that vary, 0 for constant ones.
-    """
-
-    likelihood: str
-    shift: np.ndarray
-    scale: np.ndarray
-    varies: np.ndarray
-
-    @classmethod
-    def fit(cls, X: np.ndarray, likelihood: str, *, standardize: bool) -> "RowUnits":
-        """Return the units of rows."""
-        d = X.shape[1]
-        shift, scale, varies = np.zeros(d), np.ones(d), np.ones(d)
-        if likelihood not in BINARY:
-            std, largest = X.std(0), np.abs(X).max(0)
-            # As in StandardScaler: a spread within rounding of zero is none.
-            constant = std <= 10 * np.finfo(float).eps * largest
-            varies = (~constant).astype(float)
-            if standardize:
-                shift, scale = X.mean(0), np.where(constant, 1.0, std)
-        return cls(likelihood, shift, scale, varies)
-
-    @property
-    def is_binary(self) -> bool:
-        """Whether rows hold values between 0 and 1."""
-        return self.likelihood in BINARY
-
-    def to_internal(self, X: np.ndarray) -> np.ndarray:
-        """Return rows in the units of the networks.
-
-        Raises
-        ------
-        ValueError
-            If a value is impossible under the likelihood.
-        """
-        if self.is_binary:
-            check_unit_interval(X, self.likelihood)
-        return (X - self.shift) / self.scale
-
-    def to_user(self, u: torch.Tensor) -> np.ndarray:
-        """Return rows in the user's units."""
-        return u.cpu().numpy() * self.scale + self.shift
-
-
-def check_unit_interval(X: np.ndarray, what: str) -> None:
-    """Raise ValueError if values lie outside [0, 1], and name the first of them."""
-    bad = (X < 0) | (X > 1)
-    if bad.any():
-        i, j = np.argwhere(bad)[0]
-        raise ValueError(
-            f"X holds values outside [0, 1], which are impossible under {what!r}: "
-            f"{X[i, j]:.6g} in row {i}, column {j}, and {bad.sum() - 1} more. Scale X, "
-            "or choose the other likelihood (cost)."
-        )
-
-
-def choose_likelihood(choice: str, X: np.ndarray, binary: str, real: str) -> str:
-    """Return one of two likelihoods, and check that X is possible under it."""
-    if choice == "auto":
-        return binary if X.min() >= 0 and X.max() <= 1 else real
-    if choice == binary:
-        check_unit_interval(X, binary)
-    return choice
 
 
 class BaseAutoencoder(
@@ -239,7 +162,7 @@ class BaseAutoencoder(
             likelihood = self._choose_likelihood(X)
             units = RowUnits.fit(X, likelihood, standardize=self.standardize)
         u = torch.tensor(units.to_internal(X), dtype=torch.float32, device=device)
-        net, task = self._make_net(units, latent, seed, device)
+        net, task = self._make_net(units, latent, seed, device, n_epochs)
         if resume:
             try:
                 net.set_training_state(self._training_state)
@@ -256,7 +179,12 @@ class BaseAutoencoder(
         return self
 
     def _make_net(
-        self, units: RowUnits, latent: LatentSpace, seed: int, device: torch.device
+        self,
+        units: RowUnits,
+        latent: LatentSpace,
+        seed: int,
+        device: torch.device,
+        n_epochs: int,
     ) -> tuple[TrainingNet, AlternatingTask]:
         """Return the networks in a skorch net, and the task that defines its steps."""
         n_features = len(units.shift)
@@ -308,7 +236,7 @@ class BaseAutoencoder(
             iterator_train__shuffle=True,
             iterator_train__generator=make_generator(seed, SHUFFLE),
             train_split=None,
-            callbacks=[FitProgress(label)] if self.verbose else [],
+            callbacks=[FitProgress(label, n_epochs)] if self.verbose else [],
             device=device,
             verbose=0,
             **{f"optimizer__{k}": v for k, v in options.items()},

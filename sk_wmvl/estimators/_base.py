@@ -152,7 +152,9 @@ class BaseEnergyEstimator(
         if family is not None:
             with limit_threads(1, 1, device):
                 inside = setup.internal(rows)
-                outcome = solve_family(family, inside, setup, device=device)
+                outcome = solve_family(
+                    family, inside, setup, device=device, name=self.energy
+                )
                 fitted = self._settle(outcome, setup, device)
             check_uniform(self.energy, outcome, fitted)
             return self._publish(known, outcome, fitted)
@@ -252,7 +254,7 @@ class BaseEnergyEstimator(
             setup,
             outcome.judged,
             normalizer=self._make_normalizer(),
-            proposal=outcome.proposal,
+            proposal=outcome.proposal if isinstance(outcome, Solved) else None,
             device=device,
         )
 

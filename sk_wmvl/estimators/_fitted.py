@@ -97,7 +97,7 @@ class FittedEnergy:
         return self.manifold.to_user(self.energy.to_user(u)).cpu().numpy()
 
     def cpu(self) -> "FittedEnergy":
-        """Move the modules to the CPU, in place, and return the energy there."""
+        """Return the same on the CPU; its modules are moved, not copied."""
         self.energy.cpu()
         if self.proposal is not None:
             self.proposal.cpu()

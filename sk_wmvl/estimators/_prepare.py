@@ -214,6 +214,9 @@ def split(rows: Rows, fraction: float, seed: int) -> Fold:
     If fewer than two rows would be held out, none are.
     """
     n_samples = len(rows.points)
+    everything = Fold(np.arange(n_samples), np.arange(0))
+    if fraction == 0:
+        return everything
     units = rows.groups
     if units is None:
         # Labels in the order of the rows do not depend on the coordinates.
@@ -221,5 +224,5 @@ def split(rows: Rows, fraction: float, seed: int) -> Fold:
         units = labels if labels.max() + 1 < n_samples else None
     fold = split_rows(n_samples, fraction, [seed, SPLIT], units)
     if len(fold.held_out) < MIN_VALIDATION:
-        return Fold(np.arange(n_samples), np.arange(0))
+        return everything
     return fold

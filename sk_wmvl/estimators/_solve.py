@@ -129,7 +129,12 @@ class Solved:
 
 
 def solve_family(
-    family: ExponentialFamily, rows: Rows, setup: Setup, *, device: torch.device
+    family: ExponentialFamily,
+    rows: Rows,
+    setup: Setup,
+    *,
+    device: torch.device,
+    name: object = None,
 ) -> Solved:
     """Fit an exponential family in closed form.
 
@@ -140,6 +145,8 @@ def solve_family(
         In internal coordinates.
     setup : Setup
     device : torch.device
+    name : object, default=None
+        What the user called the family, for messages.
 
     Raises
     ------
@@ -148,7 +155,7 @@ def solve_family(
     """
     if setup.coordinates.transform is not None:
         raise ValueError(
-            f"energy={family!r} cannot go on from the last fit, in transformed columns: "
+            f"energy={name!r} cannot go on from the last fit, in transformed columns: "
             "its parameters are those of the columns as they are. Fit again with "
             "warm_start=False."
         )

@@ -58,9 +58,10 @@ class TrainingOptions(NamedTuple):
 
     def rows_per_step(self, n_rows: int) -> int:
         """Return the size of a batch."""
-        if self.batch_size == "auto":
+        batch_size = (self.net_params or {}).get("batch_size", self.batch_size)
+        if batch_size == "auto":
             return int(np.clip(n_rows // STEPS_PER_EPOCH, LEAST_BATCH, LARGEST_BATCH))
-        return int(self.batch_size)
+        return n_rows if batch_size == -1 else int(batch_size)  # as skorch has it
 
     @property
     def n_epochs(self) -> int:
@@ -88,7 +89,6 @@ class Trained:
     judged: TensorData
     history: list[dict]
     state: dict[str, Any]
-    proposal: None = None  # only `Solved` has one
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes that are published."""
@@ -215,7 +215,8 @@ def _make_net(
     callbacks = copy.deepcopy(list(options.callbacks or []))
     check_callbacks(callbacks)
     if options.verbose == 1:
-        callbacks.append(("fit_progress", FitProgress(label)))
+        n_epochs = 1 if in_part else options.n_epochs
+        callbacks.append(("fit_progress", FitProgress(label, n_epochs)))
     params = {
         "task": task,
         "one_cycle": options.lr_schedule == "one-cycle" and not in_part,

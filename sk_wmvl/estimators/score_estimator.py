@@ -357,26 +357,32 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
     ) -> dict[str, Any]:
         """Return the attributes of a trained energy of internal coordinates."""
         space, n_context = units.manifold, C.shape[1]
+        joint: BaseManifold = space
+        if isinstance(space, Euclidean):
+            joint = Euclidean(u.shape[1] + n_context)
+        elif n_context:
+            joint = Product([("z", space), ("context", Euclidean(n_context))])
+        own = set(self._get_param_names())
+        params = {
+            name: getattr(self, name)
+            for name in EnergyScore._get_param_names()
+            if name in own
+        }
+        params |= {
+            "objective": NEURAL[self.method],
+            "manifold": joint,
+            "space": space,
+            "n_context": n_context,
+            "random_state": seed,
+            "standardize": False,
+            "warm_start": resume,
+        }
         if resume:
             # A copy, so that a fit that fails leaves the old model as it was.
             model = copy.copy(self.model_)
-            for name in ("lr", "max_epochs", "alpha", "epsilon", "verbose"):
-                setattr(model, name, getattr(self, name))
+            vars(model).update(params)
         else:
-            joint: BaseManifold = space
-            if isinstance(space, Euclidean):
-                joint = Euclidean(u.shape[1] + n_context)
-            elif n_context:
-                joint = Product([("z", space), ("context", Euclidean(n_context))])
-            own = set(self._get_param_names())
-            shared = {
-                name: getattr(self, name)
-                for name in EnergyScore._get_param_names()
-                if name in own
-            }
-            shared |= {"manifold": joint, "random_state": seed, "standardize": False}
-            objective = NEURAL[self.method]
-            model = EnergyScore(objective, space=space, n_context=n_context, **shared)
+            model = EnergyScore(**params)
         joined = np.hstack([space.to_user(u).numpy(), units.scale_context(C)])
         if part:
             model.partial_fit(joined, sample_weight=rows.weight)

@@ -25,9 +25,8 @@ from sk_wmvl.estimators._autoencoder import (
     CHUNK,
     EVALUATION,
     BaseAutoencoder,
-    RowUnits,
-    choose_likelihood,
 )
+from sk_wmvl.estimators._row_units import RowUnits, choose_likelihood
 from sk_wmvl.evaluation import LogLikelihood, annealed_log_likelihood
 
 __all__ = ["ImplicitVAE"]

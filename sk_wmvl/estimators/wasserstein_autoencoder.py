@@ -18,9 +18,8 @@ from sk_wmvl.autoencoders import (
 from sk_wmvl.estimators._autoencoder import (
     CHUNK,
     BaseAutoencoder,
-    RowUnits,
-    choose_likelihood,
 )
+from sk_wmvl.estimators._row_units import RowUnits, choose_likelihood
 
 __all__ = ["WassersteinAutoencoder"]
 

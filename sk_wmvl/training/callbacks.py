@@ -17,12 +17,13 @@ class FitProgress(Callback):
         Text before the bar.
     """
 
-    def __init__(self, label: str):
+    def __init__(self, label: str, n_epochs: int):
         self.label = label
+        self.n_epochs = n_epochs
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         """Open the bar."""
-        self.bar_ = tqdm(total=net.max_epochs, desc=self.label, unit="epoch")
+        self.bar_ = tqdm(total=self.n_epochs, desc=self.label, unit="epoch")
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
         """Advance the bar and show the last losses."""

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from sk_wmvl.training.averaging import AVERAGING, WeightAverage
 from sk_wmvl.training.batches import BatchIterator, TensorData
-from sk_wmvl.training.optimizers import one_cycle, set_rate
+from sk_wmvl.training.optimizers import load_optimizer, one_cycle, set_rate
 from sk_wmvl.training.state import to_arrays, to_tensors
 from sk_wmvl.training.task import BaseTask
 
@@ -119,7 +119,10 @@ class TrainingNet(NeuralNet):
             if self.full_callbacks_:
                 parameters = TeeGenerator(self.get_all_learnable_params())
                 self.notify(
-                    "on_grad_computed", named_parameters=parameters, batch=batch
+                    "on_grad_computed",
+                    named_parameters=parameters,
+                    batch=batch,
+                    training=True,
                 )
             return loss
 
@@ -211,9 +214,12 @@ class TrainingNet(NeuralNet):
             if fault:
                 epoch = len(self.history)
                 self._restore(kept)
+                what = "The last good weights"
+                if self.steps_per_copy is not None:
+                    what = f"The weights after epoch {len(self.history)}"
                 warnings.warn(
-                    f"Training diverged in epoch {epoch}: {fault}. The last good weights "
-                    f"are kept. {self.task.remedy}",
+                    f"Training diverged in epoch {epoch}: {fault}. {what} are kept. "
+                    f"{self.task.remedy}",
                     ConvergenceWarning,
                     stacklevel=4,
                 )
@@ -291,8 +297,7 @@ class TrainingNet(NeuralNet):
         device = next(self.module_.parameters()).device
         self.module_.load_state_dict(to_tensors(state["weights"], device))
         self.average_.module.load_state_dict(to_tensors(state["average"], device))
-        self.optimizer_.load_state_dict(to_tensors(state["optimizer"], device))
-        set_rate(self.optimizer_, self.lr)
+        load_optimizer(self.optimizer_, to_tensors(state["optimizer"], device))
         self.iterator_train__generator.set_state(torch.tensor(state["shuffle"]))
         self.task.set_state(to_tensors(state["task"]))
         self.n_steps_ = state["n_steps"]

@@ -10,7 +10,14 @@ import torch
 from threadpoolctl import ThreadpoolController
 from torch import nn
 
-__all__ = ["OPTIMIZERS", "limit_threads", "make_optimizer", "one_cycle", "set_rate"]
+__all__ = [
+    "OPTIMIZERS",
+    "limit_threads",
+    "load_optimizer",
+    "make_optimizer",
+    "one_cycle",
+    "set_rate",
+]
 
 # The fused kernels take a third of the time of the plain ones on small networks.
 OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, Any]]] = {
@@ -51,6 +58,26 @@ def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Set the learning rate of all parameters."""
     for group in optimizer.param_groups:
         group["lr"] = lr
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Go on from the state of another optimiser, with this one's own rate and options.
+
+    Raises
+    ------
+    ValueError
+        If the state is that of another kind of optimiser, or of other parameters.
+    """
+    own = [
+        {name: value for name, value in group.items() if name != "params"}
+        for group in optimizer.param_groups
+    ]
+    for group, saved in zip(own, state["param_groups"], strict=False):
+        if not group.keys() <= saved.keys():
+            raise ValueError("The state is that of another kind of optimizer.")
+    optimizer.load_state_dict(state)
+    for group, options in zip(optimizer.param_groups, own, strict=True):
+        group.update(options)
 
 
 def one_cycle(t: float) -> float:

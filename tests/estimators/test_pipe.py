@@ -218,3 +218,29 @@ def test_coordinates_may_be_those_of_the_base():
     np.testing.assert_allclose(
         setup.internal(Rows(PLANE, None, None)).points, (PLANE - 1) / 3
     )
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({}, 62),  # a 32nd of the rows
+        ({"batch_size": 100}, 100),
+        ({"batch_size": 100, "net_params": {"batch_size": 7}}, 7),
+        ({"net_params": {"batch_size": -1}}, 2000),
+    ],
+)
+def test_net_params_decide_about_the_batch(params, expected):
+    assert TrainingOptions.of(MVLDensity(**params)).rows_per_step(2000) == expected
+
+
+def test_a_resumed_score_follows_what_was_set():
+    estimator = ImplicitScoreEstimator("mvl", **SMALL).fit(PLANE)
+    first = estimator.model_
+    estimator.set_params(warm_start=True, net_params={"optimizer__weight_decay": 0.5})
+    estimator.fit(PLANE)
+    assert estimator.model_.n_iter_ == 2
+    (group,) = estimator.model_._training_state["optimizer"]["param_groups"]
+    assert group["weight_decay"] == 0.5
+    assert first.n_iter_ == 1  # the copy went on, not the one that was there
+    with pytest.raises(ValueError, match="cannot go on from the last fit"):
+        estimator.set_params(hidden_layer_sizes=(5,)).fit(PLANE)

@@ -1,5 +1,7 @@
 """scikit-learn's own checks, and what they leave out."""
 
+import copy
+import dataclasses
 import pickle
 import pkgutil
 import threading
@@ -276,6 +278,18 @@ def test_pickle_round_trip_resumes_exactly(X, spectral_norm, way, tmp_path):
     one, two = density.partial_fit(X), loaded.partial_fit(X)
     assert np.array_equal(one.score_samples(X), two.score_samples(X))
     assert one.n_iter_ == two.n_iter_ == 3
+
+
+def test_pickles_hold_one_energy_on_the_cpu(fitted):
+    elsewhere = copy.copy(fitted)
+    elsewhere.device_ = torch.device("meta")  # as if it had been trained on a device
+    elsewhere._fitted = dataclasses.replace(elsewhere._fitted, device=elsewhere.device_)
+    loaded = pickle.loads(pickle.dumps(elsewhere))
+    assert loaded.energy_ is loaded._fitted.energy
+    assert loaded.device_ == loaded._fitted.device == torch.device("cpu")
+    assert elsewhere._fitted.device == torch.device(
+        "meta"
+    )  # the original is left alone
 
 
 def test_pickle_of_another_version_warns(fitted):

@@ -27,7 +27,7 @@ from sk_wmvl.training import (
     make_data,
     make_optimizer,
 )
-from sk_wmvl.training.optimizers import one_cycle
+from sk_wmvl.training.optimizers import load_optimizer, one_cycle
 from sk_wmvl.training.state import to_arrays, to_tensors
 from sk_wmvl.training.task import Step
 
@@ -548,3 +548,23 @@ def test_a_step_of_an_objective_adds_the_penalty_and_records_the_loss(alpha):
     assert a == pytest.approx(1.5 - 0.1 * slope)
     monitored = task.monitor(net.module_, rows)
     assert monitored == pytest.approx((weight * (0.5 * a**2 * x**2 - a)).mean())
+
+
+def test_a_state_is_loaded_at_ones_own_rate():
+    old = make_optimizer("adamw", Point(), 0.5)
+    point = Point()
+    new = torch.optim.AdamW(point.parameters(), lr=0.1, weight_decay=0.3, fused=True)
+    old.param_groups[0]["lr"] = 1e-9  # as at the end of a cycle
+    point_state = old.state_dict()
+    load_optimizer(new, point_state)
+    assert (new.param_groups[0]["lr"], new.param_groups[0]["weight_decay"]) == (
+        0.1,
+        0.3,
+    )
+
+
+@pytest.mark.parametrize("kind", ["sgd", "lbfgs", "rmsprop"])
+def test_a_state_of_another_kind_of_optimizer_is_refused(kind):
+    state = make_optimizer("rmsprop-debiased", Point(), 0.5).state_dict()
+    with pytest.raises(ValueError, match="another kind of optimizer"):
+        load_optimizer(make_optimizer(kind, Point(), 0.5), state)

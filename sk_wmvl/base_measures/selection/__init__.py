@@ -8,11 +8,7 @@ from sk_wmvl.base_measures.selection.bandwidths import fit_kernel_base
 from sk_wmvl.base_measures.selection.euclidean import ChosenMixture, choose_mixture
 from sk_wmvl.base_measures.selection.gaussian_mixture import MIXTURES
 from sk_wmvl.base_measures.selection.manifold import choose_base
-from sk_wmvl.base_measures.selection.select import (
-    SelectedBase,
-    euclidean_base,
-    select_base,
-)
+from sk_wmvl.base_measures.selection.select import SelectedBase, select_base
 
 __all__ = [
     "MIXTURES",
@@ -20,7 +16,6 @@ __all__ = [
     "SelectedBase",
     "choose_base",
     "choose_mixture",
-    "euclidean_base",
     "fit_kernel_base",
     "select_base",
 ]

@@ -19,7 +19,7 @@ from sk_wmvl.coordinates.johnson import JohnsonTransform
 from sk_wmvl.coordinates.whitening import Coordinates, central_units, fit_coordinates
 from sk_wmvl.manifolds import BaseManifold, Euclidean
 
-__all__ = ["Recipe", "SelectedBase", "euclidean_base", "select_base"]
+__all__ = ["Recipe", "SelectedBase", "select_base"]
 
 NO_SPREAD = 1e-6
 
@@ -158,34 +158,6 @@ def select_base(
         )
     base = recipe.fit(rows, coordinates, moments)
     return SelectedBase(base, coordinates, {}, {}, recipe)
-
-
-def euclidean_base(
-    base,
-    X: np.ndarray,
-    weight: np.ndarray | None,
-    moments: Moments,
-    coordinates: Coordinates,
-    seed: int,
-    *,
-    may_transform: bool = False,
-    held_out: np.ndarray | None = None,
-    groups: np.ndarray | None = None,
-    memory=None,
-) -> tuple[BaseMeasure, Coordinates]:
-    """Return what `select_base` does in Euclidean space: the base, and coordinates."""
-    selected = select_base(
-        base,
-        Rows(X, weight, groups),
-        Euclidean(X.shape[1]),
-        coordinates,
-        moments,
-        held_out=held_out,
-        seed=seed,
-        memory=memory,
-        may_transform=may_transform,
-    )
-    return selected.base, selected.coordinates
 
 
 @dataclass(frozen=True, eq=False)
