@@ -35,7 +35,7 @@ class JohnsonTransform(NamedTuple):
     Attributes
     ----------
     location, scale : ndarray of shape (d,)
-        Where a column is stretched most, :math:`\xi`, and over what width,
+        Where the slope of the map is largest, :math:`\xi`, and over what width,
         :math:`\lambda`, in its units.
     mean, std : ndarray of shape (d,)
         Of :math:`\operatorname{arcsinh}((x - \xi)/\lambda)`, m and s; in the usual

@@ -27,7 +27,7 @@ class Langevin(BaseSampler):
     max_drift : float or None, default=None
         If a number m, the step of each sample is shortened to
         :math:`\epsilon_i = \epsilon / \max(1, \|\beta\nabla E(x_i)\|^2 / m^2)`, as the
-        authors' released code does with m = 1. This guards against large gradients early in
+        authors' released code does with m = 1. This limits large gradients early in
         training. Once a model has become too stiff for its step, a loss with a finite step
         decreases as the model stiffens further; a loss with the shortened step does not.
         The loss of a sample is divided by its own :math:`\epsilon_i`, so that the objective
