@@ -90,7 +90,9 @@ def hyvarinen_values(
         if manifold is not None:
             basis = tangent_basis(manifold, rows) if exact else None
             grads = None if base_grad is None else base_grad[start : start + CHUNK]
-            seen = TangentSpaceEnergy(energy, manifold, rows, basis=basis, base_grad=grads)
+            seen = TangentSpaceEnergy(
+                energy, manifold, rows, basis=basis, base_grad=grads
+            )
             at = seen.origin()
         if exact:
             _, grad, laplacian = energy_grad_laplacian(seen, at, create_graph=False)
