@@ -238,3 +238,36 @@ def test_an_expensive_base_is_not_put_on_a_grid():
         scale_correction(energy, normalize, rows, draws)
     assert 0 < energy.scale < 1
     assert calls == [energy.scale]  # the last word only
+
+
+class Wave(nn.Module):
+    """A correction that is noise: it has nothing to do with the rows."""
+
+    def __init__(self, frequency):
+        super().__init__()
+        self.frequency = frequency
+
+    def forward(self, x):
+        return 0.5 * torch.cos(self.frequency * x + self.frequency**2).sum(-1)
+
+
+def test_a_gain_within_its_standard_error_is_dropped():
+    # 100 waves, 200 normal rows each: a gain exceeds its error by chance in 16 % of them,
+    # and zero in half of them; 16 + 4 standard deviations is 31.
+    base = GaussianBase(np.zeros(1), np.eye(1))
+    draws = base.sample(5000, generator=torch.Generator().manual_seed(0))
+    kept = 0
+    for seed in range(100):
+        x = torch.tensor(np.random.default_rng([seed, 7]).normal(size=(200, 1)))
+        energy = CorrectedEnergy(Wave(3.0 + 0.1 * seed), base)
+        rows = TensorData(Batch(x.float(), torch.ones(200)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            scale_correction(
+                energy,
+                lambda e=energy: QuadratureNormalizer().estimate(e, base),
+                rows,
+                draws,
+            )
+        kept += energy.scale > 0
+    assert kept < 31

@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sk_wmvl import MVLDensity, RiemannianMVLDensity
+from sk_wmvl._autodiff import energy_grad_laplacian
 from sk_wmvl._rows import Rows
 from sk_wmvl.base_measures import GaussianBase
 from sk_wmvl.datasets import DISTRIBUTIONS
@@ -322,3 +323,18 @@ def test_quality_on_known_densities(global_random_seed):
         )
         gap = truth.log_density(Y).mean() - density.fit(X).score(Y)
         assert gap < 0.05, name
+
+
+@pytest.mark.parametrize("kind", [KernelFamily, PolynomialFamily])
+def test_the_loss_is_that_of_the_base_and_the_family_together(kind):
+    rng = np.random.default_rng(0)
+    X, mean, variance = rng.normal(size=(40, 2)), [0.5, -0.3], [1.5, 0.7]
+    base = GaussianBase(np.array(mean), np.diag(variance))
+    solution = solve(kind(alpha=1e-2), rows(X), Euclidean(2), base, device=CPU)
+    x = torch.tensor(X)
+    _, gradient, laplacian = energy_grad_laplacian(
+        solution.energy, x, create_graph=False
+    )
+    total = gradient.numpy() + (X - mean) / variance  # of E - log q0, in closed form
+    expected = (0.5 * np.square(total).sum(1) - laplacian.numpy()).mean()
+    assert solution.loss == pytest.approx(expected, rel=1e-10)
