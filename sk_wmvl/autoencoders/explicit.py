@@ -15,7 +15,7 @@ class ExplicitEncoder(BaseEncoder):
     ----------
     network : Module
         Maps rows of shape (n, n_features) to (n, n_raw).
-    law : type
+    posterior_class : type
         The class of the distribution, a `BasePosterior`.
 
     Examples
@@ -27,14 +27,14 @@ class ExplicitEncoder(BaseEncoder):
     torch.Size([5, 2])
     """
 
-    def __init__(self, network: nn.Module, law: type[BasePosterior]):
+    def __init__(self, network: nn.Module, posterior_class: type[BasePosterior]):
         super().__init__()
         self.network = network
-        self.law = law
+        self.posterior_class = posterior_class
 
     def posterior(self, x: Tensor) -> BasePosterior:
         """Return the distribution of the code of each row."""
-        return self.law.from_raw(self.network(x))
+        return self.posterior_class.from_raw(self.network(x))
 
     def sample(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         """Return one code per row; see `BaseEncoder.sample`."""

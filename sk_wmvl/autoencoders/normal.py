@@ -31,8 +31,8 @@ class NormalPosterior(BasePosterior):
     --------
     >>> import torch
     >>> from sk_wmvl.autoencoders import NormalPosterior
-    >>> law = NormalPosterior(torch.ones(1, 2), torch.ones(1, 2))
-    >>> law.kl()  # half the squared mean
+    >>> posterior = NormalPosterior(torch.ones(1, 2), torch.ones(1, 2))
+    >>> posterior.kl()  # half the squared mean
     tensor([1.])
     """
 

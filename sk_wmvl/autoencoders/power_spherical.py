@@ -37,8 +37,8 @@ class PowerSphericalPosterior(BasePosterior):
     >>> import torch
     >>> from sk_wmvl.autoencoders import PowerSphericalPosterior
     >>> pole = torch.tensor([[0.0, 0.0, 1.0]])
-    >>> law = PowerSphericalPosterior(pole, torch.tensor([1.0]))
-    >>> law.log_prob(pole)  # log(2 / (4 pi))
+    >>> posterior = PowerSphericalPosterior(pole, torch.tensor([1.0]))
+    >>> posterior.log_prob(pole)  # log(2 / (4 pi))
     tensor([-1.8379])
     """
 

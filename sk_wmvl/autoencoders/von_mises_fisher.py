@@ -53,8 +53,8 @@ class VonMisesFisherPosterior(BasePosterior):
     >>> import torch
     >>> from sk_wmvl.autoencoders import VonMisesFisherPosterior
     >>> pole = torch.tensor([[0.0, 0.0, 1.0]])
-    >>> law = VonMisesFisherPosterior(pole, torch.tensor([2.0]))
-    >>> law.log_prob(pole)  # log(2 / (2 pi (1 - exp(-4))))
+    >>> posterior = VonMisesFisherPosterior(pole, torch.tensor([2.0]))
+    >>> posterior.log_prob(pole)  # log(2 / (2 pi (1 - exp(-4))))
     tensor([-1.1262])
     """
 
