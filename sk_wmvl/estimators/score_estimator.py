@@ -26,6 +26,7 @@ from sk_wmvl._validation import (
 from sk_wmvl.entropy import score_surrogate
 from sk_wmvl.estimators._constraints import CONSTRAINTS
 from sk_wmvl.estimators._energy_score import EnergyScore
+from sk_wmvl.estimators._field import solve_field
 from sk_wmvl.estimators._net_params import NetParamsMixin
 from sk_wmvl.estimators._persistence import PersistenceMixin
 from sk_wmvl.estimators._prepare import select_weighted
@@ -38,22 +39,17 @@ from sk_wmvl.estimators._score_units import (
     is_neural,
     is_neural_name,
 )
-from sk_wmvl.kernels import KERNELS, BaseKernel, median_length_scale
+from sk_wmvl.kernels import KERNELS, BaseKernel
 from sk_wmvl.manifolds import MANIFOLDS, BaseManifold, Euclidean, Product
 from sk_wmvl.metrics import hyvarinen_values
 from sk_wmvl.score_methods import (
     MATRIX_KERNELS,
     SCORE_METHODS,
     BaseScoreMethod,
-    System,
-    choose_regularization,
 )
-from sk_wmvl.training import limit_threads
 
 __all__ = ["ImplicitScoreEstimator"]
 
-THREAD_WIDTH = 250  # with this, matrices of 2000 rows or more get a second thread
-MEDIAN_ROWS = 1000  # the most rows from which the median distance is computed
 CHUNK = 1024  # rows at a time in evaluation
 # Attributes that depend on the kind of method, trained or kernel.
 OUTCOMES = (
@@ -333,7 +329,16 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
         if is_trained:
             outcome = self._train(u, C, rows, units, seed, resume=resume, part=in_part)
         else:
-            outcome = self._solve(u.to(device), rows, seed)
+            outcome = solve_field(
+                u.to(device),
+                rows,
+                self._make_method(),
+                resolve(self.kernel, KERNELS, BaseKernel, name="kernel"),
+                self._structure,
+                bandwidth=self.bandwidth,
+                regularization=self.regularization,
+                seed=seed,
+            )
         known = {
             "device_": device,
             "manifold_": units.manifold,
@@ -389,36 +394,6 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
         else:
             model.fit(joined, sample_weight=rows.weight, groups=rows.groups)
         return {"model_": model}
-
-    def _solve(self, x: Tensor, rows: Rows, seed: int) -> dict[str, Any]:
-        """Return the attributes of a kernel estimate."""
-        structure = self._structure
-        side = len(x) * (x.shape[1] if structure == "curl-free" else 1)
-        w = torch.ones(len(x)) if rows.weight is None else torch.from_numpy(rows.weight)
-        w = (w.double() / w.double().sum()).to(x.device)
-        kernel = resolve(self.kernel, KERNELS, BaseKernel, name="kernel")
-        with limit_threads(side, THREAD_WIDTH, x.device):
-            length_scale = self.bandwidth or kernel.length_scale
-            if length_scale is None:
-                some = np.random.default_rng([seed, 1]).permutation(len(x))[
-                    :MEDIAN_ROWS
-                ]
-                length_scale = median_length_scale(x.cpu()[torch.from_numpy(some)])
-            kernel.set_params(length_scale=float(length_scale))
-            matrix_kernel = MATRIX_KERNELS[structure](kernel)
-            method = self._make_method()
-            level, scores = self.regularization, None
-            if level is None:
-                level, scores = choose_regularization(
-                    method, matrix_kernel, x, w, groups=rows.groups, seed=seed
-                )
-            field = method.fit(System(matrix_kernel, x, w), float(level))
-        return {
-            "field_": field,
-            "bandwidth_": float(length_scale),
-            "regularization_": level,
-            "regularization_scores_": scores,
-        }
 
     def _make_method(self) -> BaseScoreMethod:
         return resolve(self.method, SCORE_METHODS, BaseScoreMethod, name="method")

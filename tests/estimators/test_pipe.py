@@ -59,7 +59,7 @@ CASES = {
     "field": (
         lambda **p: ImplicitScoreEstimator("stein", random_state=0, **p),
         PLANE,
-        ["sk_wmvl.estimators.score_estimator.choose_regularization"],
+        ["sk_wmvl.estimators._field.choose_regularization"],
     ),
     "vae": (
         lambda **p: ImplicitVAE(2, **SMALL, **p),

@@ -252,8 +252,8 @@ class Wave(nn.Module):
 
 
 def test_a_gain_within_its_standard_error_is_dropped():
-    # 100 waves, 200 normal rows each: a gain exceeds its error by chance in 16 % of them,
-    # and zero in half of them; 16 + 4 standard deviations is 31.
+    # 100 waves, 200 normal rows each: a gain exceeds its error by chance in 16 % of them
+    # at most, and zero in half of them; 16 + 4 standard deviations is 31.
     base = GaussianBase(np.zeros(1), np.eye(1))
     draws = base.sample(5000, generator=torch.Generator().manual_seed(0))
     kept = 0
