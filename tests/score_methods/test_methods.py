@@ -309,3 +309,20 @@ def test_what_is_too_large_or_unknown_is_refused():
         ValueError, match="needs all eigenvectors of a matrix with 20005"
     ):
         Stein().solve(system, 0.1)
+
+
+@each_structure
+def test_copies_do_not_help_to_choose(structure):
+    # Rows twice, at half the weight: the same folds, the same fields, the same scores. A
+    # copy on the other side would favour a weaker regularisation.
+    x = normal(40, 2)
+    twice = x.repeat_interleave(2, 0)
+    kernel, grid = MATRIX_KERNELS[structure](RBF(0.7)), GRID[:6]
+    once, again = (
+        choose_regularization(
+            KernelExponential(), kernel, rows, uniform_weights(rows), grid=grid, seed=1
+        )
+        for rows in (x, twice)
+    )
+    assert again.regularization == once.regularization
+    np.testing.assert_allclose(again.scores, once.scores, rtol=1e-5)
