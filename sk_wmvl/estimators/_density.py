@@ -14,10 +14,12 @@ from sk_wmvl._validation import HasMethods, StrOptions
 from sk_wmvl.base_measures.selection import select_base
 from sk_wmvl.estimators._base import BaseEnergyEstimator
 from sk_wmvl.estimators._prepare import Chosen, split
+from sk_wmvl.estimators._solve import find_family
+from sk_wmvl.exponential import KernelFamily
 from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.metrics import hyvarinen_score
 from sk_wmvl.normalizers import NORMALIZERS, BaseNormalizer
-from sk_wmvl.objectives import BaseObjective
+from sk_wmvl.objectives import AnnealedScoreMatching, BaseObjective
 
 __all__ = ["BaseDensity"]
 
@@ -106,6 +108,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         may_transform,
         seed,
     ) -> Chosen:
+        self._check_normalizable(base, manifold, objective)
         selected = select_base(
             self._base_kind(base, manifold, objective),
             rows,
@@ -121,6 +124,34 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         return Chosen(
             None if base is None else proposal, proposal, selected.coordinates
         )
+
+    def _resumed(self, rows):
+        setup = super()._resumed(rows)
+        objective = self._make_objective(find_family(self.energy, self.alpha))
+        self._check_normalizable(setup.base, setup.manifold, objective)
+        return setup
+
+    def _check_normalizable(self, base, manifold, objective) -> None:
+        """Raise ValueError, before training, if Z is infinite whatever is learned."""
+        if base is not None or self.normalizer is None or manifold.is_compact:
+            return
+        family = find_family(self.energy, self.alpha)
+        # Inputs of networks are clipped, those of a module with noise levels too, and
+        # functions of an RKHS vanish at infinity. Other families, and other modules of the
+        # user's, may grow.
+        is_bounded = isinstance(family, KernelFamily) or (
+            family is None
+            and (
+                isinstance(self.energy, str)
+                or isinstance(objective, AnnealedScoreMatching)
+            )
+        )
+        if is_bounded:
+            raise ValueError(
+                f"base=None has no normalising constant here: energy={self.energy!r} is "
+                f"bounded, and the volume of {manifold!r} is infinite. Use normalizer=None "
+                "for an unnormalised energy, as in the paper, or base='auto'."
+            )
 
     def _make_normalizer(self) -> BaseNormalizer | None:
         if self.normalizer is None:
