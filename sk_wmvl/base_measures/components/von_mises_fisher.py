@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import torch
-from scipy import special
 from torch import Tensor
 
 from sk_wmvl.base_measures.components._base import (
@@ -16,8 +15,11 @@ from sk_wmvl.base_measures.components._base import (
 from sk_wmvl.base_measures.components._concentration import (
     LARGEST,
     SMALLEST,
-    mean_resultant_length,
-    sample_cosine,
+    TIGHT,
+    half_square_gaps,
+    log_bessel,
+    mean_deficit,
+    sample_deficit,
     solve_concentration,
 )
 from sk_wmvl.manifolds import BaseManifold
@@ -65,6 +67,7 @@ class VonMisesFisher(Components):
     mu: Tensor
     kappa: Tensor
     log_constant: Tensor
+    tight: Tensor  # which components are
 
     @staticmethod
     def starting_points(manifold: BaseManifold, centers: Tensor) -> Tensor:
@@ -89,21 +92,15 @@ class VonMisesFisher(Components):
 
     def _set_concentration(self, kappa: np.ndarray) -> None:
         order = self.d / 2 - 1
-        with np.errstate(divide="ignore"):
-            bessel = np.log(special.ive(order, kappa))
-        low = ~np.isfinite(bessel)
-        # where the scaled Bessel function underflows, its power series does not
-        if low.any():
-            k = kappa[low]
-            series = np.log(special.hyp0f1(order + 1, k**2 / 4))
-            lead = order * np.log(k / 2) - special.gammaln(order + 1) - k
-            bessel[low] = lead + series
-        constant = order * np.log(kappa) - self.d / 2 * LOG_2PI - bessel
+        constant = order * np.log(kappa) - self.d / 2 * LOG_2PI
+        constant -= log_bessel(order, kappa)
         constant -= (self.d - 1) * math.log(self.manifold.radius)
         device = self.mu.device
         self.register_buffer("kappa", torch.tensor(kappa, device=device))
         # of exp(kappa (t - 1)), which does not overflow
         self.register_buffer("log_constant", torch.tensor(constant, device=device))
+        tight = torch.from_numpy(np.flatnonzero(kappa > TIGHT)).to(device)
+        self.register_buffer("tight", tight)
 
     @property
     def centers(self) -> Tensor:
@@ -117,16 +114,40 @@ class VonMisesFisher(Components):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n, K)."""
+        if len(self.tight) == len(self.mu):
+            return self.log_constant + self._tight_exponents(x)
+        value = self.log_constant + self._exponents(x) - self.kappa
+        if len(self.tight) == 0:
+            return value
+        own = self.log_constant[self.tight] + self._tight_exponents(x)
+        return value.index_copy(1, self.tight, own)
+
+    def _exponents(self, x: Tensor) -> Tensor:
+        """Return logs of the folded exponentials, of shape (n, K)."""
         if self.n_signs > 1:
             parts = []
             for rows in x.split(chunk_size(self.mu.numel())):
                 z = self.kappa[:, None] * rows[:, None, :] * self.mu
                 parts.append(torch.logaddexp(z, -z).sum(-1))
-            return self.log_constant + torch.cat(parts) - self.kappa
+            return torch.cat(parts)
         z = self.kappa * (x @ self.mu.T)
         # smooth at zero too, to the second derivative
-        value = z if self.n_signs == 0 else torch.logaddexp(z, -z)
-        return self.log_constant + value - self.kappa
+        return z if self.n_signs == 0 else torch.logaddexp(z, -z)
+
+    def _tight_exponents(self, x: Tensor) -> Tensor:
+        """Return the same less κ, of tight components, from differences of points."""
+        mu, kappa = self.mu[self.tight], self.kappa[self.tight]
+        if self.n_signs > 1:
+            total = x.new_zeros(len(x), len(mu))
+            for column, center in zip(x.unbind(-1), mu.unbind(-1), strict=True):
+                near = -0.5 * kappa * (column[:, None] - center).square()
+                far = -0.5 * kappa * (column[:, None] + center).square()
+                total = total + torch.logaddexp(near, far)
+            return total
+        near = -kappa * half_square_gaps(x, mu)
+        if self.n_signs == 0:
+            return near
+        return torch.logaddexp(near, -kappa * half_square_gaps(x, -mu))
 
     def sample(
         self, which: Tensor, *, generator: torch.Generator | None = None
@@ -134,11 +155,11 @@ class VonMisesFisher(Components):
         """Return draws of shape (n, d), by the tangent-normal decomposition."""
         which = which.to(self.mu.device)
         mu, kappa = self.mu[which], self.kappa[which, None]
-        t = sample_cosine(kappa.cpu(), self.d, generator).to(mu.device)
+        deficit = sample_deficit(kappa.cpu(), self.d, generator).to(mu)
         z = torch.randn(mu.shape, generator=generator, dtype=mu.dtype).to(mu.device)
         u = z - (z * mu).sum(-1, keepdim=True) * mu
         u = u / torch.linalg.vector_norm(u, dim=-1, keepdim=True)
-        x = t * mu + (1 - t * t).clamp(min=0).sqrt() * u
+        x = mu - deficit * mu + (deficit * (2 - deficit)).sqrt() * u
         return self.manifold.projection(x)
 
     def update(self, x: Tensor, responsibility: Tensor, prior: Tensor) -> None:
@@ -156,12 +177,40 @@ class VonMisesFisher(Components):
             total = (responsibility * sign).T @ x
         else:
             total = responsibility.T @ x
+        n = responsibility.sum(0)
         length = torch.linalg.vector_norm(total, dim=-1, keepdim=True)
-        self.mu = torch.where(length > 0, total / length, self.mu)
+        before, self.mu = self.mu, torch.where(length > 0, total / length, self.mu)
+        deficit = n - length[:, 0]
+        # the difference loses the digits of a component that is, or becomes, tight
+        tight = torch.nonzero(deficit * TIGHT < n).flatten()
+        if len(tight):
+            part = responsibility[:, tight]
+            deficit[tight] = (part * self._deficits(x, tight, before)).sum(0)
         kappa = self.manifold.radius**2 / prior[:1].cpu().numpy()
-        pseudo = mean_resultant_length(np.clip(kappa, SMALLEST, LARGEST), self.d)[0]
-        length = (length[:, 0] + float(pseudo)) / (responsibility.sum(0) + 1)
-        self._set_concentration(solve_concentration(length.cpu().numpy(), self.d))
+        pseudo = mean_deficit(np.clip(kappa, SMALLEST, LARGEST), self.d)[0]
+        deficit = (deficit + float(pseudo)) / (n + 1)
+        self._set_concentration(solve_concentration(deficit.cpu().numpy(), self.d))
+
+    def _deficits(self, x: Tensor, which: Tensor, before: Tensor) -> Tensor:
+        r"""Return :math:`1-\mu^\top x` of some components, with the signs of the folding.
+
+        Signs are those under the mean directions `before`, as in the sum of the points.
+        """
+        mu = self.mu[which]
+        if self.n_signs == 0:
+            return half_square_gaps(x, mu)
+        if self.n_signs == 1:
+            return half_square_gaps(x, mu).minimum(half_square_gaps(x, -mu))
+        total = x.new_zeros(len(x), len(mu))
+        columns = zip(
+            x.unbind(-1), mu.unbind(-1), before[which].unbind(-1), strict=True
+        )
+        for column, center, old in columns:
+            z = self.kappa[which] * column[:, None] * old
+            total += 0.5 * (column[:, None] - z.tanh() * center).square()
+            # a sign is uncertain near zero: it is the mean of two, with this variance
+            total += 0.5 * (center / z.cosh()).square()
+        return total
 
 
 @component_family.register
