@@ -7,11 +7,17 @@ import torch
 from torch import Tensor
 
 from sk_wmvl._rows import Fold, hold_out, label_units, make_folds, merge_copies
-from sk_wmvl.base_measures.components import Components, chunk_size, component_family
+from sk_wmvl.base_measures.components import (
+    Components,
+    chunk_size,
+    component_family,
+    scaled_exp,
+)
 from sk_wmvl.base_measures.kernel import KernelBase
 from sk_wmvl.base_measures.manifold_mixture import ManifoldMixture
+from sk_wmvl.base_measures.selection.neighbors import COPY, find_neighbors
 from sk_wmvl.base_measures.selection.stacking import stratified_weights
-from sk_wmvl.manifolds import BaseManifold, Product
+from sk_wmvl.manifolds import BaseManifold
 
 __all__ = [
     "Stack",
@@ -19,7 +25,6 @@ __all__ = [
     "fit_kernel_base",
     "left_out_mean",
     "put_kernels",
-    "unit_squares",
 ]
 
 BANDWIDTHS = np.logspace(-4, 0, 9)  # common ones, parts of the variance
@@ -36,6 +41,7 @@ MAX_UNITS_TO_FOLD, N_FOLDS = 10_000, 5
 MAX_HELD_OUT = 1500  # units to compare bandwidths by, where one part is enough
 MOST_STACKED, LEAST_WEIGHT = 8, 0.01  # in a stratum
 LEAST_BACKGROUND = 1e-4
+COPY = 1e-20  # a squared distance over the variance that is no more than rounding
 
 
 class Stack(NamedTuple):
@@ -101,9 +107,9 @@ class Bandwidths:
         if i < len(self.local):
             which, factor = self.local[i]
             assert self.near.local is not None  # or there were none to try
-            return (factor * self.near.local[:, which]).clamp(min=1e-10) * self.variance
+            return (factor * self.near.local[:, which]).clamp(min=COPY) * self.variance
         k, factor = self.adaptive[i - len(self.local)]
-        square = (factor * self.near.squares[:, k - 1]).clamp(min=1e-10)
+        square = (factor * self.near.squares[:, k - 1]).clamp(min=COPY)
         return square[:, None] * self.variance
 
     def strata(self, n_strata: int) -> Tensor:
@@ -123,68 +129,32 @@ class Bandwidths:
         return torch.from_numpy((parts / n)[:, which]).to(self.near.squares)
 
 
-def unit_squares(manifold: BaseManifold, x: Tensor, y: Tensor) -> Tensor:
-    """Return squared distances per dimension in each unit, of shape (n, n_units)."""
-    if isinstance(manifold, Product):
-        members = [factor for _, factor in manifold.factors]
-        widths = [factor.ambient_dim for factor in members]
-        parts = zip(members, x.split(widths, -1), y.split(widths, -1), strict=True)
-        return torch.cat([unit_squares(m, a, b) for m, a, b in parts], -1)
-    if component_family(manifold).n_units(manifold) > 1:
-        return manifold.log(x, y).square()
-    return (manifold.dist(x, y).square() / (manifold.dim or 1))[:, None]
-
-
 def _components(
     manifold: BaseManifold, centers: Tensor, variance: Tensor
 ) -> Components:
     return component_family(manifold)(manifold, centers, variance)
 
 
-def _neighborhoods(
-    manifold: BaseManifold, x: Tensor, variance: Tensor, kept: list[Tensor]
-) -> list[Neighborhood]:
-    """Return neighborhoods within some of the rows at a time, of ascending indices."""
-    found: list[list[tuple]] = [[] for _ in kept]
-    size = chunk_size(len(x) * len(variance))
+def _neighborhood(manifold: BaseManifold, x: Tensor, variance: Tensor) -> Neighborhood:
+    """Return the neighborhoods of rows among one another."""
     several = len(variance) > 1
     reach = max(NEIGHBORS + LOCAL_NEIGHBORS * several)
-    places = torch.arange(len(x), device=x.device)
-    masks = [torch.zeros_like(places, dtype=torch.bool) for _ in kept]
-    for mask, columns in zip(masks, kept, strict=True):
-        mask[columns] = True
-    for rows in places.split(size):
-        left, right = x[rows].repeat_interleave(len(x), 0), x.repeat(len(rows), 1)
-        units = unit_squares(manifold, left, right) / variance
-        square = units.mean(-1).view(len(rows), len(x))
-        units = units.view(len(rows), len(x), -1)
-        square = torch.where(square <= 1e-20, torch.inf, square)  # copies of the row
-        for some, columns, inside in zip(found, kept, masks, strict=True):
-            mine = inside[rows]
-            among = square[mine][:, columns]
-            nearest = among.topk(min(reach, len(columns) - 1), largest=False)
-            local = None
-            if several:
-                at = columns[nearest.indices][..., None].expand(-1, -1, len(variance))
-                each = units[mine].gather(1, at)
-                # Copies do not count in the mean, nor do ties in a unit: kernels at rounded
-                # values would be spikes. If all are tied, the mean over units is taken.
-                there = nearest.values.isfinite()[..., None] & (each > 1e-20)
-                numbers = there.cumsum(1)
-                sums = torch.where(there, each, 0.0).cumsum(1)
-                means = sums / numbers.clamp(min=1)
-                means = torch.where(numbers > 0, means, means.mean(-1, keepdim=True))
-                last = means.shape[1] - 1
-                local = means[:, [min(k - 1, last) for k in LOCAL_NEIGHBORS]]
-            some.append((nearest.values[:, : max(NEIGHBORS)], local))
-    near = []
-    for parts in found:
-        squares = torch.cat([part for part, _ in parts])
-        most = torch.where(squares.isinf(), 0.0, squares).amax().clamp(min=1e-12)
-        squares = torch.where(squares.isinf(), most, squares)
-        local = torch.cat([part for _, part in parts]) if several else None
-        near.append(Neighborhood(squares, local))
-    return near
+    _, squares, units = find_neighbors(manifold, x, variance, reach)
+    there = squares.isfinite()
+    local = None
+    if several:
+        # Copies do not count in the mean, nor do ties in a unit: kernels at rounded
+        # values would be spikes. If all are tied, the mean over units is taken.
+        counted = there[..., None] & (units > COPY)
+        numbers = counted.cumsum(1)
+        sums = torch.where(counted, units, 0.0).cumsum(1)
+        means = sums / numbers.clamp(min=1)
+        means = torch.where(numbers > 0, means, means.mean(-1, keepdim=True))
+        last = means.shape[1] - 1
+        local = means[:, [min(k - 1, last) for k in LOCAL_NEIGHBORS]]
+    squares, there = squares[:, : max(NEIGHBORS)], there[:, : max(NEIGHBORS)]
+    most = torch.where(there, squares, 0.0).amax().clamp(min=1e-12)
+    return Neighborhood(torch.where(there, squares, most), local)
 
 
 def _distinct(
@@ -240,7 +210,7 @@ def choose_stack(
     n_strata = min(N_STRATA, 1 + len(x) // ROWS_PER_STRATUM)
     folds = _folds(manifold, x, seed, groups)
     trains = [torch.from_numpy(fold.train).to(x.device) for fold in folds]
-    nears = _neighborhoods(manifold, x, variance, trains)
+    nears = [_neighborhood(manifold, x[train], variance) for train in trains]
     # small parts lack distant neighbors, the last candidates
     n_candidates = min(len(Bandwidths(variance, near)) for near in nears)
     tables, weights_out = [], []
@@ -277,9 +247,8 @@ def _strata_log_prob(kernels: Components, mass: Tensor, x: Tensor) -> Tensor:
     """Return logs of kernels summed over each stratum, at rows: (len(x), n_strata)."""
     values = []
     for rows in x.split(chunk_size(len(mass))):
-        logs = kernels.log_prob(rows)
-        most = logs.amax(1, keepdim=True)
-        values.append(((logs - most).exp() @ mass).clamp(min=1e-300).log() + most)
+        parts, most = scaled_exp(kernels.log_prob(rows))
+        values.append((parts @ mass).clamp(min=1e-300).log() + most)
     return torch.cat(values)
 
 
@@ -315,8 +284,7 @@ def put_kernels(
 ) -> KernelBase:
     """Return the kernel estimates of a stack, put at rows; see `fit_kernel_base`."""
     x, weight, _ = _distinct(x, weight, groups)
-    everything = torch.arange(len(x), device=x.device)
-    near = _neighborhoods(manifold, x, variance, [everything])[0]
+    near = _neighborhood(manifold, x, variance)
     candidates = Bandwidths(variance, near)
     weights = torch.from_numpy(stack.weights).to(weight)
     mass = candidates.strata(weights.shape[1]) @ weights.T  # (n, kept)

@@ -23,8 +23,8 @@ from sk_wmvl.base_measures.selection.bandwidths import (
     choose_stack,
     left_out_mean,
     put_kernels,
-    unit_squares,
 )
+from sk_wmvl.base_measures.selection.neighbors import unit_squares
 from sk_wmvl.base_measures.selection.search import Candidate, Choice, Search
 from sk_wmvl.base_measures.uniform import UniformBase
 from sk_wmvl.manifolds import BaseManifold, Product
@@ -44,6 +44,8 @@ MOST_STACKED, LEAST_WEIGHT = 6, 0.02
 FEWEST_STACKED = 2  # one alone was offered before
 N_SIZES, N_STARTS = 3, 3  # of mixtures, averaged over the starts
 MOST_SPREAD_ROWS = 1000  # by which units' variances are compared
+ROUNDING = 1e-26  # a variance that is no more than that of rounded unit vectors
+NO_SPREAD = 1e-12  # stands for it
 
 
 class Points(NamedTuple):
@@ -448,7 +450,8 @@ def choose_spread(manifold: BaseManifold, rows: Points, seed: int) -> Tensor:
     p = (rows.weight / rows.weight.sum()).cpu().numpy()
     first, second = rng.choice(len(rows.x), (2, 2000), p=p)
     squares = unit_squares(manifold, rows.x[first], rows.x[second])
-    own = (0.5 * squares.mean(0)).clamp(min=1e-12)
+    own = 0.5 * squares.mean(0)
+    own = torch.where(own > ROUNDING, own, NO_SPREAD)
     kinds = own.split(component_family(manifold).alike(manifold))
     pooled = torch.cat([part.mean().expand(len(part)) for part in kinds])
     if torch.equal(own, pooled):
