@@ -8,7 +8,13 @@ from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
 
 from sk_wmvl.base_measures._base import BaseMeasure
-from sk_wmvl.base_measures.components import Components, chunk_size, component_family
+from sk_wmvl.base_measures.components import (
+    Components,
+    chunk_size,
+    component_family,
+    log_sum_exp,
+    scaled_exp,
+)
 from sk_wmvl.manifolds import BaseManifold
 
 __all__ = ["ManifoldMixture", "Trial", "start_mixture", "try_mixture"]
@@ -76,7 +82,7 @@ class ManifoldMixture(BaseMeasure):
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n,)."""
         size = chunk_size(self.n_components)
-        parts = [self.joint(rows).logsumexp(-1) for rows in x.split(size)]
+        parts = [log_sum_exp(self.joint(rows)) for rows in x.split(size)]
         return torch.cat(parts) if parts else x.new_zeros(0)
 
     def sample(
@@ -99,9 +105,12 @@ class ManifoldMixture(BaseMeasure):
 
     def step(self, x: Tensor, weight: Tensor, prior: Tensor) -> None:
         """Make one step of expectation maximisation, in place."""
-        joint = self.joint(x)
-        log_responsibility = joint - joint.logsumexp(-1, keepdim=True)
-        responsibility = log_responsibility.exp() * weight[:, None]
+        size = chunk_size(self.n_components)
+        parts = []
+        for rows, mass in zip(x.split(size), weight.split(size), strict=True):
+            part, _ = scaled_exp(self.joint(rows))
+            parts.append(part * (mass / part.sum(-1))[:, None])
+        responsibility = torch.cat(parts)
         n = responsibility.sum(0)
         k = len(self.log_weights)
         self.components.update(x, responsibility[:, :k], prior)

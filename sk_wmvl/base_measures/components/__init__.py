@@ -8,6 +8,7 @@ from sk_wmvl.base_measures.components._base import (
     chunk_size,
     component_family,
 )
+from sk_wmvl.base_measures.components._sums import log_sum_exp, scaled_exp
 from sk_wmvl.base_measures.components.axis_normal import AxisNormal
 from sk_wmvl.base_measures.components.product import ProductComponents
 from sk_wmvl.base_measures.components.von_mises import VonMises
@@ -23,4 +24,6 @@ __all__ = [
     "WrappedNormal",
     "chunk_size",
     "component_family",
+    "log_sum_exp",
+    "scaled_exp",
 ]

@@ -71,11 +71,18 @@ class AxisNormal(Components):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n, K)."""
-        parts = [
-            ((rows[:, None, :] - self.mu).square() / self.variance).sum(-1)
-            for rows in x.split(chunk_size(self.mu.numel()))
-        ]
-        return -0.5 * (torch.cat(parts) + (self.variance.log() + LOG_2PI).sum(-1))
+        rate = 1 / self.variance
+        constant = (self.variance.log() + LOG_2PI).sum(-1)
+        parts = []
+        for rows in x.split(chunk_size(len(self.mu))):
+            total = constant
+            # One coordinate after the other, as matrices: squares are not expanded, for
+            # the parts of narrow components would cancel.
+            for j in range(rows.shape[1]):
+                gap = rows[:, j : j + 1] - self.mu[:, j]
+                total = total + gap.square() * rate[:, j]
+            parts.append(-0.5 * total)
+        return torch.cat(parts)
 
     def sample(
         self, which: Tensor, *, generator: torch.Generator | None = None

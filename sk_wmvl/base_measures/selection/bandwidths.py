@@ -41,7 +41,6 @@ MAX_UNITS_TO_FOLD, N_FOLDS = 10_000, 5
 MAX_HELD_OUT = 1500  # units to compare bandwidths by, where one part is enough
 MOST_STACKED, LEAST_WEIGHT = 8, 0.01  # in a stratum
 LEAST_BACKGROUND = 1e-4
-COPY = 1e-20  # a squared distance over the variance that is no more than rounding
 
 
 class Stack(NamedTuple):
