@@ -121,7 +121,8 @@ def half_square_gaps(x: Tensor, centers: Tensor) -> Tensor:
     pairs = zip(x.unbind(-1), centers.unbind(-1), strict=True)
     total = x.new_zeros(len(x), len(centers))
     for column, center in pairs:
-        total = total + (column[:, None] - center).square()
+        gap = column[:, None] - center
+        total = torch.addcmul(total, gap, gap)
     return 0.5 * total
 
 

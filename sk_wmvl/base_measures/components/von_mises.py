@@ -109,7 +109,8 @@ class VonMises(Components):
         if len(self.tight) == len(self.mu):
             return self.log_constant + self._tight_exponents(x)
         circle = torch.cat([x.cos(), x.sin()], -1)
-        value = self.log_constant + circle @ self.moments.T - self.kappa.sum(-1)
+        top = self.log_constant - self.kappa.sum(-1)
+        value = torch.addmm(top, circle, self.moments.T)
         if len(self.tight) == 0:
             return value
         own = self.log_constant[self.tight] + self._tight_exponents(x)

@@ -116,13 +116,17 @@ class VonMisesFisher(Components):
         """Return log densities of shape (n, K)."""
         if len(self.tight) == len(self.mu):
             return self.log_constant + self._tight_exponents(x)
-        value = self.log_constant + self._exponents(x) - self.kappa
+        top = self.log_constant - self.kappa
+        if self.n_signs == 0:
+            value = torch.addmm(top, x, (self.kappa[:, None] * self.mu).T)
+        else:
+            value = top + self._folded_exponents(x)
         if len(self.tight) == 0:
             return value
         own = self.log_constant[self.tight] + self._tight_exponents(x)
         return value.index_copy(1, self.tight, own)
 
-    def _exponents(self, x: Tensor) -> Tensor:
+    def _folded_exponents(self, x: Tensor) -> Tensor:
         """Return logs of the folded exponentials, of shape (n, K)."""
         if self.n_signs > 1:
             parts = []
@@ -132,7 +136,7 @@ class VonMisesFisher(Components):
             return torch.cat(parts)
         z = self.kappa * (x @ self.mu.T)
         # smooth at zero too, to the second derivative
-        return z if self.n_signs == 0 else torch.logaddexp(z, -z)
+        return torch.logaddexp(z, -z)
 
     def _tight_exponents(self, x: Tensor) -> Tensor:
         """Return the same less κ, of tight components, from differences of points."""
