@@ -32,6 +32,23 @@ class BaseMeasure(nn.Module, ABC):
     ) -> Tensor:
         """Return independent draws of shape (n_samples, d)."""
 
+    @abstractmethod
+    def inflated(self, factor: float) -> "BaseMeasure":
+        """Return a wider density of the same kind.
+
+        Every component is inflated about its own center, not all about one. In many
+        dimensions the latter would reach no place that is near some component.
+
+        Parameters
+        ----------
+        factor : float
+            By which lengths grow, above one.
+
+        Returns
+        -------
+        wider : BaseMeasure
+        """
+
     def forward(self, x: Tensor) -> Tensor:
         """Return `log_prob`."""
         return self.log_prob(x)

@@ -58,3 +58,9 @@ class GaussianBase(BaseMeasure):
             n_samples, len(self.mean), generator=generator, dtype=self.mean.dtype
         )
         return self.mean + z.to(self.mean.device) @ self.chol.T
+
+    def inflated(self, factor: float) -> "GaussianBase":
+        """Return the density with standard deviations multiplied."""
+        chol = self.chol.double().cpu().numpy() * factor
+        wider = GaussianBase(self.mean.double().cpu().numpy(), chol @ chol.T)
+        return wider.to(self.mean)

@@ -86,6 +86,10 @@ class KernelBase(BaseMeasure):
         """Return independent draws of shape (n_samples, d)."""
         return self.mixture.sample(n_samples, generator=generator)
 
+    def inflated(self, factor: float) -> ManifoldMixture:
+        """Return the mixture of inflated components."""
+        return self.mixture.inflated(factor)
+
 
 class LeftOut(nn.Module):
     """A kernel estimate as its own rows see it: `log_prob_left_out`.

@@ -20,6 +20,7 @@ from sk_wmvl.manifolds import BaseManifold
 __all__ = ["ManifoldMixture", "Trial", "start_mixture", "try_mixture"]
 
 N_ITERATIONS = 200
+LEAST_BACKGROUND = 0.25  # of an inflated mixture
 # A fit stops after two checks in a row that gain less than ENOUGH, in nats per row.
 CHECK_EVERY, N_WORSE, ENOUGH = 10, 2, 5e-4
 
@@ -102,6 +103,20 @@ class ManifoldMixture(BaseMeasure):
             ).to(x.device)
             x = torch.where(inside.to(x.device)[:, None], x, uniform)
         return x
+
+    def inflated(self, factor: float) -> "ManifoldMixture":
+        """Return inflated components, over a background of a quarter at least."""
+        components = type(self.components)(
+            self.manifold,
+            self.components.centers,
+            self.components.variances * factor**2,
+        )
+        background = self.background
+        if self.manifold.is_compact:
+            background = max(background, LEAST_BACKGROUND)
+        weights = self.log_weights.exp()
+        weights = weights * ((1 - background) / weights.sum())
+        return ManifoldMixture(self.manifold, components, weights, background)
 
     def step(self, x: Tensor, weight: Tensor, prior: Tensor) -> None:
         """Make one step of expectation maximisation, in place."""

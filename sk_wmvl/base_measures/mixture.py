@@ -111,6 +111,17 @@ class MixtureBase(BaseMeasure):
             z = torch.where(heavy, scale, 1.0)[:, None] * z
         return self.means[k] + torch.einsum("nij,nj->ni", self.chol[k], z)
 
+    def inflated(self, factor: float) -> "MixtureBase":
+        """Return the mixture of inflated components."""
+        chol = factor * self.chol.double().cpu().numpy()
+        wider = MixtureBase(
+            self.weights.double().cpu().numpy(),
+            self.means.double().cpu().numpy(),
+            chol @ chol.swapaxes(1, 2),
+            self.degrees_of_freedom.double().cpu().numpy(),
+        )
+        return wider.to(self.means)
+
 
 def log_student_constant(nu: np.ndarray, d: int) -> np.ndarray:
     """Return the log density at its mean of a Student vector of unit scale."""

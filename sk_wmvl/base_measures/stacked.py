@@ -61,3 +61,9 @@ class StackedBase(BaseMeasure):
         # sorted by base so far: back to where each was drawn
         places = torch.argsort(torch.argsort(which, stable=True))
         return torch.cat(draws)[places.to(self.weights.device)]
+
+    def inflated(self, factor: float) -> "StackedBase":
+        """Return the mixture of inflated densities."""
+        bases = [cast(BaseMeasure, base).inflated(factor) for base in self.bases]
+        wider = StackedBase(bases, self.weights.double().cpu().numpy())
+        return wider.to(self.weights)

@@ -79,3 +79,13 @@ class TransformedBase(BaseMeasure):
         """Return independent draws of shape (n_samples, d)."""
         y = self.base.sample(n_samples, generator=generator)
         return nn.functional.linear(self.columns.inverse(y) - self.shift, self.inverse)
+
+    def inflated(self, factor: float) -> "TransformedBase":
+        """Return the density of points whose transformed columns are inflated."""
+        wider = TransformedBase(
+            self.base.inflated(factor),
+            self.columns,
+            self.shift.double().cpu().numpy(),
+            self.matrix.double().cpu().numpy(),
+        )
+        return wider.to(self.matrix)

@@ -47,3 +47,8 @@ class UniformBase(BaseMeasure):
             n_samples, generator=generator, dtype=self.anchor.dtype
         )
         return x.to(self.anchor.device)
+
+    def inflated(self, factor: float) -> "UniformBase":
+        """Return the same density: none is wider."""
+        del factor
+        return self
