@@ -28,6 +28,7 @@ from sk_wmvl.energies import (
 )
 from sk_wmvl.manifolds import BaseManifold, Euclidean
 from sk_wmvl.metrics import hyvarinen_values
+from sk_wmvl.objectives._points import PointEnergy, moves_points, place_sampler
 from sk_wmvl.samplers import Langevin
 
 __all__ = [
@@ -38,7 +39,7 @@ __all__ = [
     "RowFacts",
     "TrainableEnergy",
     "check_tangent_space",
-    "in_tangent_spaces",
+    "on_manifold",
     "warn_below_floor",
 ]
 
@@ -262,20 +263,23 @@ class BaseProblem(ABC):
 class LocalProblem(BaseProblem):
     """An objective of derivatives at the rows.
 
-    On a manifold it is evaluated in the tangent spaces of the rows, where the base measure
-    enters by its gradient alone. Weights are chosen by the Hyvärinen score, which involves
+    On a manifold it is evaluated in the tangent spaces of the rows; or at the rows
+    themselves, if its sampler moves points of the manifold. The base measure then enters by
+    its gradient alone. Weights are chosen by the Hyvärinen score, which involves
     no step size and no fresh noise.
 
     Raises
     ------
     ValueError
-        If the objective has no meaning in tangent spaces and the manifold is not flat.
+        If the objective has no meaning in tangent spaces and the manifold is not flat, or
+        if its sampler is for another manifold.
     """
 
     def __init__(self, objective, manifold, base, proposal):
         super().__init__(objective, manifold, base, proposal)
         if not self.is_flat:
             check_tangent_space(objective)
+        self.objective = place_sampler(objective, manifold)
 
     def facts(self, points: np.ndarray) -> RowFacts:
         """Return the gradients of the base measure, on a manifold."""
@@ -291,7 +295,7 @@ class LocalProblem(BaseProblem):
         """Return the loss of each row of a batch, (n,)."""
         if self.is_flat:
             return self.objective(energy, batch.x, generator=generator)
-        return in_tangent_spaces(
+        return on_manifold(
             self.objective,
             energy.correction,
             batch.x,
@@ -313,7 +317,7 @@ class LocalProblem(BaseProblem):
         )
 
 
-def in_tangent_spaces(
+def on_manifold(
     objective: BaseObjective,
     energy: nn.Module,
     x: Tensor,
@@ -322,7 +326,10 @@ def in_tangent_spaces(
     base_grad: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return an objective at the origins of the tangent spaces of points, (n,).
+    """Return an objective for Euclidean space at points of a manifold, (n,).
+
+    It is evaluated at the origins of the tangent spaces of the points, or at the points
+    themselves if its sampler moves these.
 
     Parameters
     ----------
@@ -338,6 +345,10 @@ def in_tangent_spaces(
     generator : torch.Generator or None, default=None
         Source of noise.
     """
+    if moves_points(objective):
+        if base_grad is not None:
+            energy = PointEnergy(energy, manifold, x, base_grad)
+        return objective(energy, x, generator=generator)
     basis = tangent_basis(manifold, x) if objective.counts_dimensions() else None
     seen = TangentSpaceEnergy(energy, manifold, x, basis=basis, base_grad=base_grad)
     return objective(seen, seen.origin(), generator=generator)
@@ -345,18 +356,20 @@ def in_tangent_spaces(
 
 def check_tangent_space(objective: BaseObjective) -> None:
     """Raise ValueError if an objective means nothing in the tangent space of one row."""
+    if moves_points(objective):
+        return
     sampler = getattr(objective, "sampler", None)
     if sampler not in (None, "langevin") and not isinstance(sampler, Langevin):
         raise ValueError(
-            f"sampler={sampler!r} cannot serve in a RiemannianObjective: every row moves "
-            "in a tangent space of its own, where Langevin() is the one sampler that "
-            "knows all it needs. For a sampler of the manifold itself, such as "
-            "RiemannianLangevin(manifold), use MinimumVelocity(sampler) as it is."
+            f"sampler={sampler!r} cannot serve on a manifold: every row moves in a tangent "
+            "space of its own, where Langevin() is the one sampler that knows all it "
+            "needs. Samplers of the manifold itself are RiemannianLangevin() and "
+            "LocalRiemannianLangevin()."
         )
     if objective.couples_rows():
         raise ValueError(
-            f"{objective!r} cannot serve in a RiemannianObjective: its rows act on one "
-            "another, and every row has a tangent space of its own. Use "
+            f"{objective!r} cannot serve on a manifold: its rows act on one another, and "
+            "every row has a tangent space of its own. Use "
             "DenoisingScoreMatching (objective='dsm'), which has the same expectation."
         )
 

@@ -3,14 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from sk_wmvl.objectives._base import BaseObjective, warn_below_floor
+from sk_wmvl.base_measures import BaseMeasure
+from sk_wmvl.manifolds import BaseManifold
+from sk_wmvl.objectives._base import BaseObjective, BaseProblem, warn_below_floor
+from sk_wmvl.objectives._points import moves_points
 from sk_wmvl.objectives.minimum_velocity import FLOAT32_FLOOR, make_sampler
-from sk_wmvl.samplers import (
-    BaseSampler,
-    LocalRiemannianLangevin,
-    RiemannianLangevin,
-    evaluate,
-)
+from sk_wmvl.samplers import BaseSampler, evaluate
 
 __all__ = ["DetachedMinimumVelocity"]
 
@@ -76,6 +74,16 @@ class DetachedMinimumVelocity(BaseObjective):
         """Return whether the sampler's rows act on one another."""
         return make_sampler(self.sampler).couples_rows
 
+    def problem(
+        self,
+        manifold: BaseManifold,
+        base: BaseMeasure | None = None,
+        proposal: BaseMeasure | None = None,
+    ) -> BaseProblem:
+        """Return the training problem; see `BaseObjective.problem`."""
+        self._checked_sampler()
+        return super().problem(manifold, base, proposal)
+
     def __call__(
         self,
         energy: nn.Module,
@@ -84,14 +92,7 @@ class DetachedMinimumVelocity(BaseObjective):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Return the objective at each sample; see `BaseObjective.__call__`."""
-        sampler = make_sampler(self.sampler)
-        if isinstance(sampler, RiemannianLangevin | LocalRiemannianLangevin):
-            # The speed would be measured in ambient coordinates, not in the metric.
-            raise ValueError(
-                f"DetachedMinimumVelocity measures the gradient in flat space; with "
-                f"{sampler!r} use MinimumVelocity, or give the manifold to "
-                "RiemannianObjective(DetachedMinimumVelocity(), manifold)."
-            )
+        sampler = self._checked_sampler()
         warn_below_floor(self, sampler.step_size, x, FLOAT32_FLOOR)
         # The graph of E(x) is shared with the loss; the gradient's own graph is not kept.
         state = evaluate(energy, x, retain_graph=torch.is_grad_enabled())
@@ -107,3 +108,15 @@ class DetachedMinimumVelocity(BaseObjective):
         difference = state.energy - both.view(2, -1).mean(0)
         speed = 0.5 * state.grad.square().sum(-1)
         return difference / step.step_size - speed
+
+    def _checked_sampler(self) -> BaseSampler:
+        """Return the sampler; raise ValueError if it moves points of a manifold."""
+        sampler = make_sampler(self.sampler)
+        if moves_points(self):
+            # The speed would be measured in ambient coordinates, not in the metric.
+            raise ValueError(
+                f"DetachedMinimumVelocity measures the gradient in flat space; with "
+                f"{sampler!r} use MinimumVelocity. Elsewhere than in an estimator, a "
+                "RiemannianObjective with Langevin() takes the manifold."
+            )
+        return sampler

@@ -7,8 +7,9 @@ from sk_wmvl.manifolds import BaseManifold, Euclidean
 from sk_wmvl.objectives._base import (
     BaseObjective,
     check_tangent_space,
-    in_tangent_spaces,
+    on_manifold,
 )
+from sk_wmvl.objectives._points import place_sampler
 from sk_wmvl.objectives._proposal_based import BaseProposalObjective
 
 __all__ = ["RiemannianObjective"]
@@ -18,8 +19,10 @@ class RiemannianObjective(BaseObjective):
     r"""Any objective for Euclidean space, in its Riemannian form.
 
     The objective is evaluated at the origin of the tangent space of each row, on the
-    energy seen from there (`TangentSpaceEnergy`). In expectation, up to terms that vanish
-    with its step and a constant free of the parameters, it is Riemannian score matching,
+    energy seen from there (`TangentSpaceEnergy`). If its sampler moves points of the
+    manifold, it is evaluated at the rows themselves. In expectation, up to terms that
+    vanish with its step and a constant free of the parameters, it is Riemannian score
+    matching,
 
     .. math:: \tfrac12\|\mathrm{grad}\,E\|_g^2 - \Delta E,
 
@@ -83,16 +86,17 @@ class RiemannianObjective(BaseObjective):
         With `base_grad` the energy is the correction of a base measure; see
         `TangentSpaceEnergy`.
         """
+        objective = place_sampler(self.objective, self.manifold)
         if isinstance(self.manifold, Euclidean) and base_grad is None:
-            return self.objective(energy, x, generator=generator)
+            return objective(energy, x, generator=generator)
         if isinstance(self.objective, BaseProposalObjective):
             raise ValueError(
                 f"{self.objective!r} compares densities at points, on every manifold, and "
                 "has no other Riemannian form. Call it as it is, with the manifold."
             )
         check_tangent_space(self.objective)
-        return in_tangent_spaces(
-            self.objective,
+        return on_manifold(
+            objective,
             energy,
             x,
             self.manifold,

@@ -25,8 +25,9 @@ class RiemannianLangevin(BaseSampler):
 
     Parameters
     ----------
-    manifold : BaseManifold
-        The manifold, with its dimension known.
+    manifold : BaseManifold or None, default=None
+        The manifold, with its dimension known. None is that of the estimator in whose
+        objective the sampler serves; elsewhere a manifold is needed.
     step_size : float, default=1e-3
         The step :math:`\epsilon`, a squared geodesic length.
     max_drift : float or None, default=None
@@ -41,8 +42,8 @@ class RiemannianLangevin(BaseSampler):
     -----
     The noise returned is the tangent vector :math:`\sqrt{2\epsilon}\,u` in ambient
     coordinates. Its product with the gradient of the state, in ambient coordinates too, is
-    the martingale part of the step. The sampler needs a manifold, so it has no name in
-    `SAMPLERS`.
+    the martingale part of the step. The sampler moves points of a manifold, so it has no
+    name in `SAMPLERS`.
 
     References
     ----------
@@ -67,7 +68,7 @@ class RiemannianLangevin(BaseSampler):
 
     def __init__(
         self,
-        manifold: BaseManifold,
+        manifold: BaseManifold | None = None,
         step_size: float = 1e-3,
         *,
         max_drift: float | None = None,
@@ -88,23 +89,33 @@ class RiemannianLangevin(BaseSampler):
         """Take one step; see `BaseSampler.step`."""
         del energy
         check_positive(self, step_size=self.step_size)
+        manifold = known_manifold(self, self.manifold)
         x = state.x.detach()
-        grad = self.manifold.egrad2rgrad(x, state.grad)
+        grad = manifold.egrad2rgrad(x, state.grad)
         step: float | torch.Tensor = float(self.step_size)
         scale = step
         if self.max_drift is not None:
             check_positive(self, max_drift=self.max_drift)
             fixed = beta * grad.detach()
-            speed = self.manifold.inner(x, fixed, fixed)
+            speed = manifold.inner(x, fixed, fixed)
             step = self.step_size / (speed / self.max_drift**2).clamp(min=1)
             scale = step.unsqueeze(1)
-        noise = (2 * scale) ** 0.5 * self.manifold.random_tangent(
-            x, generator=generator
-        )
+        noise = (2 * scale) ** 0.5 * manifold.random_tangent(x, generator=generator)
         drift = (-scale * beta) * grad
         return Transition(
-            self.manifold.retract(x, drift + noise),
+            manifold.retract(x, drift + noise),
             noise=noise,
-            mirror=self.manifold.retract(x, drift - noise) if antithetic else None,
+            mirror=manifold.retract(x, drift - noise) if antithetic else None,
             step_size=step,
         )
+
+
+def known_manifold(sampler: BaseSampler, manifold: BaseManifold | None) -> BaseManifold:
+    """Return the manifold of a sampler; raise ValueError if it has none."""
+    if manifold is None:
+        name = type(sampler).__name__
+        raise ValueError(
+            f"{sampler!r} has no manifold. Give it one, such as {name}(Sphere(2)). Only "
+            "in the objective of an estimator it may be left out."
+        )
+    return manifold

@@ -8,6 +8,7 @@ from sk_wmvl._component import check_positive
 from sk_wmvl._random import randn_like
 from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.samplers._base import BaseSampler, State, Transition
+from sk_wmvl.samplers.riemannian_langevin import known_manifold
 
 __all__ = ["LocalRiemannianLangevin"]
 
@@ -27,8 +28,9 @@ class LocalRiemannianLangevin(BaseSampler):
 
     Parameters
     ----------
-    manifold : BaseManifold
-        The manifold, with its dimension known and with `chart`.
+    manifold : BaseManifold or None, default=None
+        The manifold, with its dimension known and with `chart`. None is that of the
+        estimator in whose objective the sampler serves; elsewhere a manifold is needed.
     step_size : float, default=1e-3
         The step :math:`\epsilon`, a squared geodesic length.
 
@@ -46,7 +48,7 @@ class LocalRiemannianLangevin(BaseSampler):
     The derivatives of the metric come from automatic differentiation, m + 2 backward passes
     for a step. Each point lies well inside a chart of its own. The noise returned is pushed
     forward to ambient coordinates at the old point, as the gradient of the state is. The
-    sampler needs a manifold, so it has no name in `SAMPLERS`.
+    sampler moves points of a manifold, so it has no name in `SAMPLERS`.
 
     References
     ----------
@@ -69,7 +71,7 @@ class LocalRiemannianLangevin(BaseSampler):
     0.98
     """
 
-    def __init__(self, manifold: BaseManifold, step_size: float = 1e-3):
+    def __init__(self, manifold: BaseManifold | None = None, step_size: float = 1e-3):
         self.manifold = manifold
         self.step_size = step_size
 
@@ -86,10 +88,11 @@ class LocalRiemannianLangevin(BaseSampler):
         del energy
         check_positive(self, step_size=self.step_size)
         step = float(self.step_size)
-        y, to_manifold, metric = self.manifold.chart(state.x.detach())
+        manifold = known_manifold(self, self.manifold)
+        y, to_manifold, metric = manifold.chart(state.x.detach())
         g, brownian = metric_drift(metric, y)
         factor, info = torch.linalg.cholesky_ex(g)
-        check_definite(self.manifold, info)
+        check_definite(manifold, info)
         covector = pullback(to_manifold, y, state.grad).unsqueeze(-1)
         grad = torch.cholesky_solve(covector, factor).squeeze(-1)
         # With G = L L' the noise L'^{-1} z has covariance G^{-1}.

@@ -71,7 +71,7 @@ def test_every_name_that_can_fits_on_a_sphere(name, base, directions):
 @may_warn
 @pytest.mark.parametrize("name", FLAT_ONLY)
 def test_names_that_cannot_are_refused_on_a_manifold(name, directions):
-    with pytest.raises(ValueError, match=r"cannot serve in a RiemannianObjective: .*"):
+    with pytest.raises(ValueError, match=r"cannot serve on a manifold: .*"):
         RiemannianMVLDensity("sphere", name, base="uniform", **SMALL).fit(directions)
     # in Euclidean space they are at home
     RiemannianMVLDensity(

@@ -136,7 +136,7 @@ def test_loss_on_a_sphere_is_the_objective_in_tangent_spaces(name):
 
 @pytest.mark.parametrize("name", FLAT_ONLY)
 def test_objectives_of_one_space_pose_no_problem_on_a_sphere(name):
-    with pytest.raises(ValueError, match="cannot serve in a RiemannianObjective"):
+    with pytest.raises(ValueError, match="cannot serve on a manifold"):
         OBJECTIVES[name](EPSILON).problem(SPHERE, two_caps())
 
 

@@ -279,10 +279,9 @@ def test_euclidean_space_is_left_alone():
 
 def test_only_langevin_moves_in_a_tangent_space():
     x = points(Sphere(2), 5, 0)
-    for sampler in ("svgd", RiemannianLangevin(Sphere(2))):
-        objective = RiemannianObjective(MinimumVelocity(sampler), Sphere(2))
-        with pytest.raises(ValueError, match="cannot serve in a RiemannianObjective"):
-            objective(lambda x: x[:, 0], x)
+    objective = RiemannianObjective(MinimumVelocity("svgd"), Sphere(2))
+    with pytest.raises(ValueError, match="cannot serve on a manifold"):
+        objective(lambda x: x[:, 0], x)
     objective = RiemannianObjective(ParzenScoreMatching(), Sphere(2))
     with pytest.raises(ValueError, match="rows act on one another.*'dsm'"):
         objective(lambda x: x[:, 0], x)

@@ -181,4 +181,4 @@ def test_members_are_components(make):
     assert step.x.dtype == torch.float32
     with pytest.raises(ValueError, match="step_size of .* must be a finite number > 0"):
         make(Sphere(2), 0.0).step(energy, evaluate(energy, x))
-    assert make not in SAMPLERS.values()  # they need a manifold
+    assert make not in SAMPLERS.values()  # they move points of a manifold
