@@ -134,7 +134,7 @@ class VonMises(Components):
         deficit = sample_deficit(kappa.reshape(-1, 1), 2, generator).view(kappa.shape)
         sign = 2.0 * torch.randint(0, 2, kappa.shape, generator=generator) - 1
         angle = sign * torch.atan2((deficit * (2 - deficit)).sqrt(), 1 - deficit)
-        return self.manifold.projection(self.mu[which] + angle.to(self.mu.device))
+        return self.manifold.projection(self.mu[which] + angle.to(self.mu))
 
     def update(self, x: Tensor, responsibility: Tensor, prior: Tensor) -> None:
         """Fit mean angles and concentrations; see `Components.update`."""
