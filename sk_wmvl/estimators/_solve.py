@@ -176,7 +176,7 @@ def solve_family(
         solution,
         *describe(family, solution, setup.manifold, setup.coordinates),
         robust_weights,
-        family.distribution(solution.energy.coefficients),
+        family.distribution(solution.energy.coefficients, setup.manifold),
         TensorData(batch, rows.groups),
     )
 

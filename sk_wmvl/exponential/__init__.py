@@ -17,7 +17,7 @@ from sk_wmvl.exponential.fisher_bingham import FisherBinghamFamily
 from sk_wmvl.exponential.gaussian import GaussianFamily
 from sk_wmvl.exponential.kernel import KernelFamily, SectionEnergy
 from sk_wmvl.exponential.polynomial import PolynomialFamily
-from sk_wmvl.exponential.von_mises_fisher import VonMisesFisherFamily
+from sk_wmvl.exponential.von_mises_fisher import DirectionEnergy, VonMisesFisherFamily
 
 # Each entry makes a family from the estimator's alpha, if the family has a penalty.
 FAMILIES: dict[str, Callable[[float], ExponentialFamily]] = {
@@ -33,6 +33,7 @@ __all__ = [
     "FAMILIES",
     "BinghamFamily",
     "Candidate",
+    "DirectionEnergy",
     "ExponentialFamily",
     "FisherBinghamFamily",
     "GaussianFamily",

@@ -141,13 +141,13 @@ class ExponentialFamily(BaseComponent, ABC):
     def check(self, theta: Tensor) -> None:
         """Raise ValueError if no density has these parameters of shape (k,)."""
 
-    def distribution(self, theta: Tensor) -> BaseMeasure | None:
+    def distribution(self, theta: Tensor, manifold: BaseManifold) -> BaseMeasure | None:
         """Return the normalized density of parameters of shape (k,), or None.
 
         The normalizer takes it as its proposal, so that log Z has no error. None means
         that it has no closed form.
         """
-        del theta
+        del theta, manifold
         return None
 
     def parameters(

@@ -14,6 +14,7 @@ the manifold's dimension.
 """
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -24,10 +25,16 @@ from torch import Tensor
 from sk_wmvl._rows import Rows, merge_copies
 from sk_wmvl.base_measures import BaseMeasure, base_gradient
 from sk_wmvl.energies import tangent_basis
-from sk_wmvl.exponential import Candidate
+from sk_wmvl.exponential import Candidate, LinearEnergy
 from sk_wmvl.manifolds import BaseManifold
 
-__all__ = ["DistinctRows", "QuadraticObjective", "merge_rows"]
+__all__ = [
+    "DistinctRows",
+    "Objective",
+    "QuadraticObjective",
+    "merge_rows",
+    "undetermined",
+]
 
 CHUNK = 2**22  # entries of the statistics' gradients that are computed at a time
 KEPT = 2**25  # entries that are kept at most; more are computed again at each pass
@@ -87,8 +94,78 @@ def merge_rows(
     )
 
 
-class QuadraticObjective:
-    """The quadratic objective of one set of statistics."""
+def undetermined(n: int, k: int, energy: LinearEnergy) -> ValueError:
+    """Return the error that n distinct rows do not determine k parameters."""
+    return ValueError(
+        f"{n} distinct rows do not determine the {k} parameters of "
+        f"{type(energy).__name__}: a combination of the statistics has no gradient at any "
+        "of them. Use more rows, a simpler family, or one with a penalty (alpha)."
+    )
+
+
+class Objective(ABC):
+    """The quadratic objective of some rows, as the solver and robust fits need it.
+
+    Attributes
+    ----------
+    energy : LinearEnergy
+        The energy of k statistics.
+    data : DistinctRows
+    """
+
+    energy: LinearEnergy
+    data: DistinctRows
+
+    @abstractmethod
+    def reweighted(self, weight: Tensor) -> "Objective":
+        """Return the objective of the same rows with other weights that sum to one."""
+
+    @abstractmethod
+    def linear(self) -> Tensor:
+        """Return the rows' linear terms, of shape (n, k)."""
+
+    @abstractmethod
+    def bend(self, theta: Tensor) -> Tensor:
+        r"""Return :math:`D_i^\top D_i\theta` of shape (n, k), for theta (k,) or (n, k)."""
+
+    @abstractmethod
+    def curvature(self, weight: Tensor) -> Tensor:
+        r"""Return :math:`\sum_i w_iD_i^\top D_i` of shape (k, k), for other weights."""
+
+    @abstractmethod
+    def leave_out(self, alphas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean scores of rows left out in turn, and their standard errors.
+
+        There are no folds: each distinct row, or each group, is left out exactly. The
+        weights of the remaining rows, and the penalty, are not scaled up.
+        """
+
+    @abstractmethod
+    def solution(self, alpha: float) -> tuple[Tensor, Tensor, float]:
+        r"""Return coefficients, their covariance and the objective without the penalty.
+
+        The covariance is the sandwich :math:`M^{-1}BM^{-1}`, where B is the sum of squares
+        of the weighted gradients of the rows' (groups') terms. A row's gradient is taken
+        at the solution without that row, as in the jackknife, since at the solution itself
+        it is too small if there are few rows.
+        """
+
+    def _sandwich(self, gradient: Tensor, inverse: Tensor) -> Tensor:
+        """Return the covariance from gradients (n, k) and the inverse of M, (k, k)."""
+        data = self.data
+        gradient = gradient - data.weight @ gradient
+        if data.label is None:
+            gradient = data.square.sqrt()[:, None] * gradient
+        else:
+            weighted = data.weight[:, None] * gradient
+            sums = weighted.new_zeros(int(data.label.max()) + 1, weighted.shape[1])
+            gradient = sums.index_add(0, data.label, weighted)
+        root = gradient @ inverse
+        return root.T @ root
+
+
+class QuadraticObjective(Objective):
+    """The quadratic objective of one set of statistics, by their derivatives."""
 
     def __init__(
         self, candidate: Candidate, manifold: BaseManifold, data: DistinctRows
@@ -107,15 +184,11 @@ class QuadraticObjective:
 
     def _assemble(self) -> None:
         """Set A and b, and the basis that diagonalises A."""
-        k = len(self.energy.coefficients)
-        self.A = self.data.x.new_zeros(k, k)
-        self.b = self.data.x.new_zeros(k)
-        for i, D, slope in self.parts():
-            w = self.data.weight[i]
-            weighted = (D * w[:, None, None]).flatten(0, 1)
-            self.A += weighted.T @ D.flatten(0, 1)
-            self.b -= w @ slope
-        self.modes, self.curvature = self._modes(self.penalty)
+        self.b = self.data.x.new_zeros(len(self.energy.coefficients))
+        for i, _, slope in self.parts():
+            self.b -= self.data.weight[i] @ slope
+        self.A = self.curvature(self.data.weight)
+        self.modes, self.values = self._modes(self.penalty)
         self.force = self.modes.T @ self.b
 
     def reweighted(self, weight: Tensor) -> "QuadraticObjective":
@@ -138,6 +211,25 @@ class QuadraticObjective:
         """Yield slices of the rows, with gradients (n, m, k) and linear terms (n, k)."""
         return iter(self.kept) if self.kept is not None else self._compute()
 
+    def linear(self) -> Tensor:
+        """Return the rows' linear terms; see `Objective`."""
+        return torch.cat([linear for _, _, linear in self.parts()])
+
+    def bend(self, theta: Tensor) -> Tensor:
+        """Return each row's curvature times theta; see `Objective`."""
+        theta = theta.expand(len(self.data.x), -1).unsqueeze(-1)
+        return torch.cat(
+            [(D.mT @ (D @ theta[i])).squeeze(-1) for i, D, _ in self.parts()]
+        )
+
+    def curvature(self, weight: Tensor) -> Tensor:
+        """Return the sum of the rows' curvatures; see `Objective`."""
+        total = self.data.x.new_zeros(len(self.b), len(self.b))
+        for i, D, _ in self.parts():
+            weighted = (D * weight[i, None, None]).flatten(0, 1)
+            total += weighted.T @ D.flatten(0, 1)
+        return total
+
     def _modes(self, penalty: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return Q and s with Q'AQ = diag(s) and Q'RQ = I, or Q'AQ = I without R."""
         if penalty is None:
@@ -155,31 +247,22 @@ class QuadraticObjective:
         scaled = self.A / torch.outer(scale, scale)
         values, vectors = torch.linalg.eigh(scaled)
         if not float(values[0]) > SINGULAR * float(values[-1]):
-            raise ValueError(
-                f"{len(self.data.x)} distinct rows do not determine the "
-                f"{len(self.b)} parameters of {type(self.energy).__name__}: a combination "
-                "of the statistics has no gradient at any of them. Use more rows, a "
-                "simpler family, or one with a penalty (alpha)."
-            )
+            raise undetermined(len(self.data.x), len(self.b), self.energy)
         modes = vectors / values.sqrt() / scale[:, None]
         return modes, torch.ones_like(values)
 
     def _check_alpha(self, alphas: np.ndarray) -> None:
-        least = float((self.curvature + float(alphas.min())).min())
-        if not least > SINGULAR * float(self.curvature.max()):
+        least = float((self.values + float(alphas.min())).min())
+        if not least > SINGULAR * float(self.values.max()):
             raise ValueError(
                 f"alpha={alphas.min():g} is too small: {len(self.data.x)} distinct rows do "
-                f"not determine {len(self.curvature)} parameters. Use a larger alpha."
+                f"not determine {len(self.values)} parameters. Use a larger alpha."
             )
 
     # --- leaving out ------------------------------------------------------------------
 
     def leave_out(self, alphas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean scores of rows left out in turn, and their standard errors.
-
-        There are no folds: each distinct row, or each group, is left out exactly. The
-        weights of the remaining rows, and the penalty, are not scaled up.
-        """
+        """Return mean scores of rows left out, and their errors; see `Objective`."""
         self._check_alpha(alphas)
         alone = self.data.label is None
         scores = torch.cat(
@@ -227,7 +310,7 @@ class QuadraticObjective:
         laplacian = linear - (D * g.unsqueeze(-1)).sum(1)
         scores = []
         for alpha in alphas.tolist():
-            inverse = 1 / (self.curvature + alpha)
+            inverse = 1 / (self.values + alpha)
             unseen = self._unseen(D, linear, w, inverse)
             # theta without the row: theta + w M^-1 (linear + D' unseen)
             shift = linear + (D * unseen.unsqueeze(-1)).sum(1)
@@ -256,7 +339,7 @@ class QuadraticObjective:
         force = self.force + w @ linear
         scores = []
         for alpha in alphas.tolist():
-            left = torch.diag(self.curvature + alpha) - own
+            left = torch.diag(self.values + alpha) - own
             phi = torch.linalg.solve_ex(left, force)[0]
             value = 0.5 * (D @ phi + g).square().sum(-1) + laplacian @ phi
             scores.append((w @ value) / w.sum())
@@ -265,14 +348,8 @@ class QuadraticObjective:
     # --- the solution -----------------------------------------------------------------
 
     def solution(self, alpha: float) -> tuple[Tensor, Tensor, float]:
-        r"""Return coefficients, their covariance and the objective without the penalty.
-
-        The covariance is the sandwich :math:`M^{-1}BM^{-1}`, where B is the sum of squares
-        of the weighted gradients of the rows' (groups') terms. A row's gradient is taken
-        at the solution without that row, as in the jackknife, since at the solution itself
-        it is too small if there are few rows.
-        """
-        inverse = 1 / (self.curvature + alpha)
+        """Return coefficients, covariance and objective; see `Objective`."""
+        inverse = 1 / (self.values + alpha)
         phi = inverse * self.force
         data, loss = self.data, 0.0
         gradients = []
@@ -285,13 +362,5 @@ class QuadraticObjective:
             laplacian = linear - (D * g.unsqueeze(-1)).sum(1)
             value = 0.5 * (seen + g).square().sum(-1) + laplacian @ phi
             loss += float(w @ value)
-        gradient = torch.cat(gradients)
-        gradient = gradient - data.weight @ gradient
-        if data.label is None:
-            gradient = data.square.sqrt()[:, None] * gradient
-        else:
-            weighted = data.weight[:, None] * gradient
-            sums = weighted.new_zeros(int(data.label.max()) + 1, weighted.shape[1])
-            gradient = sums.index_add(0, data.label, weighted)
-        middle = inverse[:, None] * (gradient.T @ gradient) * inverse
+        middle = self._sandwich(torch.cat(gradients), torch.diag(inverse))
         return self.modes @ phi, self.modes @ middle @ self.modes.T, loss

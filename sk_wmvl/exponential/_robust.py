@@ -19,7 +19,8 @@ from torch import Tensor
 
 from sk_wmvl.coordinates.whitening import central_rows
 from sk_wmvl.exponential import Candidate, LinearEnergy
-from sk_wmvl.exponential._quadratic import DistinctRows, QuadraticObjective
+from sk_wmvl.exponential._pose import pose
+from sk_wmvl.exponential._quadratic import DistinctRows, Objective
 from sk_wmvl.manifolds import BaseManifold
 
 __all__ = ["RobustFit", "fit_robust"]
@@ -99,7 +100,7 @@ def fit_robust(
     T = candidate.energy.statistics(data.x)
     # a constant in T has no effect, but its rounding error would have
     T = T - first @ T
-    system = QuadraticObjective(candidate, manifold, data._replace(weight=first))
+    system = pose(candidate, manifold, data._replace(weight=first))
     theta = system.solution(0.0)[0]
     for _ in range(MAX_ITERATIONS):
         weight = robust_weights(T, theta, c) * data.weight
@@ -150,19 +151,14 @@ def _remaining(weight: Tensor, own: Tensor, c: float) -> str:
 
 
 def _errors(
-    system: QuadraticObjective, T: Tensor, theta: Tensor, data: DistinctRows, c: float
+    system: Objective, T: Tensor, theta: Tensor, data: DistinctRows, c: float
 ) -> tuple[Tensor, float, float, float]:
     """Return the covariance of theta, and the last three fields of `RobustFit`."""
     scale = robust_weights(T, theta, c)
-    slope, terms = T.new_zeros(len(theta), len(theta)), []
-    for i, D, linear in system.parts():
-        residual = linear + (1 + c) * (D.mT @ (D @ theta).unsqueeze(-1)).squeeze(-1)
-        w = data.weight[i] * scale[i]
-        weighted = (D * w[:, None, None]).flatten(0, 1)
-        slope += (1 + c) * weighted.T @ D.flatten(0, 1)
-        slope += c * (residual * w[:, None]).T @ T[i]
-        terms.append(residual * scale[i, None])
-    term = torch.cat(terms)
+    w, linear = data.weight * scale, system.linear()
+    residual = linear + (1 + c) * system.bend(theta)
+    slope = (1 + c) * system.curvature(w) + c * (residual * w[:, None]).T @ T
+    term = residual * scale[:, None]
     label = data.label
     if label is None:
         label = torch.arange(len(T), device=T.device)
@@ -173,17 +169,11 @@ def _errors(
     # the variance counts every copy of a row
     spread = data.square.sqrt()[:, None] * term if data.label is None else pull
     root = torch.linalg.solve(slope, spread.T)
-    scores: list[Tensor] = []
-    left_out: list[Tensor] = []
-    for i, D, linear in system.parts():
-        for values, own in (
-            (scores, theta.expand(len(D), -1)),
-            (left_out, moved[label[i]]),
-        ):
-            velocity = (D @ own.unsqueeze(-1)).squeeze(-1)
-            values.append(0.5 * velocity.square().sum(-1) + (linear * own).sum(-1))
-    loss = float(data.weight @ torch.cat(scores))
-    out = torch.cat(left_out)
+    scores, out = (
+        0.5 * (own * system.bend(own)).sum(-1) + (linear * own).sum(-1)
+        for own in (theta, moved[label])
+    )
+    loss = float(data.weight @ scores)
     mean = data.weight @ out
     sums = out.new_zeros(k).index_add(0, label, data.weight * (out - mean))
     return root @ root.T, loss, float(mean), float(sums.square().sum().sqrt())

@@ -67,8 +67,9 @@ class GaussianFamily(ExponentialFamily):
                 f"has the eigenvalue {least:.3g} in internal units."
             )
 
-    def distribution(self, theta: Tensor) -> GaussianBase:
+    def distribution(self, theta: Tensor, manifold: BaseManifold) -> GaussianBase:
         """Return the normal distribution, in internal units."""
+        del manifold
         linear, precision = (part[0].cpu() for part in _natural(theta[None]))
         mean = torch.linalg.solve(precision, linear)
         return GaussianBase(mean.numpy(), torch.linalg.inv(precision).numpy())

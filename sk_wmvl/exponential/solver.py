@@ -16,7 +16,8 @@ from sk_wmvl.exponential import (
     LinearEnergy,
     check_robustness,
 )
-from sk_wmvl.exponential._quadratic import DistinctRows, QuadraticObjective, merge_rows
+from sk_wmvl.exponential._pose import pose
+from sk_wmvl.exponential._quadratic import DistinctRows, Objective, merge_rows
 from sk_wmvl.exponential._robust import fit_robust
 from sk_wmvl.manifolds import BaseManifold
 
@@ -184,9 +185,9 @@ def _subset(data: DistinctRows, seed: int) -> DistinctRows:
 
 def _leave_out(
     candidate: Candidate, manifold: BaseManifold, data: DistinctRows, alphas: np.ndarray
-) -> tuple[QuadraticObjective, RegularizationPath]:
+) -> tuple[Objective, RegularizationPath]:
     """Return the quadratic objective of one set of statistics, and its path."""
-    system = QuadraticObjective(candidate, manifold, data)
+    system = pose(candidate, manifold, data)
     scores, errors = system.leave_out(alphas)
     scores = np.where(np.isfinite(scores), scores, np.inf)
     return system, RegularizationPath(alphas, scores, errors)

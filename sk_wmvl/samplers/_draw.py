@@ -20,6 +20,7 @@ N_POOL = 20  # proposals per draw
 MIN_POOL = 10_000
 MIN_EFFECTIVE = 5  # effective proposals per draw that make resampling as good as exact
 MOST_POOL = 200_000  # proposals, if more of them would be enough
+N_TRIAL, SAME = 200, 1e-3  # proposals, and nats, by which a proposal is the model
 SPARE = 1.2  # more proposals than seem to be needed
 CHUNK = 10_000  # proposals at a time
 N_REFRESH = 20  # moves that separate draws which start at the same proposal
@@ -42,9 +43,10 @@ def draw(
 ) -> Tensor:
     r"""Return draws from :math:`\exp(-E)`.
 
-    Draws are independent in two cases. If nothing corrects the base measure, they are draws
-    of it. On compact manifolds of up to three dimensions they come from `thin_base` or
-    `draw_on_grid`.
+    Draws are independent in three cases. If nothing corrects the base measure, they are
+    draws of it. If a model without a base is its proposal, as a family in closed form is,
+    they are draws of that. On compact manifolds of up to three dimensions they come from
+    `thin_base` or `draw_on_grid`.
 
     In all other cases proposals are resampled by importance weight, so that separated modes
     have about the right weights. The step size of `HMC` is adapted from there and then
@@ -175,6 +177,10 @@ def _draw_independently(
         thinned = energy
     else:
         thinned = None
+        # the same but for log Z: no weight differs from another
+        trial = _propose(energy, proposal, N_TRIAL, generator)[1]
+        if float(trial.max() - trial.min()) < SAME:
+            return proposal.sample(n_samples, generator=generator)
     if manifold is None or not has_cube(manifold):
         return None
     draws = None
