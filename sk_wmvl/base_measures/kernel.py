@@ -1,6 +1,7 @@
 """Kernel estimates as a base measure: components at the rows, left out at their own."""
 
 import copy
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -8,24 +9,50 @@ from torch import Tensor, nn
 
 from sk_wmvl._autodiff import energy_and_grad
 from sk_wmvl.base_measures._base import BaseMeasure
-from sk_wmvl.base_measures.components import chunk_size
+from sk_wmvl.base_measures.components import chunk_size, log_sum_exp
 from sk_wmvl.base_measures.manifold_mixture import ManifoldMixture
 
-__all__ = ["KernelBase", "LeftOut", "base_gradient"]
+__all__ = ["KernelBase", "LeftOut", "Members", "base_gradient"]
 
 # Rows at a time, and entries of an array of rows and components.
 GRADIENT_CHUNK, MOST_ENTRIES = 8192, 16_000_000
+MIXER = np.uint64(0x9E3779B97F4A7C15)  # odd, with bits in no order
+
+
+class Members(NamedTuple):
+    """Which rows a kernel estimate was made of, and how much of it each is.
+
+    Attributes
+    ----------
+    rows : Tensor of shape (n, d)
+        Rows.
+    cell : Tensor of int of shape (n,)
+        The cell that the row belongs to.
+    share : Tensor of shape (n,)
+        The row's part of the weight of its cell, one for a row that is alone there.
+    cell_of_component : Tensor of int of shape (K,)
+        The cell that the component stands for.
+    """
+
+    rows: Tensor
+    cell: Tensor
+    share: Tensor
+    cell_of_component: Tensor
 
 
 class KernelBase(BaseMeasure):
     """Kernel density estimates on a manifold, stacked over a uniform background.
 
+    Components are at rows or, of large sets, at the centers of cells of near rows.
+
     Parameters
     ----------
     mixture : ManifoldMixture
-        Components at the rows, one or several at each, and then others.
+        Components at the centers, one or several at each, and then others.
     centers : Tensor of shape (K, d)
-        The rows at which the first K components of the mixture are.
+        Where the first K components of the mixture are.
+    members : Members or None, default=None
+        The rows, which may share cells. None takes the centers for the rows.
 
     See Also
     --------
@@ -47,11 +74,24 @@ class KernelBase(BaseMeasure):
     """
 
     centers: Tensor
+    rows: Tensor
+    cell: Tensor
+    share: Tensor
+    cell_of_component: Tensor
 
-    def __init__(self, mixture: ManifoldMixture, centers: Tensor):
+    def __init__(
+        self, mixture: ManifoldMixture, centers: Tensor, members: Members | None = None
+    ):
         super().__init__()
         self.mixture = mixture
         self.register_buffer("centers", centers)
+        for name, value in (members or _alone(centers))._asdict().items():
+            self.register_buffer(name, value)
+
+    @property
+    def members(self) -> Members:
+        """The rows that the estimate was made of."""
+        return Members(self.rows, self.cell, self.share, self.cell_of_component)
 
     @property
     def n_components(self) -> int:
@@ -63,22 +103,82 @@ class KernelBase(BaseMeasure):
         return self.mixture.log_prob(x)
 
     def log_prob_left_out(self, x: Tensor) -> Tensor:
-        """Return log densities, of shape (n,), without components at the point itself.
+        """Return log densities, of shape (n,), without the weight of the point itself.
 
-        A row that the estimate was made of would see itself in its own component.
+        A row that the estimate was made of would see itself in its own component. Where
+        it shares a cell with other rows, their part of the weight stays.
         """
-        own = same_rows(x.detach(), self.centers)
+        which = find_rows(x.detach().to(self.rows), self.rows)
+        found = which >= 0
+        cell = torch.where(found, self.cell[which], -1)
+        share = torch.where(found, self.share[which], 0.0)
+        log_kept = torch.log1p(-share.clamp(max=1))
+        own = self.mixture.log_weights[: len(self.centers)].exp()
+        mass = own.new_zeros(int(self.cell.max()) + 1)
+        mass = mass.index_add(0, self.cell_of_component, own)
+        # the weights of the others are scaled up to one
+        log_left = (1 - share * mass[cell]).clamp(min=1e-300).log()
         size = chunk_size(self.n_components)
         values = []
-        for rows, mask in zip(x.split(size), own.split(size), strict=True):
-            joint = self.mixture.joint(rows)
-            k = mask.shape[1]
-            kept = joint[:, :k].masked_fill(mask, -torch.inf)
-            # the weights of the others are scaled up to one
-            left = 1 - mask.to(joint.dtype) @ self.mixture.log_weights[:k].exp()
-            rest = torch.cat([kept, joint[:, k:]], -1).logsumexp(-1)
-            values.append(rest - left.clamp(min=1e-300).log())
-        return torch.cat(values)
+        parts = zip(x.split(size), cell.split(size), log_kept.split(size), strict=True)
+        for points, of_points, logs in parts:
+            joint = self.mixture.joint(points)
+            is_own = self.cell_of_component == of_points[:, None]
+            others = joint.shape[1] - is_own.shape[1]
+            change = torch.where(is_own, logs[:, None], 0.0)
+            joint = joint + nn.functional.pad(change, (0, others))
+            values.append(log_sum_exp(joint))
+        return torch.cat(values) - log_left
+
+    def without(self, x: Tensor) -> "KernelBase":
+        """Return the estimate without the weight of some rows.
+
+        Components lose the part that these rows had in them, those that lose all are
+        dropped, and the other weights are scaled up to one. Centers and bandwidths stay.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, d)
+            Points; those that the estimate was not made of change nothing.
+
+        Returns
+        -------
+        base : KernelBase
+
+        Raises
+        ------
+        ValueError
+            If nothing is left.
+        """
+        rows, cell, share, of_component = self.members
+        which = find_rows(x.to(rows), rows)
+        gone = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+        gone[which[which >= 0]] = True
+        # summed over what stays, so that an empty cell has a zero to the last bit
+        stays = share.new_zeros(int(cell.max()) + 1)
+        stays = stays.index_add(0, cell[~gone], share[~gone])
+        weights = self.mixture.log_weights.exp()
+        k = len(of_component)
+        weights = torch.cat([weights[:k] * stays[of_component], weights[k:]])
+        total = float(weights.sum()) + self.mixture.background
+        kept = weights > 0
+        if not bool(kept.any()):
+            raise ValueError(
+                f"All {len(rows)} rows of the kernel estimate would be left out of it: "
+                "keep some of them."
+            )
+        old = self.mixture
+        components = type(old.components)(
+            old.manifold,
+            old.components.centers[kept],
+            old.components.variances[kept],
+        )
+        mixture = ManifoldMixture(
+            old.manifold, components, weights[kept] / total, old.background / total
+        )
+        left = share[~gone] / stays[cell[~gone]]
+        members = Members(rows[~gone], cell[~gone], left, of_component[kept[:k]])
+        return KernelBase(mixture, self.centers[kept[:k]], members)
 
     def sample(
         self, n_samples: int, *, generator: torch.Generator | None = None
@@ -130,9 +230,32 @@ def base_gradient(base: BaseMeasure, x: Tensor) -> Tensor:
     return torch.cat(grads)
 
 
-def same_rows(x: Tensor, centers: Tensor) -> Tensor:
-    """Return whether points equal centers to the last bit, of shape (n, K)."""
-    both = torch.cat([x.to(centers), centers]).cpu().numpy()
-    _, inverse = np.unique(both, axis=0, return_inverse=True)
-    label = torch.from_numpy(inverse.reshape(-1)).to(x.device)
-    return label[: len(x), None] == label[None, len(x) :]
+def find_rows(x: Tensor, rows: Tensor) -> Tensor:
+    """Return which of some rows points are to the last bit, (n,), or -1 if none."""
+    sought, known = _keys(x), _keys(rows)
+    order = np.argsort(known, kind="stable")
+    place = np.searchsorted(known, sought, sorter=order).clip(max=len(known) - 1)
+    which = torch.from_numpy(order[place]).to(x.device)
+    return torch.where((rows[which] == x).all(1), which, -1)
+
+
+def _keys(x: Tensor) -> np.ndarray:
+    """Return a number for each row, the same for equal rows and others for others.
+
+    Two rows with the same number are one in 1e19 pairs, and are taken for new rows.
+    """
+    bits = (x.double() + 0.0).cpu().numpy().view(np.uint64)  # -0.0 becomes 0.0
+    total = np.zeros(len(bits), np.uint64)
+    for column in bits.T:
+        total = (total ^ (column ^ (column >> np.uint64(32)))) * MIXER
+        total ^= total >> np.uint64(29)
+    return total
+
+
+def _alone(centers: Tensor) -> Members:
+    """Return the rows that are the centers, each alone in its cell."""
+    distinct, cell = np.unique(centers.cpu().numpy(), axis=0, return_inverse=True)
+    rows = torch.from_numpy(distinct).to(centers)
+    of_component = torch.from_numpy(cell.reshape(-1)).to(centers.device)
+    alone = torch.arange(len(rows), device=centers.device)
+    return Members(rows, alone, torch.ones_like(rows[:, 0]), of_component)

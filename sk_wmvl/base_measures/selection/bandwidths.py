@@ -13,8 +13,9 @@ from sk_wmvl.base_measures.components import (
     component_family,
     scaled_exp,
 )
-from sk_wmvl.base_measures.kernel import KernelBase
+from sk_wmvl.base_measures.kernel import KernelBase, Members
 from sk_wmvl.base_measures.manifold_mixture import ManifoldMixture
+from sk_wmvl.base_measures.selection.cells import Cells, gather_cells
 from sk_wmvl.base_measures.selection.neighbors import COPY, find_neighbors
 from sk_wmvl.base_measures.selection.stacking import stratified_weights
 from sk_wmvl.manifolds import BaseManifold
@@ -37,9 +38,11 @@ LOCAL_NEIGHBORS = (16, 32, 64, 128)
 LOCAL_FACTORS = (0.125, 0.25, 0.5, 1.0)
 SCALE_NEIGHBOR = 16  # the distance to it is the local scale, by which weights vary
 N_STRATA, ROWS_PER_STRATUM = 5, 500
-MAX_UNITS_TO_FOLD, N_FOLDS = 10_000, 5
-MAX_HELD_OUT = 1500  # units to compare bandwidths by, where one part is enough
-MOST_STACKED, LEAST_WEIGHT = 8, 0.01  # in a stratum
+# More rows are gathered in so many cells, and one part of them is held out.
+MOST_CELLS = 10_000
+N_FOLDS, MAX_HELD_OUT = 5, 2000
+# In a stratum. Each kernel of a cell costs as much as a cell, which suits more rows.
+MOST_STACKED, MOST_STACKED_AT_CELLS, LEAST_WEIGHT = 8, 3, 0.01
 LEAST_BACKGROUND = 1e-4
 
 
@@ -84,11 +87,13 @@ class Bandwidths:
     variance : Tensor of shape (n_units,)
         See `fit_kernel_base`.
     near : Neighborhood
-        Of the rows.
+        Of the rows, or the centers of cells.
+    within : Tensor of shape (n, n_units)
+        The variances of the rows of a cell, which add to those of its kernels.
     """
 
-    def __init__(self, variance: Tensor, near: Neighborhood):
-        self.variance, self.near = variance, near
+    def __init__(self, variance: Tensor, near: Neighborhood, within: Tensor):
+        self.variance, self.near, self.within = variance, near, within
         most = near.squares.shape[1]
         self.adaptive = [(k, f) for k in NEIGHBORS if k <= most for f in FACTORS]
         several = range(len(LOCAL_NEIGHBORS)) if near.local is not None else ()
@@ -99,6 +104,9 @@ class Bandwidths:
 
     def variances(self, i: int) -> Tensor:
         """Return the variances of n kernels, (n, n_units), of candidate i."""
+        return self._bandwidths(i) + self.within
+
+    def _bandwidths(self, i: int) -> Tensor:
         n = len(self.near.squares)
         if i < len(BANDWIDTHS):
             return BANDWIDTHS[i] * self.variance.expand(n, -1)
@@ -132,6 +140,15 @@ def _components(
     manifold: BaseManifold, centers: Tensor, variance: Tensor
 ) -> Components:
     return component_family(manifold)(manifold, centers, variance)
+
+
+def _gather(
+    manifold: BaseManifold, x: Tensor, weight: Tensor, variance: Tensor
+) -> tuple[Cells, Bandwidths]:
+    """Return the cells that kernels are put at, and the bandwidths to try."""
+    cells = gather_cells(manifold, x, weight, variance, MOST_CELLS)
+    near = _neighborhood(manifold, cells.centers, variance)
+    return cells, Bandwidths(variance, near, cells.variances)
 
 
 def _neighborhood(manifold: BaseManifold, x: Tensor, variance: Tensor) -> Neighborhood:
@@ -181,9 +198,14 @@ def _folds(
     if groups is not None and len(np.unique(groups)) == 1:
         groups = None  # one group cannot be held out of itself
     units = label_units(manifold.features(x).cpu().numpy(), groups)
-    if units.max() >= MAX_UNITS_TO_FOLD:
-        return [hold_out(units, MAX_HELD_OUT, seed)]
-    folds = make_folds(units, N_FOLDS, seed, dealt=True)
+    if len(x) > MOST_CELLS:
+        n_units = int(units.max()) + 1
+        train, held_out = hold_out(units, min(MAX_HELD_OUT, n_units // N_FOLDS), seed)
+        rng = np.random.default_rng(seed)
+        some = rng.permutation(len(held_out))[:MAX_HELD_OUT]
+        folds = [Fold(train, held_out[np.sort(some)])]
+    else:
+        folds = make_folds(units, N_FOLDS, seed, dealt=True)
     # one row has no neighbor: a group of nearly all rows is not held out
     large = [fold for fold in folds if len(fold.train) > 1]
     if large or groups is None:
@@ -208,21 +230,21 @@ def choose_stack(
     x, weight, groups = _distinct(x, weight, groups)
     n_strata = min(N_STRATA, 1 + len(x) // ROWS_PER_STRATUM)
     folds = _folds(manifold, x, seed, groups)
-    trains = [torch.from_numpy(fold.train).to(x.device) for fold in folds]
-    nears = [_neighborhood(manifold, x[train], variance) for train in trains]
+    parts = []
+    for fold in folds:
+        train = torch.from_numpy(fold.train).to(x.device)
+        parts.append(_gather(manifold, x[train], weight[train], variance))
     # small parts lack distant neighbors, the last candidates
-    n_candidates = min(len(Bandwidths(variance, near)) for near in nears)
+    n_candidates = min(len(candidates) for _, candidates in parts)
     tables, weights_out = [], []
-    for fold, train, near in zip(folds, trains, nears, strict=True):
+    for fold, (cells, candidates) in zip(folds, parts, strict=True):
         held_out = torch.from_numpy(fold.held_out).to(x.device)
-        centers, rows = x[train], x[held_out]
-        candidates = Bandwidths(variance, near)
-        mass = (weight[train] / weight[train].sum())[:, None]
+        mass = (cells.weight / cells.weight.sum())[:, None]
         mass = mass * candidates.strata(n_strata)
         columns = []
         for i in range(n_candidates):
-            kernels = _components(manifold, centers, candidates.variances(i))
-            columns.append(_strata_log_prob(kernels, mass, rows))
+            kernels = _components(manifold, cells.centers, candidates.variances(i))
+            columns.append(_strata_log_prob(kernels, mass, x[held_out]))
         tables.append(torch.stack(columns, 1))
         weights_out.append(weight[held_out])
     values = torch.cat(tables).cpu().numpy()
@@ -231,7 +253,8 @@ def choose_stack(
     uniform = -manifold.log_volume() if manifold.is_compact else None
     weights, _ = stratified_weights(values, weight_out, uniform=uniform)
     # few are kept in each stratum, the heaviest
-    floor = np.sort(weights, 0)[-min(MOST_STACKED, len(weights))]
+    most = MOST_STACKED if len(x) <= MOST_CELLS else MOST_STACKED_AT_CELLS
+    floor = np.sort(weights, 0)[-min(most, len(weights))]
     kept = weights >= np.minimum(np.maximum(floor, LEAST_WEIGHT), weights.max(0))
     some = np.flatnonzero(kept.any(1))
     weights, background = stratified_weights(
@@ -283,20 +306,20 @@ def put_kernels(
 ) -> KernelBase:
     """Return the kernel estimates of a stack, put at rows; see `fit_kernel_base`."""
     x, weight, _ = _distinct(x, weight, groups)
-    near = _neighborhood(manifold, x, variance)
-    candidates = Bandwidths(variance, near)
+    cells, candidates = _gather(manifold, x, weight, variance)
     weights = torch.from_numpy(stack.weights).to(weight)
-    mass = candidates.strata(weights.shape[1]) @ weights.T  # (n, kept)
+    mass = candidates.strata(weights.shape[1]) @ weights.T  # (n_cells, kept)
     mass = torch.where(mass < LEAST_WEIGHT, 0.0, mass)
-    mass = mass / mass.sum(1, keepdim=True) * (weight / weight.sum())[:, None]
-    mass = mass * (1 - stack.background)
-    used = [mass[:, j] > 0 for j in range(len(stack.kept))]
+    part = cells.weight / cells.weight.sum() * (1 - stack.background)
+    mass = mass / mass.sum(1, keepdim=True) * part[:, None]
+    used = [torch.nonzero(mass[:, j]).flatten() for j in range(len(stack.kept))]
     spread = [candidates.variances(i)[u] for i, u in zip(stack.kept, used, strict=True)]
-    centers = torch.cat([x[u] for u in used])
-    parts = _components(manifold, centers, torch.cat(spread))
     each = torch.cat([mass[u, j] for j, u in enumerate(used)])
-    mixture = ManifoldMixture(manifold, parts, each, stack.background)
-    return KernelBase(mixture, centers)
+    at = torch.cat(used)
+    kernels = _components(manifold, cells.centers[at], torch.cat(spread))
+    mixture = ManifoldMixture(manifold, kernels, each, stack.background)
+    members = Members(x, cells.label, weight / cells.weight[cells.label], at)
+    return KernelBase(mixture, cells.centers[at], members)
 
 
 def fit_kernel_base(
@@ -322,9 +345,12 @@ def fit_kernel_base(
     weights of their own, and a row between two strata has weights in between. The
     candidates with the largest weights are kept in each stratum.
 
-    Up to 10 000 distinct rows are all held out, in five folds; of more, 1500 are. A row
-    that is held out has no component, and no part in the bandwidths of its neighbors.
-    Copies of a row are one row of a larger weight.
+    Up to 10 000 distinct rows are all held out, in five folds. More are gathered in
+    10 000 cells of near rows (`gather_cells`), and 2000 are held out. A kernel is at the
+    center of a cell, weighs as much as its rows, and is wider by their variance: the rows
+    smoothed, to second order. Neighbors are cells then, and no more than three candidates
+    are kept in a stratum. A row that is held out has no component, and no part in cells
+    and the bandwidths of its neighbors. Copies of a row are one row of a larger weight.
 
     Parameters
     ----------

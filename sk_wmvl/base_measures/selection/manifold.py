@@ -37,8 +37,7 @@ SMALL_LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 ROWS_PER_COMPONENT = 6  # at least, on average
 PATIENCE = 3  # steps of the ladder without an improvement
 MAX_ROWS_TO_FOLD, N_FOLDS, LEAST_FOLD = 2000, 5, 3
-# A kernel estimate looks at all pairs of rows, and sums over all rows at each point.
-LEAST_KERNEL_ROWS, MOST_KERNEL_ROWS = 8, 10_000
+LEAST_KERNEL_ROWS = 8
 # Of a stack. Components have a variance for each unit alone, so that many cost little.
 MOST_STACKED, LEAST_WEIGHT = 6, 0.02
 FEWEST_STACKED = 2  # one alone was offered before
@@ -286,8 +285,7 @@ def _search(
         search.offer(UniformCandidate("uniform", values, manifold))
     if "mixture" in kinds or n_distinct < LEAST_KERNEL_ROWS:
         stackable += _offer_mixtures(search, manifold, parts, points, spread, seed)
-    most = MOST_KERNEL_ROWS if "mixture" in kinds else math.inf
-    if "kernel" in kinds and LEAST_KERNEL_ROWS <= n_distinct <= most:
+    if "kernel" in kinds and n_distinct >= LEAST_KERNEL_ROWS:
         stackable += [_offer_kernels(search, manifold, parts, spread, seed)]
     # The uniform density is a part of every other candidate already.
     if isinstance(search.best, UniformCandidate):
@@ -424,7 +422,11 @@ def stack_bases(
     stacked = ManifoldMixture(
         parts[0].manifold, components, torch.cat(masses), background
     )
-    return stacked if kernel is None else KernelBase(stacked, kernel.centers)
+    return (
+        stacked
+        if kernel is None
+        else KernelBase(stacked, kernel.centers, kernel.members)
+    )
 
 
 def has_components(manifold: BaseManifold) -> bool:

@@ -13,7 +13,7 @@ from sk_wmvl.manifolds import BaseManifold, Euclidean, Product
 from sk_wmvl.manifolds._angles import TWO_PI, Angles
 from sk_wmvl.manifolds._unit_vectors import UnitVectors
 
-__all__ = ["Neighbors", "find_neighbors", "unit_squares"]
+__all__ = ["Neighbors", "find_neighbors", "nearest_rows", "unit_squares"]
 
 # Where the tree's order is only about the right one: as many as these are all looked at,
 # and beyond so many times the number wanted.
@@ -105,6 +105,30 @@ def find_neighbors(
         if wanted == n or bool(found.squares[:, -1].isfinite().all()):
             return found
         wanted *= 2
+
+
+def nearest_rows(manifold: BaseManifold, x: Tensor, variance: Tensor, k: int) -> Tensor:
+    """Return the index of the k-th nearest other row of each row, of shape (n,).
+
+    On products and where there is no isometry to a Euclidean space or torus, the order of
+    the distances is about the right one.
+
+    Parameters
+    ----------
+    manifold : BaseManifold
+    x : Tensor of shape (n, d)
+        Points.
+    variance : Tensor of shape (n_units,)
+        By which the squared distance in each unit is divided.
+    k : int
+        Copies of a row count.
+    """
+    points, periods, _ = _embed(manifold, x, variance)
+    # A row is its own nearest; of its copies, which are as near, it may not come first.
+    _, found = cKDTree(points, boxsize=periods).query(points, [1, k + 1])
+    here = np.arange(len(points))
+    which = np.where(found[:, 1] == here, found[:, 0], found[:, 1])
+    return torch.from_numpy(which).to(x.device)
 
 
 def _look_up(

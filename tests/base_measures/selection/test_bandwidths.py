@@ -15,6 +15,7 @@ from sk_wmvl.base_measures.selection.stacking import stratified_weights
 from sk_wmvl.manifolds import Sphere, Torus
 
 HALF = torch.full((2,), 0.5, dtype=torch.float64)
+NOTHING = torch.zeros(1, 2, dtype=torch.float64)
 
 
 def ones(n):
@@ -58,19 +59,19 @@ def test_neighborhoods_within_parts(manifold):
 
 def test_strata_divide_rows():
     squares = torch.arange(1.0, 102.0, dtype=torch.float64).exp()[:, None]
-    strata = Bandwidths(HALF, Neighborhood(squares, None)).strata(5).numpy()
+    strata = Bandwidths(HALF, Neighborhood(squares, None), NOTHING).strata(5).numpy()
     np.testing.assert_allclose(strata.sum(1), 1)
     assert strata[0, 0] == strata[25, 1] == strata[50, 2] == strata[100, 4] == 1
     # halfway in the logarithm, not in the scale
     np.testing.assert_allclose(strata[60, 2:4], [0.6, 0.4])
     tied = torch.ones(101, 1, dtype=torch.float64)
     tied[90:] = 2
-    strata = Bandwidths(HALF, Neighborhood(tied, None)).strata(3).numpy()
+    strata = Bandwidths(HALF, Neighborhood(tied, None), NOTHING).strata(3).numpy()
     np.testing.assert_allclose(strata.sum(1), 1)
     # strata of the same scale have the same rows, and none is empty
     np.testing.assert_array_equal(strata[:90], np.tile([0.5, 0.5, 0], (90, 1)))
     np.testing.assert_array_equal(strata[90:], np.tile([0, 0, 1], (11, 1)))
-    strata = Bandwidths(HALF, Neighborhood(tied[:90], None)).strata(3).numpy()
+    strata = Bandwidths(HALF, Neighborhood(tied[:90], None), NOTHING).strata(3).numpy()
     np.testing.assert_allclose(strata, 1 / 3)
 
 
