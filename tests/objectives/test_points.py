@@ -184,20 +184,24 @@ def test_riemannian_langevin_takes_the_step_of_tangent_spaces():
 # --- estimators -----------------------------------------------------------------------
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("base", ["uniform", None])
-def test_a_mixture_on_the_sphere_is_learned(base, sampler):
-    # 1000 rows of two von Mises-Fisher distributions, 20 epochs: the gap to the truth on
-    # 4000 new rows is below 0.05 nats, where that of the uniform density is above 0.8.
-    X, log_density = mixture(1000, 0)
-    X_test = mixture(4000, 1)[0]
+def test_a_mixture_on_the_sphere_is_learned(base, sampler, global_random_seed):
+    # 2000 rows of two von Mises-Fisher distributions, 15 epochs: the gap to the truth on
+    # 4000 new rows is below 0.05 nats (over seeds 0-5 it lay between 0.003 and 0.02), where
+    # that of the uniform density is above 0.8. No rows are held out: the Hyvärinen score of
+    # 200 rows chooses between epochs by chance.
+    X, log_density = mixture(2000, global_random_seed)
+    X_test = mixture(4000, global_random_seed + 100)[0]
     density = RiemannianMVLDensity(
         "sphere",
         MinimumVelocity(sampler(step_size=1e-3), antithetic=True),
         base=base,
         hidden_layer_sizes=(32, 32),
-        max_epochs=20,
-        random_state=0,
+        max_epochs=15,
+        early_stopping=False,
+        random_state=global_random_seed,
     ).fit(X)
     truth = log_density(X_test).mean()
     assert truth + np.log(4 * np.pi) > 0.8
