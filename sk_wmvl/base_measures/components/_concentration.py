@@ -5,6 +5,7 @@ All functions therefore work with the *deficit*
 :math:`1-\mu^\top x = \tfrac12\|x-\mu\|^2`, which keeps its digits.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -82,16 +83,23 @@ def mean_deficit(kappa: np.ndarray, d: int) -> np.ndarray:
     Riccati's equation :math:`A_d'=1-A_d^2-(d-1)A_d/\kappa` gives the other terms.
     """
     kappa = np.asarray(kappa, dtype=np.float64)
+    series = np.zeros_like(kappa)
+    for coefficient in reversed(_deficit_series(d)):
+        series = (series + coefficient) / kappa
+    low = kappa < ASYMPTOTIC * d
+    if low.any():
+        series[low] = 1 - mean_resultant_length(kappa[low], d)
+    return series
+
+
+@functools.cache
+def _deficit_series(d: int) -> list[float]:
+    """Return the coefficients of the series; see `mean_deficit`."""
     b = [(d - 1) / 2]
     for n in range(1, N_TERMS):
         products = sum(b[i] * b[n - 1 - i] for i in range(n))
         b.append(((n - 2 * b[0]) * b[-1] + products) / 2)
-    series = np.zeros_like(kappa)
-    for coefficient in reversed(b):
-        series = (series + coefficient) / kappa
-    low = kappa < ASYMPTOTIC * d
-    series[low] = 1 - mean_resultant_length(kappa[low], d)
-    return series
+    return b
 
 
 def solve_concentration(deficit: np.ndarray, d: int) -> np.ndarray:

@@ -32,6 +32,7 @@ BANDWIDTHS = np.logspace(-4, 0, 9)  # common ones, parts of the variance
 # The distance to the k-th neighbor times a factor is a row's own bandwidth.
 NEIGHBORS = (2, 4, 8, 16, 32, 64)
 FACTORS = (0.25, 0.5, 1.0, 2.0)
+FACTORS_AT_CELLS = (0.0625, 0.25, 0.5, 1.0)  # the variance of their rows is added
 # Where there are several units, the mean square to so many neighbors times a factor is the
 # variance in each.
 LOCAL_NEIGHBORS = (16, 32, 64, 128)
@@ -57,11 +58,14 @@ class Stack(NamedTuple):
         Each stratum's sum to one.
     background : float
         Weight of the uniform density.
+    factors : tuple of float
+        Of the candidates; see `Bandwidths`.
     """
 
     kept: np.ndarray
     weights: np.ndarray
     background: float
+    factors: tuple[float, ...] = FACTORS
 
 
 class Neighborhood(NamedTuple):
@@ -90,12 +94,20 @@ class Bandwidths:
         Of the rows, or the centers of cells.
     within : Tensor of shape (n, n_units)
         The variances of the rows of a cell, which add to those of its kernels.
+    factors : tuple of float
+        By which squared distances to neighbors are multiplied.
     """
 
-    def __init__(self, variance: Tensor, near: Neighborhood, within: Tensor):
+    def __init__(
+        self,
+        variance: Tensor,
+        near: Neighborhood,
+        within: Tensor,
+        factors: tuple[float, ...] = FACTORS,
+    ):
         self.variance, self.near, self.within = variance, near, within
         most = near.squares.shape[1]
-        self.adaptive = [(k, f) for k in NEIGHBORS if k <= most for f in FACTORS]
+        self.adaptive = [(k, f) for k in NEIGHBORS if k <= most for f in factors]
         several = range(len(LOCAL_NEIGHBORS)) if near.local is not None else ()
         self.local = [(i, f) for i in several for f in LOCAL_FACTORS]
 
@@ -143,12 +155,16 @@ def _components(
 
 
 def _gather(
-    manifold: BaseManifold, x: Tensor, weight: Tensor, variance: Tensor
+    manifold: BaseManifold,
+    x: Tensor,
+    weight: Tensor,
+    variance: Tensor,
+    factors: tuple[float, ...],
 ) -> tuple[Cells, Bandwidths]:
     """Return the cells that kernels are put at, and the bandwidths to try."""
     cells = gather_cells(manifold, x, weight, variance, MOST_CELLS)
     near = _neighborhood(manifold, cells.centers, variance)
-    return cells, Bandwidths(variance, near, cells.variances)
+    return cells, Bandwidths(variance, near, cells.variances, factors)
 
 
 def _neighborhood(manifold: BaseManifold, x: Tensor, variance: Tensor) -> Neighborhood:
@@ -230,10 +246,12 @@ def choose_stack(
     x, weight, groups = _distinct(x, weight, groups)
     n_strata = min(N_STRATA, 1 + len(x) // ROWS_PER_STRATUM)
     folds = _folds(manifold, x, seed, groups)
+    is_large = len(x) > MOST_CELLS
+    factors = FACTORS_AT_CELLS if is_large else FACTORS
     parts = []
     for fold in folds:
         train = torch.from_numpy(fold.train).to(x.device)
-        parts.append(_gather(manifold, x[train], weight[train], variance))
+        parts.append(_gather(manifold, x[train], weight[train], variance, factors))
     # small parts lack distant neighbors, the last candidates
     n_candidates = min(len(candidates) for _, candidates in parts)
     tables, weights_out = [], []
@@ -253,7 +271,7 @@ def choose_stack(
     uniform = -manifold.log_volume() if manifold.is_compact else None
     weights, _ = stratified_weights(values, weight_out, uniform=uniform)
     # few are kept in each stratum, the heaviest
-    most = MOST_STACKED if len(x) <= MOST_CELLS else MOST_STACKED_AT_CELLS
+    most = MOST_STACKED_AT_CELLS if is_large else MOST_STACKED
     floor = np.sort(weights, 0)[-min(most, len(weights))]
     kept = weights >= np.minimum(np.maximum(floor, LEAST_WEIGHT), weights.max(0))
     some = np.flatnonzero(kept.any(1))
@@ -262,7 +280,7 @@ def choose_stack(
     )
     if manifold.is_compact:
         background = float(np.clip(background, LEAST_BACKGROUND, 0.999))
-    return Stack(some, weights, background)
+    return Stack(some, weights, background, factors)
 
 
 def _strata_log_prob(kernels: Components, mass: Tensor, x: Tensor) -> Tensor:
@@ -306,7 +324,7 @@ def put_kernels(
 ) -> KernelBase:
     """Return the kernel estimates of a stack, put at rows; see `fit_kernel_base`."""
     x, weight, _ = _distinct(x, weight, groups)
-    cells, candidates = _gather(manifold, x, weight, variance)
+    cells, candidates = _gather(manifold, x, weight, variance, stack.factors)
     weights = torch.from_numpy(stack.weights).to(weight)
     mass = candidates.strata(weights.shape[1]) @ weights.T  # (n_cells, kept)
     mass = torch.where(mass < LEAST_WEIGHT, 0.0, mass)

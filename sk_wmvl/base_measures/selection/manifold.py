@@ -38,6 +38,9 @@ ROWS_PER_COMPONENT = 6  # at least, on average
 PATIENCE = 3  # steps of the ladder without an improvement
 MAX_ROWS_TO_FOLD, N_FOLDS, LEAST_FOLD = 2000, 5, 3
 LEAST_KERNEL_ROWS = 8
+# Of large sets, drawn at random: to fit mixtures to, whose components are few, and to
+# judge candidates by.
+MOST_MIXTURE_ROWS, MOST_HELD_OUT = 10_000, 5000
 # Of a stack. Components have a variance for each unit alone, so that many cost little.
 MOST_STACKED, LEAST_WEIGHT = 6, 0.02
 FEWEST_STACKED = 2  # one alone was offered before
@@ -45,6 +48,11 @@ N_SIZES, N_STARTS = 3, 3  # of mixtures, averaged over the starts
 MOST_SPREAD_ROWS = 1000  # by which units' variances are compared
 ROUNDING = 1e-26  # a variance that is no more than that of rounded unit vectors
 NO_SPREAD = 1e-12  # stands for it
+
+
+def draw(n: int, most: int, seed: int) -> np.ndarray:
+    """Return `most` of n indices, drawn at random, in ascending order."""
+    return np.sort(np.random.default_rng(seed).permutation(n)[:most])
 
 
 class Points(NamedTuple):
@@ -69,6 +77,12 @@ class Points(NamedTuple):
         some = torch.from_numpy(i).to(self.x.device)
         groups = None if self.groups is None else self.groups[i]
         return Points(self.x[some], self.weight[some], groups)
+
+    def draw(self, most: int, seed: int) -> "Points":
+        """Return so many rows, drawn at random, or all if they are no more."""
+        if len(self.x) <= most:
+            return self
+        return self.take(draw(len(self.x), most, seed))
 
     @property
     def n_distinct(self) -> int:
@@ -119,6 +133,7 @@ class MixtureCandidate(Candidate[Points, BaseMeasure]):
 
     def fit(self, rows: Points) -> ManifoldMixture | KernelBase:
         """Return the mixture after the steps that were best on rows held out."""
+        rows = rows.draw(MOST_MIXTURE_ROWS, self.starts[0].seed)
         mixtures = []
         for seed, n_iterations in self.starts:
             mixture = start_mixture(
@@ -185,8 +200,9 @@ def choose_base(
 
     A more complex density must be better by half the standard error of the mean difference,
     and by a whole one to replace the uniform density. Up to 2000 distinct rows are all
-    cross-validated, in five folds; of more, `x_valid` is held out. The choice is fitted to
-    all rows.
+    cross-validated, in five folds; of more, `x_valid` is held out, up to 5000 rows of it
+    drawn at random. The choice is fitted to all rows, but mixtures to 10 000 of them,
+    drawn at random. Kernel estimates take all rows, gathered in cells.
 
     Parameters
     ----------
@@ -271,8 +287,12 @@ def _search(
     n_distinct = points.take(np.arange(n_train)).n_distinct
     if n_distinct <= MAX_ROWS_TO_FOLD or n_held_out == 0:
         folds = _folds(manifold, points, seed)
+        if n > MOST_MIXTURE_ROWS:
+            inside, rest = folds[0]
+            folds = [Fold(inside, rest[draw(len(rest), MOST_HELD_OUT, seed)])]
     else:
-        folds = [Fold(np.arange(n_train), np.arange(n_train, n))]
+        judges = n_train + draw(n_held_out, MOST_HELD_OUT, seed)
+        folds = [Fold(np.arange(n_train), judges)]
     parts = [(points.take(f.train), points.take(f.held_out)) for f in folds]
     weight = torch.cat([part.weight for _, part in parts])
     # Rows are taken for independent here, in groups and copies too.
@@ -336,6 +356,7 @@ def _offer_mixtures(
 ) -> list[MixtureCandidate]:
     """Climb the ladder of components until it stops paying; return what was tried."""
     n_distinct = points.n_distinct
+    parts = [(rows.draw(MOST_MIXTURE_ROWS, seed), out) for rows, out in parts]
 
     def attempt(k: int, prior: Tensor, start: int) -> tuple[Tensor, Start]:
         """Return held-out log densities, and the start with its number of steps."""
