@@ -6,10 +6,12 @@ costs                    processor time, taken in turns, and peak memory
 fits                     fits of our estimators, and the columns of likelihood tables
 data                     where data sets are found, how they are read and split
 uci_data                 breast cancer, RedWine, Parkinsons
+table_data               tables that ship or that a package brings, dequantised
 directional_data         directions, angles, rotations and compositions
 manifold_data            the rarer manifolds
 images                   MNIST and digits
 euclidean_baselines      mixtures and kernels of scikit-learn
+table_peers              flows, vines, mixtures and kernels, fitted as their users do
 directional_kernels      kernel estimates on spheres, tori and rotations
 manifold_kernels         kernel estimates on the rarer manifolds
 parametric_baselines     von Mises mixtures, Dirichlet, logistic normal
