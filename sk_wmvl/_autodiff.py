@@ -14,6 +14,7 @@ __all__ = [
     "energy_and_grad",
     "energy_grad_laplacian",
     "energy_grad_quadratic",
+    "hessian",
     "jacobian",
     "joint_grad",
     "metric_drift",
@@ -56,6 +57,28 @@ def energy_and_grad(
             value.sum(), x, create_graph=create_graph, retain_graph=keep
         )
     return (value if keep else value.detach()), grad
+
+
+def hessian(energy: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return second derivatives at points (n, d), of shape (n, d, d), without graph.
+
+    Parameters
+    ----------
+    energy : Module
+        Maps points of shape (n, d) to energies of shape (n,).
+    x : Tensor of shape (n, d)
+        The points, taken as constants.
+    """
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        (grad,) = torch.autograd.grad(energy(x).sum(), x, create_graph=True)
+        if not grad.requires_grad:  # of an energy that is linear
+            return x.new_zeros(*x.shape, x.shape[1])
+        rows = [
+            torch.autograd.grad(column.sum(), x, retain_graph=True)[0]
+            for column in grad.unbind(1)
+        ]
+    return torch.stack(rows, 1)
 
 
 def joint_grad(

@@ -31,6 +31,11 @@ class Rows(NamedTuple):
     weight: np.ndarray | None
     groups: np.ndarray | None
 
+    def take(self, i: np.ndarray) -> "Rows":
+        """Return some of the rows."""
+        parts = (None if part is None else part[i] for part in self[1:])
+        return Rows(self.points[i], *parts)
+
 
 class Fold(NamedTuple):
     """A division of rows in two.

@@ -48,7 +48,7 @@ def hyvarinen_values(
     manifold : BaseManifold or None, default=None
         The manifold of the points, whose dimension is known; None is Euclidean space.
     base_grad : Tensor of shape (n, d) or None, default=None
-        On a manifold, ambient derivatives of the log density of the base measure that
+        Given `manifold`, ambient derivatives of the log density of the base measure that
         `energy` corrects. The value then lacks the Laplacian of that log density.
     seed : int, default=0
         Seed of the probes.
@@ -74,7 +74,7 @@ def hyvarinen_values(
     >>> hyvarinen_values(lambda x: -5 * x[:, 2], x, manifold=Sphere(2))  # 4.5 - 8
     tensor([-3.5000])
     """
-    if isinstance(manifold, Euclidean):
+    if isinstance(manifold, Euclidean) and base_grad is None:
         manifold = None
     dim = x.shape[1] if manifold is None else manifold.dim
     if dim is None:

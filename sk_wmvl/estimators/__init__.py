@@ -3,6 +3,7 @@
 Imports all other folders, except the plots and the data sets.
 """
 
+from sk_wmvl.estimators._density import NetworkDroppedWarning
 from sk_wmvl.estimators.density import MVLDensity
 from sk_wmvl.estimators.riemannian_density import RiemannianMVLDensity
 from sk_wmvl.estimators.score_estimator import ImplicitScoreEstimator
@@ -13,6 +14,7 @@ __all__ = [
     "ImplicitScoreEstimator",
     "ImplicitVAE",
     "MVLDensity",
+    "NetworkDroppedWarning",
     "RiemannianMVLDensity",
     "WassersteinAutoencoder",
 ]

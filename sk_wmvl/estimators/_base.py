@@ -37,6 +37,7 @@ from sk_wmvl.estimators._net_params import NetParamsMixin
 from sk_wmvl.estimators._persistence import PersistenceMixin
 from sk_wmvl.estimators._prepare import WEIGHTS, Chosen, Setup, prepare, validate
 from sk_wmvl.estimators._publish import publish
+from sk_wmvl.estimators._report import FitNotes, timed
 from sk_wmvl.estimators._settle import settle
 from sk_wmvl.estimators._solve import (
     SOLVED_ATTRIBUTES,
@@ -140,22 +141,32 @@ class BaseEnergyEstimator(
         objective = self._make_objective(family)
         if rows.weight is not None:
             objective.check_weights()
-        setup = self._resumed(rows) if resume else self._set_up(rows, family, objective)
-        problem = objective.problem(setup.manifold, setup.base, setup.proposal)
+        seconds: dict[str, float] = {}
+        with timed(seconds, "base"):
+            if resume:
+                setup = self._resumed(rows)
+            else:
+                setup = self._set_up(rows, family, objective)
+        problem = self._pose(objective, setup, len(rows.points))
         goes_on = resume and epochs is not None
         known = {
             "ties_": self.ties_ if goes_on else find_ties(rows.points),
             "objective_": problem.objective,
             "_setup": setup,
+            "_notes": FitNotes(
+                len(rows.points), getattr(problem, "weight", None), seconds
+            ),
         }
         outcome: Trained | Solved
         if family is not None:
             with limit_threads(1, 1, device):
-                inside = setup.internal(rows)
-                outcome = solve_family(
-                    family, inside, setup, device=device, name=self.energy
-                )
-                fitted = self._settle(outcome, setup, device)
+                with timed(seconds, "closed form"):
+                    inside = setup.internal(rows)
+                    outcome = solve_family(
+                        family, inside, setup, device=device, name=self.energy
+                    )
+                with timed(seconds, "normalizer"):
+                    fitted = self._settle(outcome, setup, device)
             check_uniform(self.energy, outcome, fitted)
             return self._publish(known, outcome, fitted)
         with (
@@ -163,8 +174,12 @@ class BaseEnergyEstimator(
             self._limit(rows, device),
         ):
             state = self._training_state if resume else None
-            outcome = self._train(rows, problem, known, state, epochs, device, context)
-            fitted = self._settle(outcome, setup, device)
+            with timed(seconds, "training"):
+                outcome = self._train(
+                    rows, problem, known, state, epochs, device, context
+                )
+            with timed(seconds, "normalizer"):
+                fitted = self._settle(outcome, setup, device)
             return self._publish(known, outcome, fitted)
 
     def _train(
@@ -255,6 +270,7 @@ class BaseEnergyEstimator(
             outcome.judged,
             normalizer=self._make_normalizer(),
             proposal=outcome.proposal if isinstance(outcome, Solved) else None,
+            cover=outcome.cover if isinstance(outcome, Trained) else None,
             device=device,
         )
 
@@ -329,6 +345,11 @@ class BaseEnergyEstimator(
         if isinstance(self.objective, str):
             return OBJECTIVES[self.objective](self.epsilon)
         return resolve(self.objective, OBJECTIVES, BaseObjective, name="objective")
+
+    def _pose(self, objective: BaseObjective, setup: Setup, n_rows: int) -> BaseProblem:
+        """Return the problem that is trained, over the base that knows no judging rows."""
+        del n_rows
+        return objective.problem(setup.manifold, setup.honest, setup.proposal)
 
     def _make_correction(self, problem: BaseProblem, setup: Setup) -> nn.Module:
         """Return the untrained network, as a function of points."""

@@ -11,6 +11,7 @@ from sk_wmvl._autodiff import energy_and_grad
 from sk_wmvl._random import make_generator
 from sk_wmvl.base_measures import BaseMeasure
 from sk_wmvl.energies import TransformedEnergy
+from sk_wmvl.estimators._judge import Verdict
 from sk_wmvl.estimators._prepare import SAMPLE
 from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.normalizers import LogNormalizer
@@ -38,6 +39,8 @@ class FittedEnergy:
         The seed of the fit.
     log_normalizer : LogNormalizer or None
         Log Z. None if the energy is unnormalised.
+    verdict : Verdict or None
+        How the scale of a correction was decided; None without a base measure.
     """
 
     energy: TransformedEnergy
@@ -46,6 +49,7 @@ class FittedEnergy:
     device: torch.device
     seed: int
     log_normalizer: LogNormalizer | None = None
+    verdict: Verdict | None = None
 
     @property
     def scale(self) -> float:
@@ -101,4 +105,6 @@ class FittedEnergy:
         self.energy.cpu()
         if self.proposal is not None:
             self.proposal.cpu()
+        if self.verdict is not None:
+            self.verdict.cover.cpu()
         return replace(self, device=torch.device("cpu"))

@@ -1,13 +1,13 @@
 """Pickles without devices, stamped with the version that wrote them."""
 
 import copy
-import warnings
 
 import torch
 from sklearn.base import BaseEstimator
 from torch import nn
 
 from sk_wmvl._version import __version__
+from sk_wmvl._warnings import warn
 from sk_wmvl.estimators._fitted import FittedEnergy
 
 __all__ = ["PersistenceMixin"]
@@ -29,9 +29,8 @@ class PersistenceMixin(BaseEstimator):
     def __setstate__(self, state: dict) -> None:
         version = state.pop("_sk_wmvl_version", __version__)
         if version != __version__:
-            warnings.warn(
+            warn(
                 f"This {type(self).__name__} was saved by sk_wmvl {version} and is loaded "
                 f"by {__version__}; results may differ.",
-                stacklevel=2,
             )
         super().__setstate__(state)

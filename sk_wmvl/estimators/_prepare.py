@@ -41,11 +41,19 @@ class Chosen(NamedTuple):
         proposes draws.
     coordinates : Coordinates
         The map between the user's units and internal ones.
+    honest : BaseMeasure or None, default=None
+        The base measure as it is without the rows that judge the correction. It is what
+        the correction is trained over. None is the base measure itself.
+    candidates, chosen : dict or None, default=None
+        See `SelectedBase`.
     """
 
     base: BaseMeasure | None
     proposal: BaseMeasure | None
     coordinates: Coordinates
+    honest: BaseMeasure | None = None
+    candidates: dict[str, float] | None = None
+    chosen: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,9 +64,8 @@ class Setup:
     ----------
     manifold : BaseManifold
         The space of the rows, with its dimension known.
-    coordinates : Coordinates
-    base, proposal : BaseMeasure or None
-        See `Chosen`.
+    chosen : Chosen
+        The base measure, and its units.
     radius : float or None
         The largest norm of the rows' features, at which the network's input is clipped.
         None if it is not clipped.
@@ -66,11 +73,29 @@ class Setup:
     """
 
     manifold: BaseManifold
-    coordinates: Coordinates
-    base: BaseMeasure | None
-    proposal: BaseMeasure | None
+    chosen: Chosen
     radius: float | None
     seed: int
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """The map between the user's units and internal ones."""
+        return self.chosen.coordinates
+
+    @property
+    def base(self) -> BaseMeasure | None:
+        """The base measure."""
+        return self.chosen.base
+
+    @property
+    def honest(self) -> BaseMeasure | None:
+        """The base measure without the rows that judge a correction."""
+        return self.chosen.honest or self.chosen.base
+
+    @property
+    def proposal(self) -> BaseMeasure | None:
+        """A normalised density close to the rows."""
+        return self.chosen.proposal
 
     def internal(self, rows: Rows) -> Rows:
         """Return rows in the user's units in internal coordinates."""
@@ -203,9 +228,7 @@ def prepare(
         u = torch.from_numpy(chosen.coordinates.to_internal(points))
         norms = torch.linalg.vector_norm(manifold.features(u), dim=1)
         radius = max(1.0, float(norms.max()))
-    return Setup(
-        manifold, chosen.coordinates, chosen.base, chosen.proposal, radius, seed
-    )
+    return Setup(manifold, chosen, radius, seed)
 
 
 def split(rows: Rows, fraction: float, seed: int) -> Fold:

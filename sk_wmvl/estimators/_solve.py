@@ -1,6 +1,5 @@
 """Fit an energy in closed form, if it is an exponential family."""
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 
 from sk_wmvl._component import resolve
 from sk_wmvl._rows import Rows
+from sk_wmvl._warnings import warn
 from sk_wmvl.base_measures import BaseMeasure
 from sk_wmvl.estimators._fitted import FittedEnergy
 from sk_wmvl.estimators._prepare import Setup
@@ -199,12 +199,11 @@ def check_uniform(energy: object, solved: Solved, fitted: FittedEnergy) -> None:
     mean = -float(rows.weight @ energies) / len(energies) - fitted.log_normalizer.value
     gap = -manifold.log_volume() - mean
     if gap > TOO_UNLIKELY:
-        warnings.warn(
+        warn(
             f"The rows are less likely under energy={energy!r} than under the uniform "
             f"density, by {gap:.3g} nats: most of the mass is where there are no rows. "
             "Score matching underestimates mass there, and cannot distinguish parameters "
             "that have the same effect near the rows. Use a family with fewer parameters, "
             "or a network over a base measure (energy='inner_product').",
             UserWarning,
-            stacklevel=2,
         )

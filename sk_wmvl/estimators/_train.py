@@ -16,7 +16,9 @@ from sk_wmvl._rows import Rows
 from sk_wmvl._validation import check_callbacks
 from sk_wmvl.energies import check_energy
 from sk_wmvl.estimators._prepare import NOISE, SHUFFLE, split
+from sk_wmvl.likelihood import Cover
 from sk_wmvl.objectives import BaseProblem
+from sk_wmvl.objectives._with_likelihood import LikelihoodProblem
 from sk_wmvl.training import (
     OPTIMIZERS,
     BatchIterator,
@@ -31,6 +33,8 @@ __all__ = ["Trained", "TrainingOptions", "train"]
 
 # With batch_size='auto' a step takes a 32nd of the rows, within these bounds.
 STEPS_PER_EPOCH, LEAST_BATCH, LARGEST_BATCH = 32, 32, 256
+# Of further training, after a search has found mass where there are no rows.
+MOST_REPAIRS, REPAIR_EPOCHS, REPAIR_PATIENCE = 3, 25, 8
 
 
 class TrainingOptions(NamedTuple):
@@ -83,12 +87,15 @@ class Trained:
         skorch's history.
     state : dict
         The state from which training can be resumed.
+    cover : Cover or None
+        What the likelihood's draws were drawn from, with the places that were found.
     """
 
     correction: nn.Module
     judged: TensorData
     history: list[dict]
     state: dict[str, Any]
+    cover: Cover | None = None
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes that are published."""
@@ -186,13 +193,35 @@ def train(
             judged,
             net.history.to_list(),
             net.get_training_state(),
+            problem.cover if isinstance(problem, LikelihoodProblem) else None,
         )
 
     if make_bridge is not None:
         bridge = make_bridge(outcome)
         net.callbacks_.append(("sklearn_bridge", bridge.initialize()))
     net.partial_fit(data, epochs=epochs)
+    if isinstance(problem, LikelihoodProblem) and not in_part:
+        _repair(net, data, problem, judged, seed)
     return outcome()
+
+
+def _repair(
+    net: TrainingNet,
+    data: TensorData,
+    problem: LikelihoodProblem,
+    judged: TensorData,
+    seed: int,
+) -> None:
+    """Train on while a search finds mass that the draws of training miss.
+
+    What it finds joins what is drawn from, so that training sees it.
+    """
+    for i in range(MOST_REPAIRS):
+        energy = net.average_.module
+        if not problem.finds_missed_mass(energy, judged.rows, seed=seed + i):
+            return
+        net.set_params(n_iter_no_change=REPAIR_PATIENCE)
+        net.partial_fit(data, epochs=REPAIR_EPOCHS)
 
 
 def _make_net(

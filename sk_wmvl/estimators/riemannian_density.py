@@ -1,12 +1,11 @@
 """Normalised densities on manifolds: RiemannianMVLDensity."""
 
-import warnings
-
 import numpy as np
 import torch
 
 from sk_wmvl._component import resolve
 from sk_wmvl._validation import StrOptions
+from sk_wmvl._warnings import warn
 from sk_wmvl.estimators._density import BaseDensity
 from sk_wmvl.manifolds import MANIFOLDS, BaseManifold, Euclidean, Sphere
 from sk_wmvl.objectives import AnnealedScoreMatching
@@ -236,6 +235,7 @@ class RiemannianMVLDensity(BaseDensity):
         manifold="auto",
         objective="mvl",
         *,
+        objective_weight="auto",
         epsilon=1e-4,
         alpha=1e-4,
         energy="inner_product",
@@ -264,6 +264,7 @@ class RiemannianMVLDensity(BaseDensity):
     ):
         super().__init__(
             objective,
+            objective_weight=objective_weight,
             epsilon=epsilon,
             alpha=alpha,
             energy=energy,
@@ -308,12 +309,11 @@ class RiemannianMVLDensity(BaseDensity):
         if n_columns == 1 or not (abs(norms - 1) <= UNIT_TOLERANCE).all():
             return Euclidean(n_columns)
         if ((X != 0).sum(1) == 1).all():
-            warnings.warn(
+            warn(
                 "manifold='auto' took rows with a single 1 for directions along the axes. "
                 "If they code categories, they have no density: drop these columns, or "
                 "give the manifold.",
                 UserWarning,
-                stacklevel=5,
             )
         return Sphere(n_columns - 1)
 

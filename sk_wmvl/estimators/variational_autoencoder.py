@@ -1,13 +1,12 @@
 """Variational auto-encoders with codes on a manifold: ImplicitVAE."""
 
-import warnings
-
 import numpy as np
 import torch
 from sklearn.base import TransformerMixin
 
 from sk_wmvl._random import make_generator
 from sk_wmvl._validation import Integral, Interval, StrOptions
+from sk_wmvl._warnings import warn
 from sk_wmvl.autoencoders import (
     POSTERIORS,
     BaseDivergence,
@@ -349,13 +348,12 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
             )
             few = float((result.std_error > UNSURE).double().mean())
             if few > MANY:
-                warnings.warn(
+                warn(
                     f"For {few:.0%} of the rows importance sampling has a standard error "
                     f"above {UNSURE:g} nats: a few codes have nearly all the weight, and "
                     "the estimates are probably too low. Use log_likelihood='annealed', or "
                     f"more than n_draws={self.n_draws} and n_chains={self.n_chains}.",
                     UserWarning,
-                    stacklevel=2,
                 )
         units = self._units
         value = result.value.cpu().numpy() - np.log(units.scale[units.varies > 0]).sum()

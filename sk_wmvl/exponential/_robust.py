@@ -10,13 +10,13 @@ The score-matching estimate, the minimum of a quadratic form, solves
           \qquad r_i(\theta) = (1 + c)\,D_i^\top D_i\,\theta + l_i.
 """
 
-import warnings
 from typing import NamedTuple
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
+from sk_wmvl._warnings import warn
 from sk_wmvl.coordinates.whitening import central_rows
 from sk_wmvl.exponential import Candidate, LinearEnergy
 from sk_wmvl.exponential._pose import pose
@@ -117,20 +117,18 @@ def fit_robust(
         if (theta - last).abs().max() <= TOLERANCE * theta.abs().max():
             break
     else:
-        warnings.warn(
+        warn(
             f"The robust fit did not converge in {MAX_ITERATIONS} iterations with "
             f"robustness={c:g}: parameters still changed by a relative "
             f"{float((theta - last).abs().max() / theta.abs().max()):.1g}. Use a smaller "
             "robustness.",
             ConvergenceWarning,
-            stacklevel=2,
         )
     if _weight_of_rest(weight, data.weight) < LEAST_WEIGHT:
-        warnings.warn(
+        warn(
             f"{_remaining(weight, data.weight, c)} The fit describes these alone, and they "
             "may not be the rows of interest. Use a smaller robustness.",
             UserWarning,
-            stacklevel=2,
         )
     return RobustFit(system.energy, theta, *_errors(system, T, theta, data, c))
 

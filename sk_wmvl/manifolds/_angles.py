@@ -1,11 +1,11 @@
 """Angles: the flat and periodic geometry that the circle and the torus share."""
 
 import math
-import warnings
 
 import torch
 from torch import Tensor
 
+from sk_wmvl._warnings import warn
 from sk_wmvl.manifolds._flat import FlatManifold
 
 __all__ = ["TWO_PI", "Angles", "wrap"]
@@ -30,12 +30,11 @@ class Angles(FlatManifold):
     def _warn_of_degrees(self, x: Tensor) -> None:
         """Warn if angles spread over many turns, as degrees taken for radians do."""
         if len(x) and float(x.max() - x.min()) > 4 * TWO_PI:
-            warnings.warn(
+            warn(
                 f"{self!r} takes radians, but the angles span "
                 f"{float(x.max() - x.min()):.4g}: are they degrees? Convert them with "
                 "numpy.deg2rad.",
                 UserWarning,
-                stacklevel=3,
             )
 
     def projection(self, x: Tensor) -> Tensor:

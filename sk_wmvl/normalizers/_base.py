@@ -1,7 +1,6 @@
 """The interface of a normalizer: log Z with a standard error."""
 
 import math
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple, TypeGuard
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_wmvl._component import BaseComponent
+from sk_wmvl._warnings import warn
 from sk_wmvl.energies import CorrectedEnergy
 from sk_wmvl.manifolds import BaseManifold, Euclidean
 from sk_wmvl.samplers._base import evaluate_in_chunks
@@ -205,7 +205,7 @@ def warn_if_unreliable(estimate: LogNormalizer, *, min_ess: float = MIN_ESS) -> 
     """Warn if an estimate has a known problem, is not finite or has a large error."""
     fault = find_fault(estimate, min_ess=min_ess)
     if fault:
-        warnings.warn(
+        warn(
             f"The {estimate.method} estimate of the log normalising constant, "
             f"{estimate.value:.4g} +- {estimate.std_error:.2g}, should not be trusted: "
             f"{fault}. Use a base measure closer to the data "
@@ -213,5 +213,4 @@ def warn_if_unreliable(estimate: LogNormalizer, *, min_ess: float = MIN_ESS) -> 
             "(normalizer=AnnealedNormalizer(n_chains=...)), or normalizer=None for "
             "unnormalised log densities.",
             NormalizerWarning,
-            stacklevel=3,
         )

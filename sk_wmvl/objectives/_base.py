@@ -8,7 +8,7 @@ nats (`BaseProposalObjective`).
 """
 
 import copy
-import warnings
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_wmvl._component import BaseComponent
+from sk_wmvl._warnings import warn
 from sk_wmvl.base_measures import BaseMeasure, base_gradient
 from sk_wmvl.energies import (
     AnnealedEnergy,
@@ -43,6 +44,8 @@ __all__ = [
     "warn_below_floor",
 ]
 
+
+BASE_SHARE = 0.25  # draws from the base measure per row of a batch
 
 # What training trains: a correction over a base measure, at one noise level or at all.
 TrainableEnergy = CorrectedEnergy | AnnealedEnergy
@@ -121,6 +124,13 @@ class BaseObjective(BaseComponent, ABC):
 
     def counts_dimensions(self) -> bool:
         """Return whether cost or value depend on the number of coordinates."""
+        return False
+
+    def needs_gradient_alone(self) -> bool:
+        """Return whether a base measure enters by its gradient at the rows alone.
+
+        So it is to first order in the step of a Langevin sampler, and up to a constant.
+        """
         return False
 
     def check_weights(self) -> None:
@@ -254,6 +264,41 @@ class BaseProblem(ABC):
         Lower is better. The same seed gives the same draws at each epoch.
         """
 
+    def mean_square(
+        self,
+        energy: TrainableEnergy,
+        batch: Batch,
+        energies: Sequence[Tensor],
+        *,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Return the mean square of the correction, over the rows and over the base.
+
+        Over the rows it is taken at every point that the objective has evaluated at the
+        rows or near them, which costs nothing. The objective says nothing where there are
+        no rows, and the correction could grow without bound there. Draws from the base
+        measure reach such places.
+
+        Parameters
+        ----------
+        energy : TrainableEnergy
+        batch : Batch
+            Of which the loss was computed last.
+        energies : sequence of Tensor
+            What the correction returned for that.
+        generator : torch.Generator
+            Source of draws, on the CPU.
+        """
+        weight = batch.weight
+        values = self.at_rows(energies, len(weight))
+        repeated = weight.repeat(len(values) // len(weight))
+        square = (repeated * values.square()).mean()
+        if energy.base is not None:
+            n_draws = math.ceil(len(weight) * BASE_SHARE)
+            draws = energy.base.sample(n_draws, generator=generator)
+            square = square + energy.correction(draws).square().mean()
+        return square
+
     def at_rows(self, energies: Sequence[Tensor], n_rows: int) -> Tensor:
         """Return the energies that the loss of n rows took at the rows or near them."""
         del n_rows
@@ -265,8 +310,9 @@ class LocalProblem(BaseProblem):
 
     On a manifold it is evaluated in the tangent spaces of the rows; or at the rows
     themselves, if its sampler moves points of the manifold. The base measure then enters by
-    its gradient alone. Weights are chosen by the Hyvärinen score, which involves
-    no step size and no fresh noise.
+    its gradient at the rows alone, which is computed once. So it does in Euclidean space,
+    for objectives that need no more. Weights are chosen by the Hyvärinen score, which
+    involves no step size and no fresh noise.
 
     Raises
     ------
@@ -281,9 +327,19 @@ class LocalProblem(BaseProblem):
             check_tangent_space(objective)
         self.objective = place_sampler(objective, manifold)
 
+    @property
+    def evaluates_base(self) -> bool:
+        """Whether the base measure is evaluated in training, not just at the rows before.
+
+        That would be most of the time of a fit.
+        """
+        return self.is_flat and (
+            self.base is None or not self.objective.needs_gradient_alone()
+        )
+
     def facts(self, points: np.ndarray) -> RowFacts:
-        """Return the gradients of the base measure, on a manifold."""
-        if self.base is None or self.is_flat:
+        """Return the gradients of the base measure, if they are all that is needed."""
+        if self.base is None or self.evaluates_base:
             return RowFacts()
         return RowFacts(
             base_grad=base_gradient(self.base, torch.from_numpy(points)).float()
@@ -293,7 +349,7 @@ class LocalProblem(BaseProblem):
         self, energy: TrainableEnergy, batch: Batch, *, generator: torch.Generator
     ) -> Tensor:
         """Return the loss of each row of a batch, (n,)."""
-        if self.is_flat:
+        if self.evaluates_base:
             return self.objective(energy, batch.x, generator=generator)
         return on_manifold(
             self.objective,
@@ -305,8 +361,8 @@ class LocalProblem(BaseProblem):
         )
 
     def monitor(self, energy: TrainableEnergy, rows: Batch, *, seed: int) -> Tensor:
-        """Return Hyvärinen scores, (n,)."""
-        if self.is_flat:
+        """Return Hyvärinen scores, (n,), up to a constant."""
+        if self.evaluates_base:
             return hyvarinen_values(energy, rows.x, seed=seed)
         return hyvarinen_values(
             energy.correction,
@@ -377,10 +433,9 @@ def check_tangent_space(objective: BaseObjective) -> None:
 def warn_below_floor(owner: object, step: float, x: Tensor, floor: float) -> None:
     """Warn if a difference over `step` is lost in the rounding of float32."""
     if step < floor and x.dtype == torch.float32:
-        warnings.warn(
+        warn(
             f"{type(owner).__name__} divides a difference by {step:.1e}; below "
             f"{floor:.0e} the rounding error of float32 swamps it. Use a larger step or "
             "float64 tensors.",
             RuntimeWarning,
-            stacklevel=3,
         )

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from sk_wmvl.objectives._base import BaseObjective, warn_below_floor
 from sk_wmvl.objectives.minimum_velocity import FLOAT32_FLOOR, make_sampler
-from sk_wmvl.samplers import BaseSampler, evaluate
+from sk_wmvl.samplers import BaseSampler, Langevin, evaluate
 
 __all__ = ["ContrastiveDivergence"]
 
@@ -63,6 +63,10 @@ class ContrastiveDivergence(BaseObjective):
     def couples_rows(self) -> bool:
         """Return whether the sampler's rows act on one another."""
         return make_sampler(self.sampler).couples_rows
+
+    def needs_gradient_alone(self) -> bool:
+        """Return whether the sampler is Langevin dynamics."""
+        return isinstance(make_sampler(self.sampler), Langevin)
 
     def __call__(
         self,

@@ -8,7 +8,7 @@ from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.objectives._base import BaseObjective, BaseProblem, warn_below_floor
 from sk_wmvl.objectives._points import moves_points
 from sk_wmvl.objectives.minimum_velocity import FLOAT32_FLOOR, make_sampler
-from sk_wmvl.samplers import BaseSampler, evaluate
+from sk_wmvl.samplers import BaseSampler, Langevin, evaluate
 
 __all__ = ["DetachedMinimumVelocity"]
 
@@ -83,6 +83,10 @@ class DetachedMinimumVelocity(BaseObjective):
         """Return the training problem; see `BaseObjective.problem`."""
         self._checked_sampler()
         return super().problem(manifold, base, proposal)
+
+    def needs_gradient_alone(self) -> bool:
+        """Return whether the sampler is Langevin dynamics."""
+        return isinstance(make_sampler(self.sampler), Langevin)
 
     def __call__(
         self,

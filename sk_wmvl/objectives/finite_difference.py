@@ -50,6 +50,10 @@ class FiniteDifferenceScoreMatching(BaseObjective):
     def __init__(self, step_size: float = 1e-3):
         self.step_size = step_size
 
+    def needs_gradient_alone(self) -> bool:
+        """Return True: the rest of a base measure is a constant."""
+        return True
+
     def __call__(
         self,
         energy: nn.Module,

@@ -93,6 +93,10 @@ class MinimumVelocity(BaseObjective):
         """Return whether the sampler's rows act on one another."""
         return make_sampler(self.sampler, differentiate_step=True).couples_rows
 
+    def needs_gradient_alone(self) -> bool:
+        """Return whether the sampler is Langevin dynamics."""
+        return isinstance(make_sampler(self.sampler, differentiate_step=True), Langevin)
+
     def __call__(
         self,
         energy: nn.Module,

@@ -34,6 +34,10 @@ class ScoreMatching(BaseObjective):
         """Return True: the Laplacian is summed over the coordinates."""
         return True
 
+    def needs_gradient_alone(self) -> bool:
+        """Return True: the rest of a base measure is a constant."""
+        return True
+
     def __call__(
         self,
         energy: nn.Module,

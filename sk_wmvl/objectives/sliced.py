@@ -46,6 +46,10 @@ class SlicedScoreMatching(BaseObjective):
         self.n_projections = n_projections
         self.variance_reduced = variance_reduced
 
+    def needs_gradient_alone(self) -> bool:
+        """Return True: the rest of a base measure is a constant."""
+        return True
+
     def __call__(
         self,
         energy: nn.Module,

@@ -1,11 +1,11 @@
 """Draws from a model: independent if possible, else by Hamiltonian Monte Carlo."""
 
 import math
-import warnings
 
 import torch
 from torch import Tensor, nn
 
+from sk_wmvl._warnings import warn
 from sk_wmvl.energies import CorrectedEnergy
 from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.samplers._envelope import has_cube
@@ -104,10 +104,9 @@ def draw(
         )
     except NotImplementedError:  # no geodesics to move along
         if n_effective < n_needed:
-            warnings.warn(
+            warn(
                 f"{n_samples} draws were resampled from only {n_effective:.0f} effective "
                 f"ones, as {manifold!r} has no geodesics along which they could move on.",
-                stacklevel=3,
             )
         return resample(n_samples)
     if n_effective >= n_needed:
@@ -128,11 +127,10 @@ def draw(
     kept = seen.transpose(0, 1).cpu().numpy()
     worst = max(float(rhat(kept[:, :, j])) for j in range(kept.shape[2]))
     if worst > MAX_RHAT:
-        warnings.warn(
+        warn(
             f"The chains behind sample() have not mixed: R-hat is {worst:.2f} > "
             f"{MAX_RHAT}. The draws may sit in the wrong proportions between modes. Use "
             "a base measure closer to the data, or a larger alpha.",
-            stacklevel=3,
         )
     flat = chain.samples.flatten(0, 1)
     order = torch.randperm(len(flat), generator=generator)[:n_samples]

@@ -1,6 +1,5 @@
 """Tikhonov regularisation: the score of the kernel exponential family."""
 
-import warnings
 from typing import ClassVar
 
 import numpy as np
@@ -9,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from sk_wmvl._component import check_positive
+from sk_wmvl._warnings import warn
 from sk_wmvl.score_methods._base import DENSE, BaseScoreMethod, System
 from sk_wmvl.score_methods.field import KernelField
 
@@ -117,13 +117,12 @@ class KernelExponential(BaseScoreMethod):
             square, old = residual.square().sum(), square
             direction = residual + square / old * direction
         if square > goal:
-            warnings.warn(
+            warn(
                 f"Conjugate gradients did not reach tol={self.tol:g} in "
                 f"{self.max_iter} iterations: the relative residual is "
                 f"{float((square / goal).sqrt()) * self.tol:.1e}. Use a larger "
                 "regularization or max_iter.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
         return c
 

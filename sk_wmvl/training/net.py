@@ -11,7 +11,6 @@ are averaged at every step. It differs from a supervised loop in three ways:
 """
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +22,7 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
+from sk_wmvl._warnings import warn
 from sk_wmvl.training.averaging import AVERAGING, WeightAverage
 from sk_wmvl.training.batches import BatchIterator, TensorData
 from sk_wmvl.training.optimizers import load_optimizer, one_cycle, set_rate
@@ -217,11 +217,10 @@ class TrainingNet(NeuralNet):
                 what = "The last good weights"
                 if self.steps_per_copy is not None:
                     what = f"The weights after epoch {len(self.history)}"
-                warnings.warn(
+                warn(
                     f"Training diverged in epoch {epoch}: {fault}. {what} are kept. "
                     f"{self.task.remedy}",
                     ConvergenceWarning,
-                    stacklevel=4,
                 )
                 break
             loss = self.epoch_["train_loss" if watch is None else "valid_loss"]

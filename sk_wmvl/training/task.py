@@ -13,8 +13,6 @@ from sk_wmvl.training.batches import TensorData
 
 __all__ = ["BaseTask", "ObjectiveTask", "Step"]
 
-BASE_SHARE = 0.25  # draws from the base measure per row of a batch
-
 
 class Step(NamedTuple):
     """The outcome of a step.
@@ -127,27 +125,13 @@ class ObjectiveTask(BaseTask):
             steps.append(Step({"loss": loss.detach()}, values.detach()))
             if not self.alpha:
                 return loss
-            return loss + self.alpha * self._scale(net.module_, batch.weight)
+            square = self.problem.mean_square(
+                net.module_, batch, self._energies, generator=self.generator
+            )
+            return loss + self.alpha * square
 
         net.descend(compute, batch)
         return steps[0]
-
-    def _scale(self, module: TrainableEnergy, weight: Tensor) -> Tensor:
-        """Return the mean square of the correction, over the rows and over the base.
-
-        Over the rows it is taken at every point that the objective has evaluated at the
-        rows or near them, which costs nothing. The objective says nothing where there are
-        no rows, and the correction could grow without bound there. Draws from the base
-        measure reach such places.
-        """
-        energy = self.problem.at_rows(self._energies, len(weight))
-        repeated = weight.repeat(len(energy) // len(weight))
-        scale = (repeated * energy.square()).mean()
-        if module.base is not None:
-            n_draws = math.ceil(len(weight) * BASE_SHARE)
-            draws = module.base.sample(n_draws, generator=self.generator)
-            scale = scale + module.correction(draws).square().mean()
-        return scale
 
     def monitor(self, module: nn.Module, rows: TensorData) -> float:
         """Return the weighted mean of what the problem monitors."""

@@ -16,6 +16,7 @@ from sk_wmvl.base_measures.selection.student_mixture import (
     FLOOR,
     MOST_RESTARTED,
     StudentMixture,
+    continue_fit,
     fit_mixture,
     join_mixtures,
 )
@@ -29,7 +30,7 @@ from sk_wmvl.coordinates.johnson import (
 )
 from sk_wmvl.coordinates.ties import rounding_steps
 
-__all__ = ["ChosenMixture", "choose_mixture", "fit_choice", "search_mixture"]
+__all__ = ["ChosenMixture", "adapt", "choose_mixture", "search_mixture"]
 
 LADDER = (1, 2, 4, 8, 16, 32, 64)
 DEGREES_OF_FREEDOM = (np.inf, 10.0, 3.0)
@@ -335,14 +336,26 @@ def search_mixture(
     return _fit(choice, sample), choice
 
 
-def fit_choice(
-    choice: Choice[MixtureCandidate],
-    x: np.ndarray,
-    weight: np.ndarray,
-    transform: JohnsonTransform | None = None,
+def adapt(
+    fitted: ChosenMixture, x: np.ndarray, weight: np.ndarray, *, n_steps: int
 ) -> ChosenMixture:
-    """Fit what was chosen to rows; see `Sample`."""
-    return _fit(choice, Sample(x, weight, transform))
+    """Return what was fitted after a few more steps on other rows; see `Sample`.
+
+    Numbers of components, weights of a stack and the transformation stay as they are.
+    """
+    sample = Sample(x, weight, fitted.transform)
+
+    def go_on(mixture: StudentMixture, system: System) -> StudentMixture:
+        return continue_fit(
+            mixture, system.x, sample.weight, floor=system.floor, n_steps=n_steps
+        )
+
+    plain, transformed = fitted.plain, fitted.transformed
+    if plain is not None:
+        plain = go_on(plain, sample.plain)
+    if transformed is not None:
+        transformed = go_on(transformed, sample.transformed)
+    return fitted._replace(plain=plain, transformed=transformed)
 
 
 def _fit(choice: Choice[MixtureCandidate], sample: Sample) -> ChosenMixture:

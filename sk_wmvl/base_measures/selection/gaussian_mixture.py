@@ -8,7 +8,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["MIXTURES", "best_mixture", "fitted_mixture", "refitted"]
+__all__ = ["MIXTURES", "best_mixture", "continued", "fitted_mixture", "refitted"]
 
 MIXTURES = (GaussianMixture, BayesianGaussianMixture)
 MAX_COMPONENTS = 20
@@ -101,3 +101,20 @@ def fitted_mixture(base, X: np.ndarray, weight: np.ndarray | None, seed: int):
 def refitted(mixture, X: np.ndarray, weight: np.ndarray | None, seed: int):
     """Return a clone of a mixture, fitted to rows."""
     return _fit(clone(mixture), resample(X, weight, seed))
+
+
+def continued(
+    mixture: GaussianMixture,
+    X: np.ndarray,
+    weight: np.ndarray | None,
+    seed: int,
+    n_steps: int,
+) -> GaussianMixture:
+    """Return a fitted mixture after a few more steps, on other rows."""
+    own = clone(mixture).set_params(
+        weights_init=mixture.weights_,
+        means_init=mixture.means_,
+        precisions_init=mixture.precisions_,
+        max_iter=n_steps,
+    )
+    return _fit(own, resample(X, weight, seed))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_memory
 
 from sk_wmvl._rows import Rows
@@ -15,25 +16,27 @@ from sk_wmvl.base_measures.selection import euclidean, gaussian_mixture
 from sk_wmvl.base_measures.selection import manifold as on_manifold
 from sk_wmvl.base_measures.selection.search import Choice
 from sk_wmvl.base_measures.uniform import UniformBase
-from sk_wmvl.coordinates.johnson import JohnsonTransform
 from sk_wmvl.coordinates.whitening import Coordinates, central_units, fit_coordinates
 from sk_wmvl.manifolds import BaseManifold, Euclidean
 
 __all__ = ["Recipe", "SelectedBase", "select_base"]
 
 NO_SPREAD = 1e-6
+N_STEPS = 3  # of expectation maximisation, when a mixture is taken to other rows
 
 Moments = tuple[np.ndarray, np.ndarray]
 
 
 class Recipe(ABC):
-    """How a base measure is fitted, once it is chosen what it is."""
+    """How a base measure is fitted to other rows, once it is chosen what it is."""
 
     @abstractmethod
     def fit(
         self, rows: Rows, coordinates: Coordinates, moments: Moments
     ) -> BaseMeasure:
         """Return the base measure of other rows, in the same internal coordinates.
+
+        A mixture goes on from where it was, for a few steps.
 
         Parameters
         ----------
@@ -72,11 +75,12 @@ class SelectedBase(NamedTuple):
     recipe: Recipe
 
     def refit(self, rows: Rows, moments: Moments) -> BaseMeasure:
-        """Return the same kind of base measure, fitted to other rows; see ``Recipe.fit``.
+        """Return the base measure as other rows make it; see ``Recipe.fit``.
 
-        Numbers of components, steps, weights of a stack and coordinates stay as they are.
-        So a base can be chosen and fitted without the rows that judge a correction of it,
-        and then be fitted to all.
+        Coordinates, components and weights of a stack stay what they are, and the
+        components go on from where they were. So there is a base measure that does not
+        know the rows by which a correction is judged, and yet is so near to `base` that
+        the correction suits both.
         """
         return self.recipe.fit(rows, self.coordinates, moments)
 
@@ -222,27 +226,31 @@ class LowestBIC(Recipe):
     Parameters
     ----------
     mixture : GaussianMixture
-        Of which number of components and type of covariances are taken.
+        Fitted, to columns of unit variance.
     seed : int
         Of the rows that are drawn in proportion to weights.
+    mean, std : ndarray of shape (d,)
+        Of the columns.
     """
 
-    mixture: object
+    mixture: GaussianMixture
     seed: int
+    mean: np.ndarray
+    std: np.ndarray
 
     def fit(self, rows, coordinates, moments) -> BaseMeasure:
-        """Return the mixture, fitted in columns of unit variance."""
-        mean, std = _units(moments)
-        z = (rows.points - mean) / std
-        fitted = gaussian_mixture.refitted(self.mixture, z, rows.weight, self.seed)
-        return self.place(fitted, coordinates, moments)
+        """Return the mixture after a few more steps."""
+        del moments
+        z = (rows.points - self.mean) / self.std
+        fitted = gaussian_mixture.continued(
+            self.mixture, z, rows.weight, self.seed, N_STEPS
+        )
+        return self.place(fitted, coordinates)
 
-    @staticmethod
-    def place(fitted, coordinates, moments) -> BaseMeasure:
+    def place(self, fitted: GaussianMixture, coordinates) -> BaseMeasure:
         """Return a mixture of columns of unit variance in internal coordinates."""
-        mean, std = _units(moments)
-        shift = (coordinates.mean - mean) / std
-        return from_mixture(fitted, shift, coordinates.scale / std[:, None])
+        shift = (coordinates.mean - self.mean) / self.std
+        return from_mixture(fitted, shift, coordinates.scale / self.std[:, None])
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,30 +259,30 @@ class ChosenInEuclideanSpace(Recipe):
 
     Parameters
     ----------
-    choice : Choice
+    fitted : ChosenMixture
+        Of standardized columns.
     center, std : ndarray of shape (d,)
-        Of the columns, in whose units it was chosen.
-    transform : JohnsonTransform or None
-        Of standardized columns, where coordinates are transformed.
+        Of the columns.
+    is_transformed : bool
+        Whether coordinates are transformed.
     """
 
-    choice: Choice[euclidean.MixtureCandidate]
+    fitted: euclidean.ChosenMixture
     center: np.ndarray
     std: np.ndarray
-    transform: JohnsonTransform | None
+    is_transformed: bool
 
     def fit(self, rows, coordinates, moments) -> BaseMeasure:
-        """Return the mixture; coordinates that are transformed stay as they are."""
+        """Return the mixture after a few more steps; transformations stay."""
         del moments
         z = (rows.points - self.center) / self.std
-        weight = _weights(rows)
-        fitted = euclidean.fit_choice(self.choice, z, weight, self.transform)
+        fitted = euclidean.adapt(self.fitted, z, _weights(rows), n_steps=N_STEPS)
         return self.place(fitted, coordinates)
 
     def place(self, fitted: euclidean.ChosenMixture, coordinates) -> BaseMeasure:
         """Return a mixture of standardized columns in internal coordinates."""
         shift, matrix = coordinates.mean, coordinates.scale
-        if self.transform is not None:
+        if self.is_transformed:
             return fitted.base(shift, matrix, transformed=True)
         shift, matrix = (shift - self.center) / self.std, matrix / self.std[:, None]
         return fitted.base(shift, matrix, transformed=False)
@@ -320,17 +328,17 @@ def _choose_in_euclidean_space(
         recipe = GaussianRecipe()  # whose covariance has been shrunk with care
         base = recipe.fit(rows, coordinates, moments)
         return SelectedBase(base, coordinates, choice.scores, choice.names, recipe)
-    kept = None
-    if may_transform and fitted.transformed_weight > 0.5:
-        kept = fitted.transform
-        transform = kept.in_units(center, std)
+    is_transformed = may_transform and fitted.transformed_weight > 0.5
+    if is_transformed:
+        assert fitted.transform is not None
+        transform = fitted.transform.in_units(center, std)
         y = transform.forward(X)
         # A transformed column varies by about one, or not but for rounding.
         y = np.where(y.std(0) > NO_SPREAD, y, y.mean(0))
         columns = list(range(X.shape[1]))
         own, *_ = fit_coordinates(y, rows.weight, standardize=True, columns=columns)
         coordinates = own._replace(transform=transform)
-    recipe = ChosenInEuclideanSpace(choice, center, std, kept)
+    recipe = ChosenInEuclideanSpace(fitted, center, std, is_transformed)
     base = recipe.place(fitted, coordinates)
     return SelectedBase(base, coordinates, choice.scores, choice.names, recipe)
 
@@ -341,8 +349,8 @@ def _choose_by_bic(
     mean, std = _units(moments)
     z = (rows.points - mean) / std
     best = memory.cache(gaussian_mixture.best_mixture)(z, rows.weight, seed)
-    recipe = LowestBIC(best, seed)
-    base = recipe.place(best, coordinates, moments)
+    recipe = LowestBIC(best, seed, mean, std)
+    base = recipe.place(best, coordinates)
     return SelectedBase(base, coordinates, {}, {}, recipe)
 
 

@@ -10,7 +10,7 @@ from sklearn.cluster import kmeans_plusplus
 from sk_wmvl.base_measures.mixture import log_student_constant
 from sk_wmvl.base_measures.selection.separating_axes import separating_axes
 
-__all__ = ["StudentMixture", "fit_mixture", "join_mixtures"]
+__all__ = ["StudentMixture", "continue_fit", "fit_mixture", "join_mixtures"]
 
 N_ITERATIONS = 150
 # A fit stops after two checks in a row that gain less than ENOUGH, in nats per row.
@@ -37,6 +37,8 @@ class StudentMixture(NamedTuple):
         Infinite for normal components.
     n_iterations : int
         Steps of the fit.
+    sizes : tuple of int
+        Numbers of components that were fitted together: several where mixtures are joined.
     """
 
     weights: np.ndarray
@@ -44,6 +46,19 @@ class StudentMixture(NamedTuple):
     covariances: np.ndarray
     degrees_of_freedom: np.ndarray
     n_iterations: int
+    sizes: tuple[int, ...]
+
+    def parts(self) -> "list[tuple[float, StudentMixture]]":
+        """Return the mixtures that were joined, with their weights."""
+        ends = np.cumsum(self.sizes)
+        some = [slice(end - k, end) for k, end in zip(self.sizes, ends, strict=True)]
+        parts = []
+        for i, size in zip(some, self.sizes, strict=True):
+            weight = float(self.weights[i].sum())
+            own = (self.weights[i] / weight, self.means[i], self.covariances[i])
+            nu = self.degrees_of_freedom[i]
+            parts.append((weight, StudentMixture(*own, nu, self.n_iterations, (size,))))
+        return parts
 
     def joint(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return logs of weight times density, and squared Mahalanobis distances.
@@ -228,7 +243,8 @@ def _maximize(x, responsibility, pull, last, nu, floor) -> StudentMixture:
     rows = 0.5 * d
     covariances = (scatter + rows * common) / (total + rows)[:, None, None] + ridge
     weights = (total / total.sum()).clip(1e-12)
-    return StudentMixture(weights / weights.sum(), means, covariances, nu, 0)
+    size = (len(weights),)
+    return StudentMixture(weights / weights.sum(), means, covariances, nu, 0, size)
 
 
 def join_mixtures(
@@ -242,4 +258,44 @@ def join_mixtures(
         np.concatenate([m.covariances for m in mixtures]),
         np.concatenate([m.degrees_of_freedom for m in mixtures]),
         max(m.n_iterations for m in mixtures),
+        tuple(size for m in mixtures for size in m.sizes),
     )
+
+
+def continue_fit(
+    mixture: StudentMixture,
+    x: np.ndarray,
+    weight: np.ndarray,
+    *,
+    floor: np.ndarray,
+    n_steps: int,
+) -> StudentMixture:
+    """Return a mixture after more steps on other rows.
+
+    Components stay what they were, so that what corrects the one mixture suits the other.
+    After a few steps hardly anything is left of rows that are no longer there. Their own
+    part in means and covariances ends with the first step.
+
+    Parameters
+    ----------
+    mixture : StudentMixture
+        Mixtures that were joined are continued apart, and keep their weights.
+    x : ndarray of shape (n, d)
+        Rows, in the columns of the mixture.
+    weight : ndarray of shape (n,)
+        Not negative.
+    floor : ndarray of shape (d,)
+        See `fit_mixture`.
+    n_steps : int
+
+    Returns
+    -------
+    mixture : StudentMixture
+    """
+    weights, parts = zip(*mixture.parts(), strict=True)
+    continued = []
+    for part in parts:
+        for _ in range(n_steps):
+            part, _ = _step(part, x, weight, floor + FLOOR)
+        continued.append(part._replace(n_iterations=mixture.n_iterations))
+    return join_mixtures(continued, np.array(weights))

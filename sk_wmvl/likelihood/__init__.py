@@ -1,0 +1,24 @@
+"""Likelihood: what a correction gains over its base, by draws that reach every mode.
+
+Imports tools, manifolds, base measures and energies.
+"""
+
+from sk_wmvl.likelihood.audit import Audit, audit, values_at
+from sk_wmvl.likelihood.gain import SCALES, Gain, best_gain, gain_at, gains
+from sk_wmvl.likelihood.modes import Modes, find_modes
+from sk_wmvl.likelihood.pool import Cover, Pool
+
+__all__ = [
+    "SCALES",
+    "Audit",
+    "Cover",
+    "Gain",
+    "Modes",
+    "Pool",
+    "audit",
+    "best_gain",
+    "find_modes",
+    "gain_at",
+    "gains",
+    "values_at",
+]

@@ -1,0 +1,179 @@
+r"""Where a model has modes: ascents of its log density, and the mass at their ends.
+
+Draws of the base measure, and annealing from it, can miss a place where a correction is
+very low, even one that has nearly all of the model's mass. Ascents from where draws have
+the lowest corrections find such places, because the density rises towards them.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sk_wmvl._autodiff import energy_and_grad, hessian
+from sk_wmvl.base_measures import BaseMeasure, ManifoldMixture, MixtureBase
+from sk_wmvl.base_measures.components import component_family
+from sk_wmvl.energies import TangentSpaceEnergy, tangent_basis
+from sk_wmvl.manifolds import BaseManifold, Euclidean
+
+__all__ = ["Modes", "climb", "find_modes"]
+
+N_STEPS = 120
+STEP = 0.06  # of the ascents, in internal units; it shrinks in the last third
+BETAS = (0.8, 0.95)  # of Adam, which has few steps
+MOST_MODES = 64
+APART = 0.5  # modes nearer to a higher one are taken for the same
+NARROWEST, WIDEST = 0.05, 1.0  # standard deviations of places
+SPREAD = 1.2  # by which places are wider than the modes they stand for
+
+
+class Modes(NamedTuple):
+    r"""Distinct ends of ascents, the highest first.
+
+    Attributes
+    ----------
+    x : Tensor of shape (k, d)
+    log_density : Tensor of shape (k,)
+        Unnormalised.
+    covariance : Tensor of shape (k, m, m)
+        The inverse of minus the Hessian, in orthonormal coordinates of the tangent space.
+        Standard deviations are clipped between 0.05 and 1.
+    log_mass : Tensor of shape (k,)
+        By Laplace's approximation,
+        :math:`\log q + \frac m2\log 2\pi + \frac12\log\det\Sigma`.
+    """
+
+    x: Tensor
+    log_density: Tensor
+    covariance: Tensor
+    log_mass: Tensor
+
+    def places(self, manifold: BaseManifold) -> BaseMeasure:
+        """Return Gaussians at the modes, equally weighted, to draw from.
+
+        On a manifold that is not flat they are its own components.
+        """
+        k = len(self.x)
+        covariance = SPREAD**2 * self.covariance
+        if isinstance(manifold, Euclidean):
+            return MixtureBase(
+                torch.full((k,), 1 / k, dtype=torch.float64).numpy(),
+                self.x.double().cpu().numpy(),
+                covariance.double().cpu().numpy(),
+            ).to(self.x.device)
+        m = self.covariance.shape[1]
+        variance = torch.linalg.slogdet(covariance)[1].div(m).exp().double()
+        family = component_family(manifold)
+        n_units = family.n_units(manifold)
+        components = family(
+            manifold, self.x.double(), variance[:, None].expand(k, n_units).clone()
+        )
+        weights = torch.full((k,), 1 / k, dtype=torch.float64, device=self.x.device)
+        return ManifoldMixture(manifold, components, weights, 0.0)
+
+
+def find_modes(
+    energy: Callable[[Tensor], Tensor],
+    starts: Tensor,
+    manifold: BaseManifold,
+    *,
+    n_steps: int = N_STEPS,
+) -> Modes:
+    """Return where ascents of the log density end, with the mass there.
+
+    Parameters
+    ----------
+    energy : callable
+        Minus the log density, unnormalised; maps points (n, d) to energies (n,).
+    starts : Tensor of shape (n, d)
+        Points of the manifold.
+    manifold : BaseManifold
+        With its dimension known.
+    n_steps : int, default=120
+        Of each ascent.
+
+    Returns
+    -------
+    modes : Modes
+        At most 64.
+    """
+    ends, log_density = climb(energy, starts, manifold, n_steps=n_steps)
+    kept = _distinct(ends, log_density)
+    x, log_density = ends[kept], log_density[kept]
+    covariance = _covariances(energy, x, manifold)
+    m = covariance.shape[1]
+    half_log_det = 0.5 * torch.linalg.slogdet(covariance)[1]
+    log_mass = log_density + 0.5 * m * math.log(2 * math.pi) + half_log_det
+    return Modes(x, log_density, covariance, log_mass)
+
+
+def climb(
+    energy: Callable[[Tensor], Tensor],
+    x: Tensor,
+    manifold: BaseManifold,
+    *,
+    n_steps: int = N_STEPS,
+) -> tuple[Tensor, Tensor]:
+    """Return the highest points of ascents by Adam, and the log densities there.
+
+    Parameters
+    ----------
+    energy, x, manifold, n_steps
+        See `find_modes`.
+
+    Returns
+    -------
+    ends : Tensor of shape (n, d)
+    log_density : Tensor of shape (n,)
+    """
+    first, second = torch.zeros_like(x), torch.zeros_like(x)
+    best, lowest = x.clone(), x.new_full((len(x),), math.inf)
+    for t in range(1, n_steps + 2):
+        value, grad = energy_and_grad(energy, x)
+        value = torch.where(torch.isfinite(value), value, math.inf)
+        grad = torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
+        better = value < lowest
+        lowest = torch.where(better, value, lowest)
+        best = torch.where(better[:, None], x, best)
+        if t > n_steps:
+            break
+        grad = manifold.egrad2rgrad(x, grad)
+        first.lerp_(grad, 1 - BETAS[0])
+        second.lerp_(grad.square(), 1 - BETAS[1])
+        mean = first / (1 - BETAS[0] ** t)
+        scale = (second / (1 - BETAS[1] ** t)).sqrt() + 1e-8
+        left = (n_steps - t) / (n_steps / 3)
+        step = -STEP * min(1.0, left) * mean / scale
+        x = manifold.retract(x, manifold.egrad2rgrad(x, step)).detach()
+    return best, -lowest
+
+
+def _distinct(x: Tensor, log_density: Tensor) -> Tensor:
+    """Return indices of the highest points that are apart from one another."""
+    order = torch.argsort(log_density, descending=True)
+    order = order[torch.isfinite(log_density[order])]
+    kept: list[int] = []
+    near = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    for i in order.tolist():
+        if near[i]:
+            continue
+        kept.append(i)
+        near |= torch.linalg.vector_norm(x - x[i], dim=1) < APART
+        if len(kept) == MOST_MODES:
+            break
+    return torch.tensor(kept, dtype=torch.long, device=x.device)
+
+
+def _covariances(
+    energy: Callable[[Tensor], Tensor], x: Tensor, manifold: BaseManifold
+) -> Tensor:
+    """Return inverse Hessians of the energy, with clipped eigenvalues, (k, m, m)."""
+    basis = tangent_basis(manifold, x)
+    seen = TangentSpaceEnergy(energy, manifold, x, basis=basis)
+    second = hessian(seen, seen.origin())
+    second = torch.nan_to_num(0.5 * (second + second.mT).double())
+    values, vectors = torch.linalg.eigh(second)
+    values = values.clamp(WIDEST**-2, NARROWEST**-2)
+    return (vectors / values[:, None]) @ vectors.mT

@@ -1,0 +1,129 @@
+"""Draws that cover a base measure and more, weighted back to it."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sk_wmvl.base_measures import BaseMeasure
+
+__all__ = ["Cover", "Pool"]
+
+CHUNK_ENTRIES = 2**22  # of an array of points and components, at a time
+INFLATION = 1.5
+WIDE_PART = 0.5  # of what is drawn without places
+PLACES_PART = 0.2  # of all, once there are places
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    r"""Weighted draws, of which means estimate means under a base measure.
+
+    :math:`\frac1n\sum_j w_j f(y_j)` estimates :math:`\mathbb{E}_{q_0} f`.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, d)
+        Draws, in random order.
+    log_weight : Tensor of shape (n,)
+        Logs of the ratios of the base measure to the density drawn from.
+    """
+
+    x: Tensor
+    log_weight: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def slice(self, start: int, size: int) -> "Pool":
+        """Return some of the draws, which share the memory."""
+        end = start + size
+        return Pool(self.x[start:end], self.log_weight[start:end])
+
+    def to(self, dtype: torch.dtype) -> "Pool":
+        """Return the draws in another dtype."""
+        return Pool(self.x.to(dtype), self.log_weight.to(dtype))
+
+
+class Cover(nn.Module):
+    r"""The density that pools are drawn from: a base measure, a wider copy, and places.
+
+    .. math:: r = a\,q_0 + b\,q_{\text{wide}} + c\,q_{\text{places}}
+
+    Where the model has mass, r must not be small. The wider copy has every component
+    inflated 1.5 times about its own center. Places are Gaussians at modes that a search
+    has found (`find_modes`).
+
+    Parameters
+    ----------
+    base : BaseMeasure
+        The density :math:`q_0`.
+    places : sequence of BaseMeasure, default=()
+        Found one after another; they share a fifth of the draws.
+
+    Notes
+    -----
+    A pool of n draws in d dimensions takes 8 (d + 1) n bytes in float64, and half in
+    float32.
+    """
+
+    def __init__(self, base: BaseMeasure, places: Sequence[BaseMeasure] = ()):
+        super().__init__()
+        self.parts = nn.ModuleList([base, base.inflated(INFLATION), *places])
+        rest = 1 - PLACES_PART if places else 1.0
+        each = [PLACES_PART / len(places)] * len(places) if places else []
+        weights = [rest * (1 - WIDE_PART), rest * WIDE_PART, *each]
+        self.register_buffer("weights", torch.tensor(weights, dtype=torch.float64))
+
+    weights: Tensor
+
+    @property
+    def base(self) -> BaseMeasure:
+        """The base measure."""
+        base = self.parts[0]
+        assert isinstance(base, BaseMeasure)
+        return base
+
+    @property
+    def has_places(self) -> bool:
+        """Whether places are among what is drawn from."""
+        return len(self.parts) > 2
+
+    def with_places(self, places: BaseMeasure) -> "Cover":
+        """Return the cover with more places, in the dtype of this one."""
+        like = next(self.base.buffers())
+        return Cover(self.base, [*list(self.parts)[2:], places.to(like)])
+
+    def with_base(self, base: BaseMeasure) -> "Cover":
+        """Return a cover of another base measure, with the same places."""
+        like = next(base.buffers())
+        return Cover(base, [copy.deepcopy(p).to(like) for p in list(self.parts)[2:]])
+
+    @torch.no_grad()
+    def draw(self, n: int, *, generator: torch.Generator | None = None) -> Pool:
+        """Return n draws, with as many from each part as its weight says."""
+        shares = np.diff(np.round(np.cumsum([0, *self.weights.tolist()]) * n))
+        x = torch.cat(
+            [
+                part.sample(int(k), generator=generator)
+                for part, k in zip(self.parts, shares, strict=True)
+                if k
+            ]
+        )
+        x = x[torch.randperm(len(x), generator=generator).to(x.device)]
+        return Pool(x, self.log_ratio(x))
+
+    @torch.no_grad()
+    def log_ratio(self, x: Tensor) -> Tensor:
+        """Return log of the base measure over this density, of shape (n,)."""
+        n_components = sum(part.n_components for part in self.parts)
+        size = max(256, CHUNK_ENTRIES // max(1, n_components))
+        ratios = []
+        for rows in x.split(size):
+            log_p = torch.stack([part.log_prob(rows) for part in self.parts], 1)
+            log_r = torch.logsumexp(log_p + self.weights.log().to(log_p), 1)
+            ratios.append(log_p[:, 0] - log_r)
+        return torch.cat(ratios)
