@@ -121,11 +121,11 @@ class ManifoldMixture(BaseMeasure):
     def step(self, x: Tensor, weight: Tensor, prior: Tensor) -> None:
         """Make one step of expectation maximisation, in place."""
         size = chunk_size(self.n_components)
-        parts = []
+        each = []
         for rows, mass in zip(x.split(size), weight.split(size), strict=True):
             part, _ = scaled_exp(self.joint(rows))
-            parts.append(part * (mass / part.sum(-1))[:, None])
-        responsibility = torch.cat(parts)
+            each.append(part.mul_((mass / part.sum(-1))[:, None]))
+        responsibility = torch.cat(each)
         n = responsibility.sum(0)
         k = len(self.log_weights)
         self.components.update(x, responsibility[:, :k], prior)

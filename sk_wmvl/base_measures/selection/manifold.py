@@ -45,6 +45,8 @@ MOST_MIXTURE_ROWS, MOST_HELD_OUT = 10_000, 5000
 MOST_STACKED, LEAST_WEIGHT = 6, 0.02
 FEWEST_STACKED = 2  # one alone was offered before
 N_SIZES, N_STARTS = 3, 3  # of mixtures, averaged over the starts
+# Nats per row; kernels ahead by as much and so many standard errors leave starts no chance.
+MOST_GAINED_BY_STARTS, CLEAR = 0.2, 4.0
 MOST_SPREAD_ROWS = 1000  # by which units' variances are compared
 ROUNDING = 1e-26  # a variance that is no more than that of rounded unit vectors
 NO_SPREAD = 1e-12  # stands for it
@@ -194,9 +196,9 @@ def choose_base(
     On a compact manifold the search starts from the uniform density. It tries mixtures with
     more and more components. Each number is fitted by expectation maximisation
     [Dempster1977]_, stopped at the best held-out likelihood. The three best numbers are
-    started three times, and the mixtures averaged [Ormoneit1998]_. The search then tries
-    the kernel estimate (`fit_kernel_base`). Last, up to six of all these are stacked, with
-    the weights that make held-out rows likeliest [Smyth1999]_.
+    started three times, and the mixtures averaged [Ormoneit1998]_, unless the kernel
+    estimate (`fit_kernel_base`) is far ahead. It is offered next. Last, up to six of all
+    these are stacked, with the weights that make held-out rows likeliest [Smyth1999]_.
 
     A more complex density must be better by half the standard error of the mean difference,
     and by a whole one to replace the uniform density. Up to 2000 distinct rows are all
@@ -303,10 +305,16 @@ def _search(
         x_out = torch.cat([part.x for _, part in parts])
         values = UniformBase(manifold).log_prob(x_out).numpy()
         search.offer(UniformCandidate("uniform", values, manifold))
-    if "mixture" in kinds or n_distinct < LEAST_KERNEL_ROWS:
-        stackable += _offer_mixtures(search, manifold, parts, points, spread, seed)
+    kernels = None
     if "kernel" in kinds and n_distinct >= LEAST_KERNEL_ROWS:
-        stackable += [_offer_kernels(search, manifold, parts, spread, seed)]
+        kernels = _try_kernels(manifold, parts, spread, seed)
+    if "mixture" in kinds or kernels is None:
+        stackable += _offer_mixtures(
+            search, manifold, parts, points, spread, seed, rival=kernels
+        )
+    if kernels is not None:
+        search.offer(kernels)
+        stackable += [kernels]
     # The uniform density is a part of every other candidate already.
     if isinstance(search.best, UniformCandidate):
         stackable = []
@@ -353,8 +361,13 @@ def _offer_mixtures(
     points: Points,
     spread: Tensor,
     seed: int,
+    *,
+    rival: KernelCandidate | None,
 ) -> list[MixtureCandidate]:
-    """Climb the ladder of components until it stops paying; return what was tried."""
+    """Climb the ladder of components until it stops paying; return what was tried.
+
+    Several starts are averaged unless the rival is better by much more than this gains.
+    """
     n_distinct = points.n_distinct
     parts = [(rows.draw(MOST_MIXTURE_ROWS, seed), out) for rows, out in parts]
 
@@ -381,6 +394,10 @@ def _offer_mixtures(
     tried, _ = search.climb(ladder(), PATIENCE, own_kind=False)
     several = [size for size in tried if size.n_components > 1]  # one has one start
     means = [search.mean(size.values) for size in several]
+    if rival is not None and several:
+        ahead = rival.values - MOST_GAINED_BY_STARTS
+        if search.pays(ahead, several[int(np.argmax(means))].values, CLEAR):
+            return tried
     for i in np.argsort(means)[::-1][:N_SIZES]:
         size = several[i]
         k, prior, starts = size.n_components, size.prior, size.starts
@@ -397,21 +414,20 @@ def _offer_mixtures(
     return tried
 
 
-def _offer_kernels(
-    search: Search[ManifoldCandidate],
+def _try_kernels(
     manifold: BaseManifold,
     parts: list[tuple[Points, Points]],
     spread: Tensor,
     seed: int,
 ) -> KernelCandidate:
-    """Try the kernel estimate, and return it."""
+    """Return the kernel estimate, tried on the rows held out."""
     values, stacks = [], []
     for (x, weight, groups), held_out in parts:
         stack = choose_stack(manifold, x, weight, spread, seed=seed, groups=groups)
         base = put_kernels(manifold, x, weight, spread, stack, groups)
         values.append(base.log_prob(held_out.x))
         stacks.append(stack)
-    candidate = KernelCandidate(
+    return KernelCandidate(
         "kernel estimate",
         torch.cat(values).numpy(),
         manifold,
@@ -419,8 +435,6 @@ def _offer_kernels(
         seed,
         stacks[0] if len(stacks) == 1 else None,
     )
-    search.offer(candidate)
-    return candidate
 
 
 def stack_bases(
