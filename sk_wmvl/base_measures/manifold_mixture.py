@@ -108,15 +108,16 @@ class ManifoldMixture(BaseMeasure):
         """Return inflated components, over a background of a quarter at least."""
         components = type(self.components)(
             self.manifold,
-            self.components.centers,
-            self.components.variances * factor**2,
+            self.components.centers.double(),
+            self.components.variances.double() * factor**2,
         )
         background = self.background
         if self.manifold.is_compact:
             background = max(background, LEAST_BACKGROUND)
         weights = self.log_weights.exp()
         weights = weights * ((1 - background) / weights.sum())
-        return ManifoldMixture(self.manifold, components, weights, background)
+        wider = ManifoldMixture(self.manifold, components, weights, background)
+        return wider.to(self.log_weights)
 
     def step(self, x: Tensor, weight: Tensor, prior: Tensor) -> None:
         """Make one step of expectation maximisation, in place."""

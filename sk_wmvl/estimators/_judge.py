@@ -20,14 +20,14 @@ from sk_wmvl._autodiff import energy_grad_laplacian
 from sk_wmvl.energies import CorrectedEnergy, TangentSpaceEnergy, tangent_basis
 from sk_wmvl.likelihood import SCALES, Cover, Gain, audit, gain_at, values_at
 from sk_wmvl.manifolds import BaseManifold
-from sk_wmvl.normalizers import LogNormalizer, find_fault, is_expensive
+from sk_wmvl.normalizers import LogNormalizer, find_fault
 from sk_wmvl.normalizers.importance import summarize_weights
 from sk_wmvl.training import TensorData
 
 __all__ = ["EXACT", "Verdict", "judge"]
 
 EXACT = LogNormalizer(0.0, 0.0, 0, math.inf, "exact")  # log Z of a base alone
-N_DRAWS = 65_536
+N_DRAWS = 32_768
 MAX_SEARCHES = 6
 LEVEL = 0.975  # of the quantile that widens errors from few rows
 MIN_GAIN = 1e-4  # nats per row; a smaller gain is not worth a network
@@ -88,6 +88,7 @@ def judge(
     manifold: BaseManifold,
     normalize: Callable[[], LogNormalizer],
     *,
+    is_enough: Callable[[LogNormalizer], bool],
     generator: torch.Generator,
 ) -> Verdict:
     r"""Set the scale of a correction by rows that neither it nor the base has seen.
@@ -113,6 +114,8 @@ def judge(
     manifold : BaseManifold
     normalize : callable
         Returns the estimate of log Z for the energy at its current scale.
+    is_enough : callable
+        Whether an estimate by the draws needs no other beside it.
     generator : torch.Generator
         Source of draws, on the CPU.
 
@@ -152,7 +155,7 @@ def judge(
             energy.correction, pool.x
         )
         by_draws = summarize_weights(log_weights, len(pool), "importance")
-        if is_expensive(cover.base) and not find_fault(by_draws):
+        if is_enough(by_draws) and not find_fault(by_draws):
             estimate = by_draws
             break
         estimate = _agree(by_draws, normalize())

@@ -15,7 +15,14 @@ from sk_wmvl.estimators._fitted import FittedEnergy
 from sk_wmvl.estimators._judge import judge
 from sk_wmvl.estimators._prepare import COMPARISON, NORMALIZER, Setup
 from sk_wmvl.likelihood import Cover
-from sk_wmvl.normalizers import BaseNormalizer, LogNormalizer, warn_if_unreliable
+from sk_wmvl.normalizers import (
+    AutoNormalizer,
+    BaseNormalizer,
+    LogNormalizer,
+    is_expensive,
+    warn_if_unreliable,
+)
+from sk_wmvl.normalizers.quadrature import has_quadrature
 from sk_wmvl.training import TensorData
 
 __all__ = ["settle"]
@@ -88,6 +95,18 @@ def settle(
         estimate = normalize()
         warn_if_unreliable(estimate)
         return replace(fitted, log_normalizer=estimate)
+    def is_enough(by_draws: LogNormalizer) -> bool:
+        """Return whether annealing, which is slow, would add nothing to the search."""
+        if is_expensive(own):
+            return True
+        is_left_to_us = isinstance(normalizer, AutoNormalizer)
+        is_cheap = (setup.manifold.dim or 3) <= 2 and has_quadrature(setup.manifold)
+        return (
+            is_left_to_us
+            and not is_cheap
+            and by_draws.std_error <= normalizer.target_std_error
+        )
+
     # The base that is drawn from now knows all rows.
     wide = Cover(own) if cover is None else cover.with_base(own)
     verdict = judge(
@@ -96,6 +115,7 @@ def settle(
         wide,
         setup.manifold,
         normalize,
+        is_enough=is_enough,
         generator=make_generator(setup.seed, COMPARISON),
     )
     if verdict.is_scaled_back:

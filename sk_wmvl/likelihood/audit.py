@@ -18,7 +18,7 @@ from sk_wmvl.manifolds import BaseManifold
 
 __all__ = ["Audit", "audit", "values_at"]
 
-N_STARTS = 512  # of ascents, half of them where the correction is lowest
+N_STARTS = 512  # of ascents
 MOST_WORK = 4e6  # starts times components, so that an ascent stays a matter of seconds
 TOLERANCE = 0.01  # nats of log Z; less is not worth a repair
 CHUNK = 4096
@@ -80,8 +80,13 @@ def audit(
     before, error_before = _log_mean(pool.log_weight + at_draws)
     n_components = 1 if energy.base is None else energy.base.n_components
     n_starts = int(min(N_STARTS, max(32, MOST_WORK // n_components), len(pool)))
-    lowest = torch.topk(at_draws, n_starts // 2).indices
-    starts = torch.cat([pool.x[lowest], pool.x[: n_starts - len(lowest)]])
+    # Where the correction is lowest, where the model has most mass for one draw, and
+    # anywhere: a mode that few draws are near is among the first two.
+    third = n_starts // 3
+    lowest = torch.topk(at_draws, third).indices
+    heaviest = torch.topk(pool.log_weight + at_draws, third).indices
+    anywhere = torch.arange(n_starts - 2 * third, device=pool.x.device)
+    starts = pool.x[torch.cat([lowest, heaviest, anywhere])]
     modes = find_modes(energy, starts, manifold)
     if len(modes.x) == 0:
         return Audit(cover, pool, before, 0.0, 0)

@@ -12,9 +12,11 @@ from sk_wmvl.base_measures import BaseMeasure
 
 __all__ = ["Cover", "Pool"]
 
-CHUNK_ENTRIES = 2**22  # of an array of points and components, at a time
-INFLATION = 1.5
-WIDE_PART = 0.5  # of what is drawn without places
+CHUNK = 2048  # points at a time: what the components take fits the cache
+# Factors by which components are inflated, and parts of what is drawn without places. The
+# widest copy has few draws near a model, and shows where else a correction is low.
+INFLATIONS = (1.0, 1.5, 3.0)
+PARTS = (0.5, 0.35, 0.15)
 PLACES_PART = 0.2  # of all, once there are places
 
 
@@ -49,13 +51,11 @@ class Pool:
 
 
 class Cover(nn.Module):
-    r"""The density that pools are drawn from: a base measure, a wider copy, and places.
+    r"""The density that pools are drawn from: a base measure, wider copies, and places.
 
-    .. math:: r = a\,q_0 + b\,q_{\text{wide}} + c\,q_{\text{places}}
-
-    Where the model has mass, r must not be small. The wider copy has every component
-    inflated 1.5 times about its own center. Places are Gaussians at modes that a search
-    has found (`find_modes`).
+    Where the model has mass, this density must not be small. The wider copies have every
+    component inflated about its own center, 1.5 and 3 times. Places are Gaussians at modes
+    that a search has found (`find_modes`).
 
     Parameters
     ----------
@@ -70,12 +70,13 @@ class Cover(nn.Module):
     float32.
     """
 
-    def __init__(self, base: BaseMeasure, places: Sequence[BaseMeasure] = ()):
+    def __init__(self, base: BaseMeasure, places: Sequence[nn.Module] = ()):
         super().__init__()
-        self.parts = nn.ModuleList([base, base.inflated(INFLATION), *places])
+        wider = [base.inflated(factor) for factor in INFLATIONS[1:]]
+        self.parts = nn.ModuleList([base, *wider, *places])
         rest = 1 - PLACES_PART if places else 1.0
         each = [PLACES_PART / len(places)] * len(places) if places else []
-        weights = [rest * (1 - WIDE_PART), rest * WIDE_PART, *each]
+        weights = [*(rest * part for part in PARTS), *each]
         self.register_buffer("weights", torch.tensor(weights, dtype=torch.float64))
 
     weights: Tensor
@@ -88,19 +89,19 @@ class Cover(nn.Module):
         return base
 
     @property
-    def has_places(self) -> bool:
-        """Whether places are among what is drawn from."""
-        return len(self.parts) > 2
+    def places(self) -> list[nn.Module]:
+        """The places that are among what is drawn from."""
+        return list(self.parts)[len(INFLATIONS) :]
 
     def with_places(self, places: BaseMeasure) -> "Cover":
         """Return the cover with more places, in the dtype of this one."""
         like = next(self.base.buffers())
-        return Cover(self.base, [*list(self.parts)[2:], places.to(like)])
+        return Cover(self.base, [*self.places, places.to(like)])
 
     def with_base(self, base: BaseMeasure) -> "Cover":
         """Return a cover of another base measure, with the same places."""
         like = next(base.buffers())
-        return Cover(base, [copy.deepcopy(p).to(like) for p in list(self.parts)[2:]])
+        return Cover(base, [copy.deepcopy(part).to(like) for part in self.places])
 
     @torch.no_grad()
     def draw(self, n: int, *, generator: torch.Generator | None = None) -> Pool:
@@ -119,10 +120,8 @@ class Cover(nn.Module):
     @torch.no_grad()
     def log_ratio(self, x: Tensor) -> Tensor:
         """Return log of the base measure over this density, of shape (n,)."""
-        n_components = sum(part.n_components for part in self.parts)
-        size = max(256, CHUNK_ENTRIES // max(1, n_components))
         ratios = []
-        for rows in x.split(size):
+        for rows in x.split(CHUNK):
             log_p = torch.stack([part.log_prob(rows) for part in self.parts], 1)
             log_r = torch.logsumexp(log_p + self.weights.log().to(log_p), 1)
             ratios.append(log_p[:, 0] - log_r)
