@@ -15,12 +15,12 @@ class MVLDensity(BaseDensity):
 
     Learns an energy :math:`E` with :math:`q(x) = e^{-E(x)}/Z`. A sampler that targets q and
     starts at the data moves them with some velocity. Training minimises the mean square of
-    this velocity, which is score matching to first order in the step [Wang2020]_. The
-    energy is the correction of a base measure by a network,
-    :math:`E = E_\theta - \log q_0`. The network starts at zero. Training keeps the weights
-    with the best held-out Hyvärinen score, and Z is computed at the end. `score_samples`
-    are therefore log densities, in nats, with respect to Lebesgue measure in the units of
-    X.
+    this velocity, which is score matching to first order in the step [Wang2020]_, and the
+    likelihood beside it. The energy is the correction of a base measure by a network,
+    :math:`E = E_\theta - \log q_0`. The network starts at zero. Held-out rows decide at
+    which scale it is kept, and a search for modes looks for mass where there are no rows.
+    Z is computed at the end. `score_samples` are therefore log densities, in nats, with
+    respect to Lebesgue measure in the units of X.
 
     Parameters
     ----------
@@ -49,6 +49,14 @@ class MVLDensity(BaseDensity):
 
         ``'mvl-svgd'``, ``'mvl-spos'``, ``'mvl-birth-death'``, ``'annealed'`` and
         ``'parzen'`` couple the rows of a batch, and take no `sample_weight`.
+    objective_weight : float, 'auto' or None, default='auto'
+        The weight :math:`\omega` of the objective beside the likelihood. The loss is
+        :math:`\overline{E_\theta(x)} + \log\hat Z + \omega\,\overline{\ell(x)}`, with
+        :math:`\log\hat Z` from draws of the base measure: the objective sees gradients at
+        the rows, the likelihood sees how much mass is where. ``'auto'`` is 100 over the
+        number of rows, and at most 1. None is the objective alone, the method of
+        [Wang2020]_. The objective is alone too without a base measure or a normalizer, and
+        if it compares with draws itself: ``'nce'``, ``'mle'``, ``'annealed'``.
     epsilon : float, default=1e-4
         The step :math:`\epsilon` of the sampler, in squared internal units (whitened
         ones, see `standardize`). The bias of the objective is proportional to
@@ -107,14 +115,17 @@ class MVLDensity(BaseDensity):
     max_epochs : int, default=100
         Passes over the data.
     early_stopping : bool, default=True
-        Whether to hold out rows, keep the weights with the best Hyvärinen score on them,
-        and stop when it no longer improves. ``'nce'``, ``'mle'`` and ``'annealed'``
-        monitor the objective itself, on fixed draws. If fewer than two rows would be held
-        out, none are.
+        Whether to hold out rows, which judge the correction. The base measure that is
+        trained over does not know them. The weights are kept with which these rows gain
+        most over the base measure, at the best scale of the correction. With
+        ``objective_weight=None`` it is the weights with the best Hyvärinen score. ``'nce'``,
+        ``'mle'`` and ``'annealed'`` monitor the objective itself, on fixed draws. If fewer
+        than two rows would be held out, none are.
     validation_fraction : float, default=0.1
         Proportion of rows held out.
     n_iter_no_change : int, default=20
-        Epochs without an improvement by `tol` before training stops.
+        Epochs without an improvement by `tol` before training stops, counted from the
+        peak of the learning rate.
     tol : float, default=0.0
         Smallest improvement that counts, in units of what is monitored.
     optimizer : str or class, default='adamw'
@@ -162,10 +173,15 @@ class MVLDensity(BaseDensity):
         The standard error of :math:`\log Z`, in nats: a common error of all
         `score_samples`.
     correction_scale_ : float
-        The factor of the correction: 1, or less if that makes held-out rows more likely,
-        or 0 if the correction gains no more than a standard error over the base measure.
-        A warning says if a larger scale would make these rows less likely than the base
-        measure does, by more than sampling error.
+        The factor of the correction, at which held-out rows are likeliest. It is 0, the
+        base measure alone, if they gain no more than choosing epoch and scale by them could
+        by chance; a `NetworkDroppedWarning` then says which parameters had no effect. A
+        `ConvergenceWarning` tells of a scale that was lowered because a search for modes
+        has found mass where there are no data.
+    fit_report_ : dict
+        What the fit decided: which base measure and over what, what the network was worth
+        in nats per row and with which standard error, the search for modes, log Z, the
+        seconds of each stage, and what was left out and why. `summary` shows it.
     ties_ : Ties
         Repetitions in the X of the last `fit` or the first `partial_fit`. `copies` is the
         proportion of rows that are copies of others. `rounding` has the step to which each
@@ -177,8 +193,10 @@ class MVLDensity(BaseDensity):
     loss_curve_ : list of float
         Training objective per epoch.
     validation_loss_curve_ : list of float
-        The monitored value on held-out rows, per epoch, in internal units; lower is
-        better. It is the Hyvärinen score, or the objective itself (see `early_stopping`).
+        The monitored value on held-out rows, per epoch; lower is better. It is minus the
+        gain over the base measure at the best scale, in nats per row. With the objective
+        alone it is the Hyvärinen score in internal units, up to a constant, or the
+        objective itself (see `early_stopping`).
     history_ : list of dict
         skorch's history.
     device_ : torch.device
@@ -209,7 +227,8 @@ class MVLDensity(BaseDensity):
     Notes
     -----
     Score matching does not determine the relative weights of well-separated modes, because
-    the score at the data hardly depends on them. The base measure supplies the weights.
+    the score at the data hardly depends on them. The base measure supplies the weights, and
+    the likelihood corrects them.
 
     References
     ----------

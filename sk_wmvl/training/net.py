@@ -25,7 +25,12 @@ from torch import Tensor, nn
 from sk_wmvl._warnings import warn
 from sk_wmvl.training.averaging import AVERAGING, WeightAverage
 from sk_wmvl.training.batches import BatchIterator, TensorData
-from sk_wmvl.training.optimizers import load_optimizer, one_cycle, set_rate
+from sk_wmvl.training.optimizers import (
+    WARM_UP,
+    load_optimizer,
+    one_cycle,
+    set_rate,
+)
 from sk_wmvl.training.state import to_arrays, to_tensors
 from sk_wmvl.training.task import BaseTask
 
@@ -42,7 +47,7 @@ class TrainingNet(NeuralNet):
     one_cycle : bool
         Whether the learning rate follows one cycle over ``max_epochs``.
     n_iter_no_change : int or None
-        Patience in epochs; None never stops.
+        Patience in epochs, from the peak of the learning rate; None never stops.
     tol : float
         Smallest improvement of the monitored value that counts.
     averaging : float
@@ -232,7 +237,7 @@ class TrainingNet(NeuralNet):
                 kept, copied = self._copy(), self.n_steps_
             if loss < reference - self.tol:
                 reference, waited = loss, 0
-            else:
+            elif not self._is_warming_up():
                 waited += 1
             try:
                 self.notify("on_epoch_end", **sets)
@@ -245,6 +250,10 @@ class TrainingNet(NeuralNet):
         if watch is not None:
             self._restore(kept)
         return self
+
+    def _is_warming_up(self) -> bool:
+        """Return whether the rate still rises: no improvement is then no sign of an end."""
+        return self.one_cycle and self.n_steps_ < WARM_UP * self.n_total_steps_
 
     def partial_fit(self, X, y=None, classes=None, **fit_params):
         """Train without re-initialising; unlike skorch's, Ctrl-C is not swallowed."""

@@ -12,6 +12,7 @@ from torch import nn
 
 __all__ = [
     "OPTIMIZERS",
+    "WARM_UP",
     "limit_threads",
     "load_optimizer",
     "make_optimizer",

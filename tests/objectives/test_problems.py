@@ -12,6 +12,7 @@ from sk_wmvl.base_measures import (
     KernelBase,
     ManifoldMixture,
     UniformBase,
+    base_gradient,
 )
 from sk_wmvl.base_measures.components import VonMisesFisher
 from sk_wmvl.energies import MLPEnergy
@@ -89,13 +90,20 @@ def test_loss_in_euclidean_space_is_the_objective_of_the_whole_energy(name):
     loss = problem.loss(energy, make_batch(problem, x), generator=generator(7))
     extra = {"proposal": base} if name in PROPOSAL_BASED else {}
 
-    def by_hand(x, t=None):
+    g = base_gradient(normal(), x.double()).to(x)
+
+    def by_hand(y, t=None):
+        if t is None and objective.needs_gradient_alone():
+            # the base by its tangent at the rows
+            repeats = len(y) // len(x)
+            moves = y - x.repeat(repeats, 1)
+            return energy.correction(y) - (g.repeat(repeats, 1) * moves).sum(1)
         if t is None:
-            return energy.correction(x) - base.log_prob(x)
+            return energy.correction(y) - base.log_prob(y)
         # the base at noise sigma is that of x / s, s^2 = 1 + sigma^2
         s = (1 + objective.sigma(t) ** 2).sqrt()
-        log_base = base.log_prob(x / s[:, None]) - 2 * s.log()
-        return energy.correction(x, t) - log_base
+        log_base = base.log_prob(y / s[:, None]) - 2 * s.log()
+        return energy.correction(y, t) - log_base
 
     expected = objective(by_hand, x, generator=generator(7), **extra)
     assert loss.shape == (12,)
@@ -104,6 +112,31 @@ def test_loss_in_euclidean_space_is_the_objective_of_the_whole_energy(name):
     slopes = torch.autograd.grad(loss.mean(), parameters, allow_unused=True)
     assert max(float(s.abs().max()) for s in slopes if s is not None) > 1e-3
     assert not any(p.requires_grad for p in base.buffers())
+
+
+def test_the_gradient_of_a_base_is_all_that_score_matching_needs():
+    # Its curvature is a constant, and its gradient does not move.
+    base, x = normal(), make_rows(PLANE)
+    objective = OBJECTIVES["sm"](EPSILON)
+    problem = objective.problem(PLANE, base)
+    assert not problem.evaluates_base
+    energy = make_energy(problem)
+    whole = objective(energy, x)
+    part = problem.loss(energy, make_batch(problem, x), generator=generator(7))
+    shift = (whole - part).detach()
+    # minus the Laplacian of log q0, the same for a normal base everywhere
+    torch.testing.assert_close(shift, shift[:1].expand(12), rtol=1e-4, atol=1e-4)
+    slopes = [
+        torch.autograd.grad(
+            v.mean(), list(energy.correction.parameters()), allow_unused=True
+        )
+        for v in (whole, part)
+    ]
+    for a, b in zip(*slopes, strict=True):
+        if a is None:  # a constant of the energy
+            assert b is None
+            continue
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", CURVED)
@@ -202,10 +235,15 @@ def test_local_objectives_are_monitored_by_the_hyvarinen_score():
 
 
 @pytest.mark.parametrize("name", LOCAL)
-def test_local_objectives_ask_for_slopes_on_a_manifold_only(name):
+def test_local_objectives_ask_for_slopes_if_these_are_enough(name):
     objective = OBJECTIVES[name](EPSILON)
-    x = make_rows(PLANE).numpy()
-    assert objective.problem(PLANE, normal()).facts(x) == (None, None)
+    x = make_rows(PLANE)
+    facts = objective.problem(PLANE, normal()).facts(x.double().numpy())
+    if objective.needs_gradient_alone():
+        expected = base_gradient(normal(), x.double()).float()
+        torch.testing.assert_close(facts.base_grad, expected)
+    else:
+        assert facts == (None, None)
     if name in FLAT_ONLY:
         return
     x, base = make_rows(SPHERE), two_caps()
