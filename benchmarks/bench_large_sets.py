@@ -11,7 +11,8 @@ density that it returns is scored on the same 5000 further rows whatever n is. `
 nats, with respect to area or to angles in radians; `gap` is what it is above the true
 density's. `rise` is what it lost since the number of rows before, and `rise_se` the
 standard error, paired by rows. `mixture_nll` is what mixtures reach alone; beyond 10 000
-rows they are fitted to so many, and gain no more. `seconds` are those of the search, and `ms_row` what it takes to score a row, both in CPU time.
+rows they are fitted to so many, and gain no more. `seconds` are those of the search, and
+`ms_row` what it takes to score a row, both in CPU time.
 
     python benchmarks/bench_large_sets.py --out benchmarks/results/large_sets.csv
 """
@@ -30,7 +31,7 @@ from sk_wmvl.base_measures.selection import choose_base
 from sk_wmvl.manifolds import Sphere, Torus, from_lat_lon
 
 SIZES = (5000, 10_000, 20_000, 50_000, 100_000, 200_000)
-MOST_ALONE = 20_000  # mixtures are fitted to 10 000 rows at most
+MOST_ALONE = 10_000  # of more rows mixtures are fitted to as many
 N_TEST = 5000
 N_SPOTS = 300
 MINUTES = 24 * 60

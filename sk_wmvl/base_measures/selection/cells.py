@@ -1,5 +1,6 @@
 """Cells of near rows, which large sets are compressed to."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ __all__ = ["Cells", "gather_cells"]
 
 SCALE_NEIGHBOR = 16  # the distance to it is the local scale
 LEAST_SCALE = 1e-30
+DEAR = 4  # times the median loss of a round
 
 
 class Cells(NamedTuple):
@@ -94,7 +96,9 @@ def _merge(
     part = weight[second] / (weight[first] + weight[second])
     scales = torch.minimum(scale[first], scale[second])
     loss = weight[first] * part * (squares / variance).mean(-1) / scales
-    cheapest = loss.argsort()[: n - most]
+    # What costs far more than others, or would be the last, may wait for a better pair.
+    n_cheap = int((loss <= DEAR * loss.median()).sum())
+    cheapest = loss.argsort()[: min(n_cheap, math.ceil((n - most) / 2))]
     first, second, squares = first[cheapest], second[cheapest], squares[cheapest]
     part, scales = part[cheapest, None], scales[cheapest]
     step = manifold.log(centers[first], centers[second])
