@@ -239,3 +239,26 @@ def test_a_memory_keeps_choices_and_their_fits(tmp_path, monkeypatch):
     assert again.candidates == found.candidates
     with pytest.raises(NameError):
         select_base("mixture", *arguments, memory=str(tmp_path))
+
+
+@pytest.mark.statistical
+def test_a_refit_forgets_rows_that_are_not_there(global_random_seed):
+    # 150 rows of five columns, a mixture that has learned much of them by heart. Without 50
+    # of them the mean log density of these is that of 2000 new rows, |z| < 4.
+    rng = np.random.default_rng(global_random_seed)
+    centers = rng.normal(size=(4, 5))
+
+    def draw(n):
+        return centers[rng.integers(0, 4, n)] + 0.6 * rng.standard_normal((n, 5))
+
+    X, new = draw(150), draw(2000)
+    for kind in ("auto", "mixture"):
+        found, _ = selected(kind, X, seed=global_random_seed)
+        kept = np.arange(50, 150)
+        columns = list(range(5))
+        _, *moments = fit_coordinates(X[kept], None, standardize=True, columns=columns)
+        base = found.refit(Rows(X[kept], None, None), tuple(moments))
+        gap = log_density(found, base, X[:50]), log_density(found, base, new)
+        difference = gap[0].mean() - gap[1].mean()
+        error = np.hypot(gap[0].std() / 50**0.5, gap[1].std() / 2000**0.5)
+        assert abs(difference) < 4 * error
