@@ -9,7 +9,7 @@ from torch import Tensor
 from sk_wmvl.manifolds._base import BaseManifold, LocalChart
 from sk_wmvl.manifolds._border import check_columns, check_defect, check_finite
 from sk_wmvl.manifolds._series import log_sinh_over, safe_norm
-from sk_wmvl.manifolds._symmetric import log_of_shifted, pack, unpack
+from sk_wmvl.manifolds._symmetric import ROOT_2, log_of_shifted, pack, unpack
 
 __all__ = ["SPD"]
 
@@ -22,9 +22,10 @@ class SPD(BaseManifold):
 
     The metric is :math:`\langle U,V\rangle_X = \mathrm{tr}(X^{-1}UX^{-1}V)`, for which
     :math:`X\mapsto AXA^\top` is an isometry. Rows are upper triangles, row by row, or whole
-    matrices, flattened. Points are triangles with off-diagonal entries times √2. The
-    network sees the factors of :math:`X=LDL^\top`: half of log D, and L below the
-    diagonal.
+    matrices, flattened. Points are the factors of :math:`X=TDT^\top`: half of log D, and
+    the unit triangular T below the diagonal. These are any numbers, without a constraint,
+    and keep their digits where X is nearly singular. Factors are computed once, in double
+    precision. The network sees the same numbers.
 
     Parameters
     ----------
@@ -140,141 +141,188 @@ class SPD(BaseManifold):
             points = pack((X + X.mT) / 2)
         else:
             points = x * pack(torch.ones(1, size, size).to(x))
-        values = torch.linalg.eigvalsh(unpack(points, size))
-        # rounding moves eigenvalues by this much: below it a Cholesky factor may fail
-        floor = size * torch.finfo(x.dtype).eps * values.abs().amax(-1)
+        return self._factors(unpack(points, size))
+
+    def _factors(self, X: Tensor) -> Tensor:
+        """Return the points of symmetric matrices, of shape (n, s, s), after a check.
+
+        Rows and columns are scaled to a unit diagonal: units, however different, make no
+        matrix singular. What remains is limited by rounding of the entries.
+        """
+        size, dtype = self._known_size(), X.dtype
+        rounding = size * torch.finfo(dtype).eps
+        X = X.double()
+        diagonal = X.diagonal(dim1=-2, dim2=-1)
+        scale = torch.where(diagonal > 0, diagonal, 1.0).sqrt()
+        R = X / scale[:, :, None] / scale[:, None, :]
+        values = torch.linalg.eigvalsh(R)
+        floor = rounding * values.abs().amax(-1)
         bad = ~(values[:, 0] > floor)
         if bool(bad.any()):
             row = int((values[:, 0] - floor).argmin())
             raise ValueError(
                 f"X has rows that are not points of {self!r}: {int(bad.sum())} of "
                 f"{len(bad)} are not positive definite, the worst is row {row} with "
-                f"smallest eigenvalue {float(values[row, 0]):.3g}, which must exceed "
-                f"{float(floor[row]):.3g}. Estimate covariances from more observations "
-                "than variables, shrink them, or add a small multiple of the identity."
+                f"smallest eigenvalue {float(values[row, 0]):.3g}, when scaled to a unit "
+                f"diagonal, which must exceed {float(floor[row]):.3g}: condition numbers "
+                f"up to {1 / rounding:.1g} keep a digit. Estimate covariances from more "
+                "observations than variables, shrink them, or add a small multiple of "
+                "the identity. Leave out a variable that is a sum of others, such as one "
+                "channel of an average reference."
             )
-        return points
+        root, T = split_factor(torch.linalg.cholesky(R))
+        T = T * scale[:, :, None] / scale[:, None, :]
+        return self._join((root * scale).log(), T).to(dtype)
 
-    def _entries(self, x: Tensor) -> Tensor:
-        """Return symmetric matrices as users' entries; a linear map."""
-        size = self._known_size()
+    def _entries(self, X: Tensor) -> Tensor:
+        """Return symmetric matrices, (n, s, s), as users' entries."""
         if self.coordinates == "matrix":
-            return unpack(x, size).flatten(-2)
-        return x / pack(torch.ones(1, size, size).to(x))
+            return X.flatten(-2)
+        i, j = torch.triu_indices(X.shape[-1], X.shape[-1])
+        return X[:, i, j]
 
     def to_user(self, x: Tensor) -> Tensor:
         """Return points as users' rows, of shape (n, n_columns)."""
-        return self._entries(x)
+        L = self._lower(x)
+        return self._entries(L @ L.mT)
 
     def push_to_user(self, x: Tensor, u: Tensor) -> Tensor:
         """Return tangent vectors in users' units: the differential of `to_user`."""
-        del x
-        return self._entries(u)
+        L = self._lower(x)
+        return self._entries(L @ self._whiten(x, u) @ L.mT)
+
+    # --- factors ----------------------------------------------------------------------
+
+    def _join(self, logs: Tensor, T: Tensor) -> Tensor:
+        """Return coordinates from logs of roots, (n, s), and unit triangles, (n, s, s)."""
+        i, j = torch.tril_indices(T.shape[-1], T.shape[-1], -1)
+        return torch.cat([logs, T[:, i, j]], -1)
+
+    def _below(self, x: Tensor) -> Tensor:
+        """Return the coordinates below the diagonal as matrices of shape (n, s, s)."""
+        size = self._known_size()
+        i, j = torch.tril_indices(size, size, -1)
+        empty = x.new_zeros(len(x), size, size)
+        rows = torch.arange(len(x), device=x.device)[:, None]
+        return empty.index_put((rows, i.to(x.device), j.to(x.device)), x[:, size:])
+
+    def _unit(self, x: Tensor) -> Tensor:
+        """Return the unit triangular factors T, of shape (n, s, s)."""
+        size = self._known_size()
+        return self._below(x) + torch.eye(size, dtype=x.dtype, device=x.device)
+
+    def _ratios(self, x: Tensor) -> Tensor:
+        """Return the ratios of the roots of D, row by column, of shape (n, s, s)."""
+        logs = x[:, : self._known_size()]
+        return (logs[:, :, None] - logs[:, None, :]).exp()
+
+    def _lower(self, x: Tensor) -> Tensor:
+        """Return Cholesky factors, of shape (n, s, s)."""
+        return self._unit(x) * x[:, None, : self._known_size()].exp()
+
+    def _times(self, x: Tensor, C: Tensor) -> Tensor:
+        r"""Return the points :math:`(LC)(LC)^\top`, for lower triangles C."""
+        root, N = split_factor(C)
+        T = self._unit(x) @ (N * self._ratios(x))
+        return self._join(x[:, : self._known_size()] + root.log(), T)
 
     # --- tangent vectors --------------------------------------------------------------
 
-    def _matrix(self, x: Tensor) -> Tensor:
-        """Return symmetric matrices of shape (n, s, s)."""
-        return unpack(x, self._known_size())
+    def _matrix(self, v: Tensor) -> Tensor:
+        """Return symmetric matrices of shape (n, s, s) from scaled triangles."""
+        return unpack(v, self._known_size())
 
-    def _root(self, x: Tensor) -> Tensor:
-        """Return Cholesky factors, of shape (n, s, s)."""
-        return torch.linalg.cholesky(self._matrix(x))
+    def _whiten(self, x: Tensor, u: Tensor) -> Tensor:
+        r"""Return :math:`L^{-1}\,dX\,L^{-\top}` of tangent vectors, exactly symmetric."""
+        below = torch.linalg.solve_triangular(
+            self._unit(x), self._below(u), upper=False, unitriangular=True
+        )
+        below = below / self._ratios(x)
+        return below + below.mT + 2 * torch.diag_embed(u[:, : self._known_size()])
 
-    def _whiten(self, L: Tensor, u: Tensor) -> Tensor:
-        r"""Return :math:`L^{-1}UL^{-\top}`, exactly symmetric."""
-        W = torch.linalg.solve_triangular(L, self._matrix(u), upper=False)
-        W = torch.linalg.solve_triangular(L, W.mT, upper=False)
-        return (W + W.mT) / 2
+    def _color(self, x: Tensor, W: Tensor) -> Tensor:
+        """Return the tangent vectors that `_whiten` takes to W."""
+        below = W.tril(-1) * self._ratios(x)
+        return self._join(W.diagonal(dim1=-2, dim2=-1) / 2, self._unit(x) @ below)
 
     def projection(self, x: Tensor) -> Tensor:
-        """Return `x` with its eigenvalues raised to a small positive number at least."""
-        with torch.no_grad():
-            values, V = torch.linalg.eigh(self._matrix(x))
-            least = 1e-3 if x.dtype == torch.float32 else 1e-8
-            floor = least * values.abs().amax(-1, keepdim=True)
-            raised = (floor - values).clamp(min=0)
-            shift = pack((V * raised[:, None, :]) @ V.mT)
-        return x + shift
+        """Return `x`: all coordinates are those of a point."""
+        return x
 
     def to_tangent(self, x: Tensor, u: Tensor) -> Tensor:
-        """Return `u`: every symmetric matrix is tangent."""
+        """Return `u`: every vector is tangent."""
         del x
         return u
 
     def inner(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
         """Return inner products, of shape (n,)."""
-        L = self._root(x)
-        return (self._whiten(L, u) * self._whiten(L, v)).sum((-2, -1))
+        return (self._whiten(x, u) * self._whiten(x, v)).sum((-2, -1))
 
     def frame(self, x: Tensor, v: Tensor) -> Tensor:
-        r"""Return :math:`LVL^\top` with the Cholesky factor of `x`."""
-        L = self._root(x)
-        return pack(L @ self._matrix(v) @ L.mT)
+        r"""Return the vectors whose change of X is :math:`LVL^\top`."""
+        return self._color(x, self._matrix(v))
 
     def egrad2rgrad(self, x: Tensor, g: Tensor) -> Tensor:
-        """Return Riemannian gradients :math:`XGX`, of shape (n, d)."""
-        X = self._matrix(x)
-        return pack(X @ self._matrix(g) @ X)
+        """Return Riemannian gradients: the frame times its transpose, (n, d)."""
+        below = (self._unit(x).mT @ self._below(g)).tril(-1) * self._ratios(x)
+        half = torch.diag_embed(g[:, : self._known_size()] / 2)
+        # an entry off the diagonal counts twice in the square, and once here
+        return self._color(x, half + below / 2 + below.mT / 2)
 
     # --- geodesics --------------------------------------------------------------------
 
     def retract(self, x: Tensor, u: Tensor) -> Tensor:
         r"""Return :math:`X+U+\frac12UX^{-1}U`, positive definite for every U."""
-        L = self._root(x)
-        half = L @ self._whiten(L, u)
-        return x + u + pack(half @ half.mT) / 2
+        W = self._whiten(x, u)
+        eye = torch.eye(W.shape[-1], dtype=W.dtype, device=W.device).expand_as(W)
+        # I + W + W²/2 = (I + (I + W)²)/2, a square even where rounding would spoil the sum
+        C, _ = lower_root(torch.cat([eye, eye + W], -1) / ROOT_2)
+        return self._times(x, C)
 
     def geodesic(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         r"""Return :math:`L e^W L^\top` and :math:`L We^W L^\top`, U = LWLᵀ."""
-        L = self._root(x)
-        W = self._whiten(L, u)
-        half = torch.linalg.matrix_exp(W / 2)  # its square e^W is positive definite
-        left = L @ half
-        return pack(left @ left.mT), pack(left @ W @ left.mT)
+        W = self._whiten(x, u)
+        C, turn = lower_root(torch.linalg.matrix_exp(W / 2))
+        y = self._times(x, C)
+        return y, self._color(y, turn @ W @ turn.mT)
+
+    def _log(self, x: Tensor, y: Tensor) -> Tensor:
+        r"""Return the logs of :math:`L^{-1}YL^{-\top}`, of shape (n, s, s)."""
+        size = self._known_size()
+        below = torch.linalg.solve_triangular(
+            self._unit(x), self._below(y - x), upper=False, unitriangular=True
+        )
+        logs = y[:, None, :size] - x[:, :size, None]
+        shift = torch.diag_embed(torch.expm1(y[:, :size] - x[:, :size]))
+        A = below * logs.exp() + shift  # the factor of the quotient, less I
+        return log_of_shifted(A + A.mT + A @ A.mT)
 
     def log(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the velocity that leads to `y`."""
-        L = self._root(x)
-        return pack(L @ log_of_shifted(self._whiten(L, y - x)) @ L.mT)
+        return self._color(x, self._log(x, y))
 
     def dist(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the root of the sum of squared logs of the eigenvalues of X⁻¹Y."""
-        W = log_of_shifted(self._whiten(self._root(x), y - x))
-        return safe_norm(W.flatten(1)).squeeze(-1)
+        return safe_norm(self._log(x, y).flatten(1)).squeeze(-1)
 
     def log_det_exp(self, x: Tensor, u: Tensor) -> Tensor:
         r"""Return :math:`\sum\log(\sinh t/t)`, where 2t is the gap of two eigenvalues."""
-        values = torch.linalg.eigvalsh(self._whiten(self._root(x), u))
+        values = torch.linalg.eigvalsh(self._whiten(x, u))
         i, j = torch.triu_indices(self._known_size(), self._known_size(), 1)
         gaps = values[:, j] - values[:, i]
         return log_sinh_over(gaps.square() / 4).sum(-1)
 
     def chart(self, x: Tensor) -> LocalChart:
-        """Return the features as coordinates; one chart covers all matrices."""
-        size = self._known_size()
-        i, j = torch.tril_indices(size, size, -1)
-        k = torch.arange(size)
-
-        def root(y: Tensor) -> Tensor:
-            unit = torch.eye(size, dtype=y.dtype, device=y.device).repeat(len(y), 1, 1)
-            unit = unit.index_put((torch.arange(len(y))[:, None], i, j), y[:, size:])
-            return unit * y[:, None, :size].exp()
-
-        def to_manifold(y: Tensor) -> Tensor:
-            L = root(y)
-            return pack(L @ L.mT)
+        """Return the coordinates themselves; one chart covers all matrices."""
+        d = x.shape[1]
 
         def metric(y: Tensor) -> Tensor:
-            L = root(y)
-            dL = y.new_zeros(len(y), y.shape[1], size, size)  # one per coordinate
-            dL[:, k, :, k] = L.permute(2, 0, 1)
-            dL[:, size + torch.arange(len(i)), i, j] = y[:, j].exp()
-            B = torch.linalg.solve_triangular(L[:, None], dL, upper=False)
-            W = (B + B.mT).flatten(-2)  # dX, whitened
+            eye = torch.eye(d, dtype=y.dtype, device=y.device)
+            W = self._whiten(y.repeat_interleave(d, 0), eye.repeat(len(y), 1))
+            W = W.reshape(len(y), d, -1)
             return W @ W.mT
 
-        return LocalChart(self.features(x), to_manifold, metric)
+        return LocalChart(x, lambda y: y, metric)
 
     # --- volume and features ----------------------------------------------------------
 
@@ -288,12 +336,21 @@ class SPD(BaseManifold):
         """Return draws of the wrapped standard normal at the identity."""
         shape = n_samples, self.ambient_dim
         W = self._matrix(torch.randn(shape, generator=generator, dtype=dtype))
-        half = torch.linalg.matrix_exp(W / 2)
-        return pack(half @ half.mT)
+        C, _ = lower_root(torch.linalg.matrix_exp(W / 2))
+        return self._times(W.new_zeros(shape), C)
 
-    def features(self, x: Tensor) -> Tensor:
-        """Return half of log D, and L below the diagonal, for X = L D Lᵀ."""
-        L = self._root(x)
-        root = L.diagonal(dim1=-2, dim2=-1)
-        i, j = torch.tril_indices(self._known_size(), self._known_size(), -1)
-        return torch.cat([root.log(), (L / root[:, None, :])[:, i, j]], -1)
+
+def split_factor(C: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the diagonals, (n, s), and the unit triangles of lower triangles C."""
+    diagonal = C.diagonal(dim1=-2, dim2=-1)
+    return diagonal, C / diagonal[:, None, :]
+
+
+def lower_root(half: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Return C and O with ``half = C O``: C lower triangular, O of orthonormal rows.
+
+    C is the Cholesky factor of :math:`HH^\top`, without the loss of digits of the product.
+    """
+    Q, R = torch.linalg.qr(half.mT)
+    sign = torch.where(R.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).to(R)
+    return R.mT * sign[:, None, :], Q.mT * sign[:, :, None]
