@@ -8,7 +8,6 @@ from torch import Tensor
 __all__ = ["log_sum_exp", "scaled_exp"]
 
 LOG2_E = 1 / math.log(2)
-LOWEST = -1e300  # below all finite maxima: a row of -inf stays -inf
 
 
 def scaled_exp(logs: Tensor) -> tuple[Tensor, Tensor]:
@@ -28,7 +27,8 @@ def scaled_exp(logs: Tensor) -> tuple[Tensor, Tensor]:
     most : Tensor of shape (n, 1)
         Logs of what the parts are multiples of, constant.
     """
-    most = logs.detach().amax(-1, keepdim=True).clamp(min=LOWEST)
+    lowest = torch.finfo(logs.dtype).min  # where it is taken, a row of -inf stays -inf
+    most = logs.detach().amax(-1, keepdim=True).clamp(min=lowest)
     return torch.exp2((logs - most) * LOG2_E), most
 
 
