@@ -197,6 +197,7 @@ def test_a_mixture_on_the_sphere_is_learned(base, sampler, global_random_seed):
     density = RiemannianMVLDensity(
         "sphere",
         MinimumVelocity(sampler(step_size=1e-3), antithetic=True),
+        objective_weight=None,
         base=base,
         hidden_layer_sizes=(32, 32),
         max_epochs=15,
@@ -244,7 +245,7 @@ def test_a_kernel_base_enters_by_its_gradient_and_leaves_the_row_out(sampler):
 def test_the_manifold_of_a_sampler_is_that_of_the_fit(sampler):
     X = mixture(60, 0)[0]
     objective = MinimumVelocity(sampler(step_size=1e-3))
-    density = RiemannianMVLDensity("auto", objective, base="uniform", **SMALL).fit(X)
+    density = RiemannianMVLDensity("auto", objective, base=None, **SMALL).fit(X)
     assert repr(density.objective_.sampler.manifold) == "Sphere(dim=2)"
     assert objective.sampler.manifold is None
     given = clone(density).set_params(objective__sampler__manifold=Sphere(2)).fit(X)
@@ -259,7 +260,7 @@ def test_the_manifold_of_a_sampler_is_that_of_the_fit(sampler):
 def test_in_euclidean_space_the_step_is_that_of_langevin(sampler):
     X = np.random.default_rng(0).normal(size=(60, 2))
     densities = [
-        MVLDensity(MinimumVelocity(moves), base="gaussian", **SMALL).fit(X)
+        MVLDensity(MinimumVelocity(moves), base=None, normalizer=None, **SMALL).fit(X)
         for moves in (sampler(step_size=1e-3), Langevin(1e-3))
     ]
     one, other = (density.energy_samples(X) for density in densities)
