@@ -242,9 +242,7 @@ class LowestBIC(Recipe):
         """Return the mixture after a few more steps."""
         del moments
         z = (rows.points - self.mean) / self.std
-        fitted = gaussian_mixture.continued(
-            self.mixture, z, rows.weight, self.seed, N_STEPS
-        )
+        fitted = gaussian_mixture.continued(self.mixture, z, rows.weight, self.seed)
         return self.place(fitted, coordinates)
 
     def place(self, fitted: GaussianMixture, coordinates) -> BaseMeasure:
