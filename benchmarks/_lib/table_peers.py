@@ -17,7 +17,7 @@ from _lib import euclidean_baselines
 
 __all__ = ["PEERS", "package_of", "why_missing"]
 
-RATES = (3e-4, 1e-3, 3e-3)
+RATES = (1e-3, 3e-3, 1e-2)
 EPOCHS = 300
 PATIENCE = 12  # epochs without a better likelihood of the validation rows
 PATIENCE_OF_RATE = 4  # the same, before the rate is divided by three
