@@ -75,7 +75,9 @@ def hessian(energy: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         if not grad.requires_grad:  # of an energy that is linear
             return x.new_zeros(*x.shape, x.shape[1])
         rows = [
-            torch.autograd.grad(column.sum(), x, retain_graph=True)[0]
+            torch.autograd.grad(
+                column.sum(), x, retain_graph=True, materialize_grads=True
+            )[0]
             for column in grad.unbind(1)
         ]
     return torch.stack(rows, 1)
@@ -123,7 +125,11 @@ def quadratic_form(grad: Tensor, x: Tensor, v: Tensor, *, create_graph: bool) ->
     r"""Return :math:`v^\top \nabla^2 E(x)\, v` of shape (n,) from a gradient with graph."""
     with torch.enable_grad():
         (hv,) = torch.autograd.grad(
-            (grad * v).sum(), x, create_graph=create_graph, retain_graph=True
+            (grad * v).sum(),
+            x,
+            create_graph=create_graph,
+            retain_graph=True,
+            materialize_grads=True,  # zeros, where the gradient does not move
         )
     return (hv * v).sum(-1)
 

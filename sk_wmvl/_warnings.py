@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from types import FrameType
 
 __all__ = ["warn"]
 
@@ -20,7 +21,8 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     message : str
     category : type, default=UserWarning
     """
-    level, frame = 1, sys._getframe()
+    level = 1
+    frame: FrameType | None = sys._getframe()
     while frame is not None and _is_passed_over(frame.f_globals.get("__name__", "")):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)

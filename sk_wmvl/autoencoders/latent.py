@@ -33,9 +33,7 @@ def away_from_zero(raw: Tensor) -> Tensor:
 def _reference_point(manifold: BaseManifold) -> Tensor:
     """Return one point, always the same, of shape (1, d)."""
     if isinstance(manifold, Hyperbolic):
-        x = torch.zeros(1, manifold.ambient_dim, dtype=torch.float64)
-        x[:, 0] = 1
-        return x
+        return torch.zeros(1, manifold.ambient_dim, dtype=torch.float64)
     return manifold.random_point(1, generator=torch.Generator().manual_seed(0))
 
 

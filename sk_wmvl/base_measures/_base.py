@@ -2,11 +2,13 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LOG_2PI", "BaseMeasure"]
+__all__ = ["LOG_2PI", "BaseMeasure", "InflatedCopy"]
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -49,6 +51,21 @@ class BaseMeasure(nn.Module, ABC):
         wider : BaseMeasure
         """
 
+    def log_probs(self, x: Tensor, copies: Sequence["InflatedCopy"]) -> Tensor:
+        """Return log densities of this and of inflated copies, of shape (n, 1 + k).
+
+        A density whose copies have most of the work in common does it once.
+        """
+        values = [self.log_prob(x), *(copy.base.log_prob(x) for copy in copies)]
+        return torch.stack(values, 1)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return `log_prob`."""
         return self.log_prob(x)
+
+
+class InflatedCopy(NamedTuple):
+    """A wider copy of a base measure, and by how much it is wider; see `inflated`."""
+
+    base: BaseMeasure
+    factor: float

@@ -1,13 +1,14 @@
 """Mixtures of multivariate normal and Student densities."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from scipy import special
 from torch import Tensor, nn
 
-from sk_wmvl.base_measures._base import LOG_2PI, BaseMeasure
+from sk_wmvl.base_measures._base import LOG_2PI, BaseMeasure, InflatedCopy
 
 __all__ = ["MixtureBase", "from_mixture", "log_student_constant"]
 
@@ -79,15 +80,35 @@ class MixtureBase(BaseMeasure):
         self.register_buffer("means", torch.tensor(means, dtype=to))
         self.register_buffer("chol", torch.tensor(chol, dtype=to))
 
+    @property
+    def n_components(self) -> int:
+        """The number of components."""
+        return len(self.weights)
+
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n,)."""
+        return self._log_prob(self._squares(x), x.shape[1])
+
+    def log_probs(self, x: Tensor, copies: Sequence[InflatedCopy]) -> Tensor:
+        """Return log densities of this and of inflated copies; see `BaseMeasure`."""
+        squares, d = self._squares(x), x.shape[1]
+        values = [self._log_prob(squares, d)]
+        for copy in copies:
+            value = self._log_prob(squares / copy.factor**2, d)
+            values.append(value - d * math.log(copy.factor))
+        return torch.stack(values, 1)
+
+    def _squares(self, x: Tensor) -> Tensor:
+        """Return squared Mahalanobis distances, of shape (n, k)."""
         r = nn.functional.linear(x, self.whiten, self.bias)
-        squares = (r * r).view(len(x), len(self.weights), -1).sum(-1)
+        return (r * r).view(len(x), len(self.weights), -1).sum(-1)
+
+    def _log_prob(self, squares: Tensor, d: int) -> Tensor:
         exponent = -0.5 * squares
         if not self.is_normal:
             heavy = torch.isfinite(self.degrees_of_freedom)
             nu = torch.where(heavy, self.degrees_of_freedom, 1.0)
-            student = -0.5 * (nu + x.shape[1]) * torch.log1p(squares / nu)
+            student = -0.5 * (nu + d) * torch.log1p(squares / nu)
             exponent = torch.where(heavy, student, exponent)
         return torch.logsumexp(self.log_constant + exponent, dim=1)
 

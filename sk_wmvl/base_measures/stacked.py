@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sk_wmvl.base_measures._base import BaseMeasure
+from sk_wmvl.base_measures._base import BaseMeasure, InflatedCopy
 
 __all__ = ["StackedBase"]
 
@@ -39,6 +39,26 @@ class StackedBase(BaseMeasure):
         super().__init__()
         self.bases = nn.ModuleList(bases)
         self.register_buffer("weights", torch.tensor(weights, dtype=torch.float64))
+
+    @property
+    def n_components(self) -> int:
+        """The number of components of all densities."""
+        return sum(cast(BaseMeasure, base).n_components for base in self.bases)
+
+    def log_probs(self, x: Tensor, copies: Sequence[InflatedCopy]) -> Tensor:
+        """Return log densities of this and of inflated copies; see `BaseMeasure`."""
+        values = []
+        for i in range(len(self.bases)):
+            own = [
+                InflatedCopy(cast(StackedBase, copy.base)._part(i), copy.factor)
+                for copy in copies
+            ]
+            values.append(self._part(i).log_probs(x, own))
+        log_weights = self.weights.log()[None, :, None]
+        return torch.logsumexp(torch.stack(values, 1) + log_weights, 1)
+
+    def _part(self, i: int) -> BaseMeasure:
+        return cast(BaseMeasure, self.bases[i])
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n,)."""

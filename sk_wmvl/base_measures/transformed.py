@@ -1,10 +1,13 @@
 """The density of columns whose transforms have a known density."""
 
+from collections.abc import Sequence
+from typing import cast
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sk_wmvl.base_measures._base import BaseMeasure
+from sk_wmvl.base_measures._base import BaseMeasure, InflatedCopy
 from sk_wmvl.coordinates.johnson import InvertedColumns, JohnsonColumns
 
 __all__ = ["TransformedBase"]
@@ -66,6 +69,21 @@ class TransformedBase(BaseMeasure):
         self.register_buffer("matrix", torch.tensor(matrix, dtype=to))
         self.register_buffer("inverse", torch.tensor(np.linalg.inv(matrix), dtype=to))
         self.log_constant = float(np.linalg.slogdet(matrix)[1])
+
+    @property
+    def n_components(self) -> int:
+        """The number of components of the density of transformed columns."""
+        return self.base.n_components
+
+    def log_probs(self, x: Tensor, copies: Sequence[InflatedCopy]) -> Tensor:
+        """Return log densities of this and of inflated copies; see `BaseMeasure`."""
+        z = nn.functional.linear(x, self.matrix, self.shift)
+        own = [
+            InflatedCopy(cast(TransformedBase, copy.base).base, copy.factor)
+            for copy in copies
+        ]
+        values = self.base.log_probs(self.columns(z), own)
+        return values + (self.columns.log_det(z) + self.log_constant)[:, None]
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n,)."""

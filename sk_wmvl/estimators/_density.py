@@ -14,6 +14,7 @@ from sk_wmvl._component import resolve
 from sk_wmvl._random import draw_seed
 from sk_wmvl._validation import HasMethods, Interval, Real, StrOptions
 from sk_wmvl._warnings import warn
+from sk_wmvl.base_measures import BaseMeasure
 from sk_wmvl.base_measures.selection import select_base
 from sk_wmvl.estimators._base import BaseEnergyEstimator
 from sk_wmvl.estimators._prepare import Chosen, find_units, split
@@ -21,7 +22,7 @@ from sk_wmvl.estimators._report import FitSummary, make_report
 from sk_wmvl.estimators._solve import find_family
 from sk_wmvl.estimators._train import Trained
 from sk_wmvl.exponential import KernelFamily
-from sk_wmvl.likelihood import Cover
+from sk_wmvl.likelihood import Cover, affordable
 from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.metrics import hyvarinen_score
 from sk_wmvl.normalizers import NORMALIZERS, BaseNormalizer
@@ -154,10 +155,14 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             memory=self.memory,
             may_transform=may_transform,
         )
-        own, honest = selected.base, None
-        if base is None:
-            own = None
-        elif self.early_stopping and len(held_out) and self._is_network():
+        own: BaseMeasure | None = None if base is None else selected.base
+        honest = None
+        if (
+            own is not None
+            and self.early_stopping
+            and len(held_out)
+            and self._is_network()
+        ):
             train = rows.take(np.setdiff1d(np.arange(len(rows.points)), held_out))
             _, mean, covariance = find_units(
                 train.points, train.weight, manifold, standardize=self.standardize
@@ -195,7 +200,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             problem,
             weight=objective_weight(weight, n_rows),
             cover=cover,
-            pool_size=POOL_SIZE,
+            pool_size=affordable(POOL_SIZE, honest),
             draws_per_step=DRAWS_PER_STEP,
         )
 

@@ -18,7 +18,15 @@ from torch import Tensor
 
 from sk_wmvl._autodiff import energy_grad_laplacian
 from sk_wmvl.energies import CorrectedEnergy, TangentSpaceEnergy, tangent_basis
-from sk_wmvl.likelihood import SCALES, Cover, Gain, audit, gain_at, values_at
+from sk_wmvl.likelihood import (
+    SCALES,
+    Cover,
+    Gain,
+    affordable,
+    audit,
+    gain_at,
+    values_at,
+)
 from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.normalizers import LogNormalizer, find_fault
 from sk_wmvl.normalizers.importance import summarize_weights
@@ -129,7 +137,7 @@ def judge(
     spread, n_effective = _spread(at_rows - float(share @ at_rows), share, rows.groups)
     needed = max(MIN_GAIN, CHANCE / n_effective)
     scores = _score_gains(energy, rows, manifold)
-    pool = cover.draw(N_DRAWS, generator=generator)
+    pool = cover.draw(affordable(N_DRAWS, cover.base), generator=generator)
     allowed = list(SCALES)
     missed: list[float] = []
     first_scale, n_modes = None, 0
@@ -158,8 +166,9 @@ def judge(
         if is_enough(by_draws) and not find_fault(by_draws):
             estimate = by_draws
             break
-        estimate = _agree(by_draws, normalize())
-        if estimate is not None:
+        agreed = _agree(by_draws, normalize())
+        if agreed is not None:
+            estimate = agreed
             break
         # Neither estimate can be trusted, or the normalizer has seen more mass.
         allowed = [s for s in allowed if s < kept.scale]

@@ -95,6 +95,7 @@ def settle(
         estimate = normalize()
         warn_if_unreliable(estimate)
         return replace(fitted, log_normalizer=estimate)
+
     def is_enough(by_draws: LogNormalizer) -> bool:
         """Return whether annealing, which is slow, would add nothing to the search."""
         if is_expensive(own):

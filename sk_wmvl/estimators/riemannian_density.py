@@ -116,7 +116,7 @@ class RiemannianMVLDensity(BaseDensity):
         Whether to hold out rows, which judge the correction. The base measure that is
         trained over does not know them. The weights are kept with which these rows gain
         most over the base measure, at the best scale of the correction. With
-        ``objective_weight=None`` it is the weights with the best Hyvärinen score. ``'nce'``,
+        ``objective_weight=None`` those with the best Hyvärinen score are kept. ``'nce'``,
         ``'mle'`` and ``'annealed'`` monitor the objective itself, on fixed draws. If fewer
         than two rows would be held out, none are.
     validation_fraction : float, default=0.1

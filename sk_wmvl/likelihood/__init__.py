@@ -6,7 +6,7 @@ Imports tools, manifolds, base measures and energies.
 from sk_wmvl.likelihood.audit import Audit, audit, values_at
 from sk_wmvl.likelihood.gain import SCALES, Gain, best_gain, gain_at, gains
 from sk_wmvl.likelihood.modes import Modes, find_modes
-from sk_wmvl.likelihood.pool import Cover, Pool
+from sk_wmvl.likelihood.pool import Cover, Pool, affordable
 
 __all__ = [
     "SCALES",
@@ -15,6 +15,7 @@ __all__ = [
     "Gain",
     "Modes",
     "Pool",
+    "affordable",
     "audit",
     "best_gain",
     "find_modes",

@@ -88,9 +88,10 @@ def audit(
     anywhere = torch.arange(n_starts - 2 * third, device=pool.x.device)
     starts = pool.x[torch.cat([lowest, heaviest, anywhere])]
     modes = find_modes(energy, starts, manifold)
-    if len(modes.x) == 0:
-        return Audit(cover, pool, before, 0.0, 0)
-    wider = cover.with_places(modes.places(manifold))
+    places = modes.places(manifold) if len(modes.x) else None
+    if places is None:
+        return Audit(cover, pool, before, 0.0, len(modes.x))
+    wider = cover.with_places(places)
     more = wider.draw(len(pool), generator=generator)
     at_more = -energy.scale * values_at(energy.correction, more.x)
     after, error_after = _log_mean(more.log_weight + at_more)

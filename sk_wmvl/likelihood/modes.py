@@ -50,10 +50,10 @@ class Modes(NamedTuple):
     covariance: Tensor
     log_mass: Tensor
 
-    def places(self, manifold: BaseManifold) -> BaseMeasure:
+    def places(self, manifold: BaseManifold) -> BaseMeasure | None:
         """Return Gaussians at the modes, equally weighted, to draw from.
 
-        On a manifold that is not flat they are its own components.
+        On a manifold that is not flat they are its own components; None if it has none.
         """
         k = len(self.x)
         covariance = SPREAD**2 * self.covariance
@@ -65,7 +65,10 @@ class Modes(NamedTuple):
             ).to(self.x.device)
         m = self.covariance.shape[1]
         variance = torch.linalg.slogdet(covariance)[1].div(m).exp().double()
-        family = component_family(manifold)
+        try:
+            family = component_family(manifold)
+        except NotImplementedError:
+            return None
         n_units = family.n_units(manifold)
         components = family(
             manifold, self.x.double(), variance[:, None].expand(k, n_units).clone()

@@ -3,14 +3,16 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sk_wmvl.base_measures import BaseMeasure
+from sk_wmvl.base_measures._base import InflatedCopy
 
-__all__ = ["Cover", "Pool"]
+__all__ = ["Cover", "Pool", "affordable"]
 
 CHUNK = 2048  # points at a time: what the components take fits the cache
 # Factors by which components are inflated, and parts of what is drawn without places. The
@@ -18,6 +20,8 @@ CHUNK = 2048  # points at a time: what the components take fits the cache
 INFLATIONS = (1.0, 1.5, 3.0)
 PARTS = (0.5, 0.35, 0.15)
 PLACES_PART = 0.2  # of all, once there are places
+MOST_WORK = 4e7  # draws times components of a base measure
+LEAST_DRAWS = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,9 +124,22 @@ class Cover(nn.Module):
     @torch.no_grad()
     def log_ratio(self, x: Tensor) -> Tensor:
         """Return log of the base measure over this density, of shape (n,)."""
+        wider = list(self.parts)[1 : len(INFLATIONS)]
+        copies = [
+            InflatedCopy(cast(BaseMeasure, base), factor)
+            for base, factor in zip(wider, INFLATIONS[1:], strict=True)
+        ]
         ratios = []
         for rows in x.split(CHUNK):
-            log_p = torch.stack([part.log_prob(rows) for part in self.parts], 1)
+            log_p = self.base.log_probs(rows, copies)
+            others = [part.log_prob(rows) for part in self.places]
+            log_p = torch.cat([log_p, *(value[:, None] for value in others)], 1)
             log_r = torch.logsumexp(log_p + self.weights.log().to(log_p), 1)
             ratios.append(log_p[:, 0] - log_r)
         return torch.cat(ratios)
+
+
+def affordable(n_draws: int, base: BaseMeasure) -> int:
+    """Return how many draws to take where so many are wanted: fewer of expensive bases."""
+    most = int(MOST_WORK / base.n_components)
+    return min(n_draws, max(LEAST_DRAWS, most))

@@ -49,9 +49,12 @@ class BaseManifold(BaseComponent, ABC):
         Intrinsic dimension m; None until `with_columns` has seen data.
     columns_hint : str
         What the columns of a row are, for error messages.
+    least_curvature : float
+        A lower bound, at most zero, of the sectional curvatures, where exp is a bijection.
     """
 
     dim: int | None
+    least_curvature: ClassVar[float] = 0.0
     columns_hint: ClassVar[str] = "it has one column per coordinate"
 
     # --- shape ------------------------------------------------------------------------

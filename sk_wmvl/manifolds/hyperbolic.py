@@ -1,5 +1,7 @@
-"""Hyperbolic space of curvature -1, as the upper sheet of a hyperboloid."""
+"""Hyperbolic space of curvature -1, in coordinates of the upper half-space."""
 
+import math
+import warnings
 from typing import ClassVar, Self
 
 import torch
@@ -13,6 +15,8 @@ __all__ = ["Hyperbolic"]
 
 TOLERANCE = 1e-6  # of the time coordinate, relative: seven printed digits
 MODELS = ("hyperboloid", "ball")
+NEAR_RIM = 1e-3  # of 1 - |y|^2: closer, the sum of rounded squares has few digits left
+SPLITTER = 2.0**27 + 1  # Dekker's, for halves of the digits of a double
 
 
 def dot(u: Tensor, v: Tensor) -> Tensor:
@@ -20,54 +24,76 @@ def dot(u: Tensor, v: Tensor) -> Tensor:
     return (u * v).sum(-1, keepdim=True)
 
 
-def above(s: Tensor) -> Tensor:
-    r"""Return the points :math:`(\sqrt{1+|s|^2}, s)` above space coordinates s."""
-    return torch.cat([(1 + dot(s, s)).sqrt(), s], -1)
+def split(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the places, (n, m - 1), and the logs of heights, (n, 1)."""
+    return x[:, :-1], x[:, -1:]
 
 
-def tangent_above(x: Tensor, w: Tensor) -> Tensor:
-    """Return the vectors tangent at `x` whose space part is w."""
-    return torch.cat([dot(x[:, 1:], w) / x[:, :1], w], -1)
+def end(v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    r"""Return where a geodesic from the origin ends, and what its formulas are made of.
 
+    With :math:`C=\cosh r` and :math:`S=\sinh r/r` for the length r of :math:`v=(w,\tau)`,
+    the height of the end is one over :math:`D=C-S\tau`, and its place is :math:`Sw/D`.
+    Upwards, D is a difference of large numbers; there it is
+    :math:`(1+S^2|w|^2)/(C+S\tau)`.
 
-def difference(x: Tensor, y: Tensor) -> Tensor:
-    """Return ``y - x``, with a time part that is accurate far from the origin."""
-    d = y[:, 1:] - x[:, 1:]
-    return torch.cat([dot(d, y[:, 1:] + x[:, 1:]) / (x[:, :1] + y[:, :1]), d], -1)
-
-
-def chord_square(x: Tensor, y: Tensor) -> Tensor:
-    r"""Return :math:`q = \langle y-x, y-x\rangle = 4\sinh^2(\theta/2)`, of shape (n, 1).
-
-    Minkowski's form of the difference loses digits along a line through the origin. Let
-    :math:`x+y=(\tau,\sigma)`, and split the difference in space into b along σ and p
-    across it. Then :math:`q = p^2 + b^2(1-|\sigma|^2/\tau^2)`, where the bracket is
-    :math:`(4+q)/\tau^2`. Solving for q leaves sums of squares only.
+    Returns
+    -------
+    place, log_height, C, S, D : Tensor of shape (n, m - 1), and (n, 1) each
     """
-    d = difference(x, y)
-    time, d = d[:, :1], d[:, 1:]
-    length, total = dot(d, d), x + y
-    plain = (
-        2 * time.square() <= length
-    )  # no loss of digits; elsewhere sigma is not zero
-    sigma = torch.where(plain, 1.0, total[:, 1:])
-    sigma = sigma / torch.linalg.vector_norm(sigma, dim=-1, keepdim=True)
-    b = dot(d, sigma)
-    across = d - b * sigma
-    t = torch.where(plain, 0.0, (b / total[:, :1]).square())
-    least = torch.finfo(x.dtype).eps
-    stable = (dot(across, across) + 4 * t) / (1 - t).clamp(min=least)
-    return torch.where(plain, length - time.square(), stable)
+    w, rise = split(v)
+    square = dot(v, v)
+    C, S = cosh(square), sinh_over(square)
+    lift = S * rise.abs()
+    up = (1 + dot(S * w, S * w)) / (C + lift)
+    D = torch.where(rise > 0, up, C + lift)
+    return S * w / D, -D.log(), C, S, D
+
+
+def start(place: Tensor, log_height: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Return the velocity at the origin, (n, m), that leads to points; and :math:`q/4`.
+
+    :math:`q=|a|^2e^{-t}+4\sinh^2(t/2)=4\sinh^2(\theta/2)` for the distance θ.
+    """
+    low = (-log_height / 2).exp()
+    square = dot(place * low, place * low)
+    quarter = square / 4 + (log_height / 2).sinh().square()
+    ratio = asinh_over(quarter) / (1 + quarter).sqrt()  # θ / sinh θ
+    rise = log_height.sinh() + square / 2
+    return ratio * torch.cat([place * low * low, rise], -1), quarter
+
+
+def log_gap(y: Tensor) -> Tensor:
+    """Return logs of :math:`1-|y|^2`, of shape (n, 1), for points of the ball.
+
+    Near the rim the squares are summed exactly, from halves of the digits.
+    """
+    length = torch.linalg.vector_norm(y, dim=-1, keepdim=True)
+    gap = (1 - length) * (1 + length)
+    near = (gap < NEAR_RIM).squeeze(-1)
+    if bool(near.any()):
+        big = SPLITTER * y[near]
+        high = big - (big - y[near])
+        low = y[near] - high
+        terms = torch.cat([high * high, 2 * high * low, low * low], -1)
+        exact = [math.fsum([1.0, *(-t for t in row)]) for row in terms.tolist()]
+        gap[near] = torch.tensor(exact, dtype=y.dtype, device=y.device)[:, None]
+    # not below that of the number before one, should a norm have been rounded down
+    return gap.clamp(min=torch.finfo(y.dtype).eps).log()
 
 
 class Hyperbolic(BaseManifold):
     r"""Hyperbolic space :math:`H^m` with its Riemannian volume.
 
-    Points :math:`x=(x_0, s)` lie on the hyperboloid :math:`x_0 = \sqrt{1+|s|^2}`, with
-    Minkowski's form :math:`\langle u,v\rangle = -u_0v_0 + u_1v_1 + \dots + u_mv_m`; the
-    time coordinate comes first. Rows are such points, or points :math:`y = s/(1+x_0)` of
-    the Poincaré ball. The network sees normal coordinates: the direction from the origin
-    times the distance, which grows like the logarithm of :math:`x_0`.
+    Rows are points :math:`(x_0, s)` of the hyperboloid :math:`x_0 = \sqrt{1+|s|^2}`, with
+    the time coordinate first, or points :math:`y = s/(1+x_0)` of the Poincaré ball.
+
+    Points are the coordinates :math:`(a, t)` of the upper half-space with the metric
+    :math:`e^{-2t}|da|^2+dt^2`, where :math:`e^{-t}=x_0-s_m` and :math:`a_i=e^ts_i`. These
+    are any m numbers, without a constraint. Translations and scalings of a are isometries,
+    so that nothing cancels far from the origin: tangent vectors and distances keep their
+    digits up to the rim. The network sees normal coordinates: the direction from the
+    origin times the distance, which grows like the logarithm of :math:`x_0`.
 
     Parameters
     ----------
@@ -91,6 +117,7 @@ class Hyperbolic(BaseManifold):
     tensor([1.0986])
     """
 
+    least_curvature: ClassVar[float] = -1.0
     columns_hint: ClassVar[str] = (
         "a point has m + 1 columns, at least 2, on the hyperboloid, and m with "
         "Hyperbolic(model='ball')"
@@ -116,11 +143,6 @@ class Hyperbolic(BaseManifold):
 
     @property
     def ambient_dim(self) -> int:
-        """The number m + 1."""
-        return self._known_dim() + 1
-
-    @property
-    def frame_dim(self) -> int:
         """The dimension m."""
         return self._known_dim()
 
@@ -133,19 +155,27 @@ class Hyperbolic(BaseManifold):
     # --- users' rows ------------------------------------------------------------------
 
     def from_user(self, x: Tensor) -> Tensor:
-        """Return points of the hyperboloid; see `BaseManifold.from_user`."""
+        """Return coordinates of the half-space; see `BaseManifold.from_user`."""
         check_finite(self, x)
+        rows = x.double()
         if self._extra:
-            y = above(x[:, 1:])
+            s = rows[:, 1:]
+            largest = rows.abs().amax(-1, keepdim=True).clamp(min=1.0)
+            parts = torch.cat([torch.ones_like(largest), s], -1) / largest
+            time = largest * torch.linalg.vector_norm(parts, dim=-1, keepdim=True)
             check_defect(
                 self,
-                (x[:, 0] / y[:, 0] - 1).abs(),
+                (rows[:, :1] / time - 1).abs().squeeze(-1),
                 TOLERANCE,
                 what="|x_0 / sqrt(1 + |s|^2) - 1|",
                 remedy="The time coordinate x_0 = sqrt(1 + |s|^2) comes first; rows "
                 "inside the unit ball are taken by Hyperbolic(model='ball').",
             )
-            return y
+            across, last = s[:, :-1], s[:, -1:]
+            total = time + last.abs()
+            # time - last, whose product with time + last is 1 + |across|^2
+            less = torch.where(last > 0, (1 + dot(across, across)) / total, total)
+            return torch.cat([across / less, -less.log()], -1).to(x.dtype)
         check_defect(
             self,
             torch.linalg.vector_norm(x, dim=-1),
@@ -154,89 +184,145 @@ class Hyperbolic(BaseManifold):
             remedy="Points of the Poincaré ball have |y| < 1; rows of the hyperboloid "
             "are taken by Hyperbolic(model='hyperboloid').",
         )
-        return from_ball(x)
+        across, below = rows[:, :-1], 1 - rows[:, -1:]
+        square = dot(across, across) + below.square()
+        place, height = 2 * across / square, log_gap(rows) - square.log()
+        return torch.cat([place, height], -1).to(x.dtype)
 
     def to_user(self, x: Tensor) -> Tensor:
-        """Return points as users' rows, of shape (n, n_columns)."""
-        return x if self._extra else x[:, 1:] / (1 + x[:, :1])
+        """Return points as users' rows, of shape (n, n_columns).
+
+        Warns
+        -----
+        UserWarning
+            If points are so far out that the ball has no numbers for them. They are moved
+            inwards, to a distance of about 35 in double precision.
+        """
+        place, height = split(x)
+        low = (-height / 2).exp()
+        square = dot(place * low, place * low)
+        half = 2 * (height / 2).sinh().square() + square / 2  # the time less one
+        s = torch.cat([place * low * low, height.sinh() + square / 2], -1)
+        if self._extra:
+            return torch.cat([1 + half, s], -1)
+        y = s / (2 + half)
+        length = torch.linalg.vector_norm(y, dim=-1, keepdim=True)
+        edge = 1 - 4 * torch.finfo(x.dtype).eps
+        outside = ~(length <= edge)
+        far = int((half > 4 / torch.finfo(x.dtype).eps).sum())
+        if far:
+            warnings.warn(
+                f"{far} of {len(x)} points are farther from the origin than the numbers of "
+                "the Poincaré ball reach: they were moved inwards, onto a sphere close to "
+                "the rim. Use Hyperbolic(model='hyperboloid') for points so far out.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return torch.where(outside, edge * y / torch.where(outside, length, 1.0), y)
 
     def push_to_user(self, x: Tensor, u: Tensor) -> Tensor:
         """Return tangent vectors in users' units: the differential of `to_user`."""
+        place, height = split(x)
+        low = (-height / 2).exp()
+        near = place * low
+        square = dot(near, near)
+        v = self._whiten(x, u)
+        w, rise = split(v)
         if self._extra:
-            return u
-        t = 1 + x[:, :1]
-        return (u[:, 1:] - x[:, 1:] * (u[:, :1] / t)) / t
+            along = dot(place, w) - square * rise / 2  # half the change of |a|^2 / h
+            time = along + height.sinh() * rise
+            last = along + height.cosh() * rise
+            return torch.cat([time, w - near * low * rise, last], -1)
+        # an inversion and a reflection, times the conformal factor 1 / (1 + x_0)
+        top = 2 * (height / 2).cosh()
+        total = square + top.square()
+        n = torch.cat([near, top], -1)
+        turned = v - 2 * dot(n, v) / total * n
+        return 2 * torch.cat([turned[:, :-1], -turned[:, -1:]], -1) / total
 
     # --- tangent vectors --------------------------------------------------------------
 
     def projection(self, x: Tensor) -> Tensor:
-        """Return the points with the same space coordinates; the time is recomputed."""
-        return above(x[:, 1:])
+        """Return `x`: all coordinates are those of a point."""
+        return x
 
     def to_tangent(self, x: Tensor, u: Tensor) -> Tensor:
-        """Return `u` less its part along `x`, orthogonally in Minkowski's form."""
-        form = dot(x[:, 1:], u[:, 1:]) - x[:, :1] * u[:, :1]
-        return tangent_above(x, u[:, 1:] + form * x[:, 1:])
+        """Return `u`: every vector is tangent."""
+        del x
+        return u
+
+    def _whiten(self, x: Tensor, u: Tensor) -> Tensor:
+        """Return orthonormal coordinates of tangent vectors, of shape (n, m)."""
+        return torch.cat([u[:, :-1] * (-x[:, -1:]).exp(), u[:, -1:]], -1)
 
     def inner(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
         """Return inner products, of shape (n,)."""
-        # Minkowski's form loses digits far from the origin; the Euclidean product of the
-        # vectors moved to the origin is a sum of squares for u = v
-        s = x[:, 1:] / (1 + x[:, :1])
-        return dot(u[:, 1:] - u[:, :1] * s, v[:, 1:] - v[:, :1] * s).squeeze(-1)
+        return (self._whiten(x, u) * self._whiten(x, v)).sum(-1)
 
     def frame(self, x: Tensor, v: Tensor) -> Tensor:
-        """Return `v`, of shape (n, m), moved in parallel from the origin to `x`."""
-        s = x[:, 1:]
-        time = dot(s, v)
-        return torch.cat([time, v + time / (1 + x[:, :1]) * s], -1)
+        """Return the vectors whose orthonormal coordinates are `v`."""
+        return torch.cat([v[:, :-1] * x[:, -1:].exp(), v[:, -1:]], -1)
 
     def egrad2rgrad(self, x: Tensor, g: Tensor) -> Tensor:
         """Return Riemannian gradients of shape (n, d)."""
-        s, w = x[:, 1:], g[:, 1:]
-        return self.frame(x, w + (dot(s, w) / (1 + x[:, :1]) + g[:, :1]) * s)
+        height = x[:, -1:].exp()
+        return torch.cat([height * (height * g[:, :-1]), g[:, -1:]], -1)
 
     # --- geodesics --------------------------------------------------------------------
 
+    def _move(self, x: Tensor, place: Tensor, log_height: Tensor) -> Tensor:
+        """Return the image of points under the isometry that takes the origin to `x`."""
+        at, height = split(x)
+        return torch.cat([at + height.exp() * place, height + log_height], -1)
+
     def retract(self, x: Tensor, u: Tensor) -> Tensor:
-        r"""Return the point with space part :math:`s + u_s + \frac12|u|^2 s`."""
-        square = self.inner(x, u, u)[:, None]
-        return above(x[:, 1:] + u[:, 1:] + square / 2 * x[:, 1:])
+        r"""Return `exp` to second order: for (w, τ) at the origin, w(1+τ) and τ-|w|²/2."""
+        w, rise = split(self._whiten(x, u))
+        return self._move(x, w * (1 + rise), rise - dot(w, w) / 2)
 
     def geodesic(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        r"""Return :math:`\cosh r\,x + (\sinh r/r)\,u` and its derivative, r the length."""
-        square = self.inner(x, u, u)[:, None]
-        c, s = cosh(square), sinh_over(square)
-        y = above(c * x[:, 1:] + s * u[:, 1:])
-        return y, tangent_above(y, c * u[:, 1:] + s * square * x[:, 1:])
+        """Return the end of a half-circle, or of a line upwards, and the velocity there."""
+        v = self._whiten(x, u)
+        w, rise = split(v)
+        place, log_height, C, S, D = end(v)
+        y = self._move(x, place, log_height)
+        square = dot(v, v)
+        plain = rise * C - S * square
+        # upwards this is a difference of large numbers
+        steep = (rise > 0) & (square > 1)
+        total = torch.where(steep, rise * C + S * square, 1.0)
+        product = (rise.square() - S.square() * square * dot(w, w)) / total
+        velocity = torch.cat([w, torch.where(steep, product, plain)], -1) / D
+        return y, self.frame(y, velocity)
+
+    def _quotient(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `y` seen from `x`: its place and log height where `x` is the origin."""
+        (at, height), (place, other) = split(x), split(y)
+        return (place - at) * (-height).exp(), other - height
 
     def log(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the velocity that leads to `y`."""
-        square = chord_square(x, y)  # 2 cosh θ - 2
-        ratio = asinh_over(square / 4) / (1 + square / 4).sqrt()  # θ / sinh θ
-        d = difference(x, y)[:, 1:]
-        return tangent_above(x, ratio * (d - square / 2 * x[:, 1:]))
+        return self.frame(x, start(*self._quotient(x, y))[0])
 
     def dist(self, x: Tensor, y: Tensor) -> Tensor:
         """Return distances of shape (n,), also accurate for near points."""
-        square = chord_square(x, y).squeeze(-1)
-        zero = square == 0  # a double where makes the gradient there zero
-        root = torch.where(zero, 0.0, torch.where(zero, 1.0, square).sqrt())
-        return 2 * (root / 2).asinh()
+        quarter = start(*self._quotient(x, y))[1].squeeze(-1)
+        zero = quarter == 0  # a double where makes the gradient there zero
+        root = torch.where(zero, 0.0, torch.where(zero, 1.0, quarter).sqrt())
+        return 2 * root.asinh()
 
     def log_det_exp(self, x: Tensor, u: Tensor) -> Tensor:
         r"""Return :math:`(m-1)\log(\sinh r/r)`, of shape (n,)."""
         return (self._known_dim() - 1) * log_sinh_over(self.inner(x, u, u))
 
     def chart(self, x: Tensor) -> LocalChart:
-        r"""Return coordinates of the Poincaré ball, metric :math:`4/(1-|y|^2)^2\,I`."""
+        """Return the coordinates themselves; one chart covers all points."""
 
         def metric(y: Tensor) -> Tensor:
-            factor = (2 / (1 - y.square().sum(-1))).square()
-            eye = torch.eye(y.shape[1], dtype=y.dtype, device=y.device)
-            return factor[:, None, None] * eye
+            flat = (-2 * y[:, -1:]).exp().expand(-1, y.shape[1] - 1)
+            return torch.diag_embed(torch.cat([flat, torch.ones_like(y[:, :1])], -1))
 
-        return LocalChart(x[:, 1:] / (1 + x[:, :1]), from_ball, metric)
+        return LocalChart(x, lambda y: y, metric)
 
     # --- volume and features ----------------------------------------------------------
 
@@ -250,20 +336,8 @@ class Hyperbolic(BaseManifold):
         """Return draws of the wrapped standard normal at the origin, (n_samples, d)."""
         shape = n_samples, self._known_dim()
         z = torch.randn(shape, generator=generator, dtype=dtype)
-        return above(sinh_over(dot(z, z)) * z)
-
-    @property
-    def n_features(self) -> int:
-        """The dimension m."""
-        return self._known_dim()
+        return torch.cat(end(z)[:2], -1)
 
     def features(self, x: Tensor) -> Tensor:
         """Return normal coordinates at the origin; see `BaseManifold.features`."""
-        s = x[:, 1:]
-        return asinh_over(dot(s, s)) * s
-
-
-def from_ball(y: Tensor) -> Tensor:
-    """Return points of the Poincaré ball as points of the hyperboloid."""
-    square = dot(y, y)
-    return torch.cat([1 + square, 2 * y], -1) / (1 - square)
+        return start(*split(x))[0]

@@ -54,6 +54,7 @@ class SPD(BaseManifold):
     tensor([0.9803])
     """
 
+    least_curvature: ClassVar[float] = -0.5
     columns_hint: ClassVar[str] = (
         "a symmetric matrix of s rows has s (s + 1) / 2 columns, its upper triangle, or "
         "s squared"

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sk_wmvl._random import make_generator
 from sk_wmvl.energies import CorrectedEnergy
-from sk_wmvl.likelihood import Cover, Pool, audit, best_gain
+from sk_wmvl.likelihood import Cover, Pool, affordable, audit, best_gain
 from sk_wmvl.objectives._base import (
     BaseProblem,
     Batch,
@@ -33,7 +33,7 @@ from sk_wmvl.samplers._base import evaluate_in_chunks
 __all__ = ["LikelihoodProblem"]
 
 MONITOR, SEARCH = 1001, 1002  # streams of the seed that nothing else uses
-N_USES = 4  # of a draw, on average, before a pool is drawn anew
+N_USES = 16  # of a draw, on average, before a pool is drawn anew
 N_JUDGED = 16_384  # draws that monitor
 
 
@@ -122,7 +122,8 @@ class LikelihoodProblem(BaseProblem):
         """Return minus the gain in log-likelihood, (n,), at the best scale."""
         if self._judged is None:
             generator = make_generator(seed, MONITOR)
-            self._judged = self._cover.draw(N_JUDGED, generator=generator)
+            n_draws = affordable(N_JUDGED, self._cover.base)
+            self._judged = self._cover.draw(n_draws, generator=generator)
         at_rows = evaluate_in_chunks(energy.correction, rows.x)
         at_draws = evaluate_in_chunks(energy.correction, self._judged.x)
         best = best_gain(at_rows, rows.weight, at_draws, self._judged.log_weight)
@@ -147,7 +148,8 @@ class LikelihoodProblem(BaseProblem):
         found : bool
         """
         generator = make_generator(seed, SEARCH)
-        pool = self._cover.draw(N_JUDGED, generator=generator)
+        n_draws = affordable(N_JUDGED, self._cover.base)
+        pool = self._cover.draw(n_draws, generator=generator)
         at_rows = evaluate_in_chunks(energy.correction, rows.x)
         at_draws = evaluate_in_chunks(energy.correction, pool.x)
         best = best_gain(at_rows, rows.weight, at_draws, pool.log_weight)

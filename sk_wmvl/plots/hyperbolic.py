@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from sk_wmvl.manifolds import Hyperbolic
 from sk_wmvl.plots._base import (
     BaseFieldDisplay,
     BaseGrid,
@@ -48,10 +49,8 @@ class DiskGrid(BaseGrid):
         square = np.stack(np.meshgrid(x, x), -1)
         inside = (square**2).sum(-1) < self.edge**2
         places = square[inside]
-        y = torch.from_numpy(places)
-        gap = 1 - y.square().sum(1, keepdim=True)
-        hyperboloid = torch.cat([2 / gap - 1, 2 * y / gap], -1)
-        return Nodes((x,), inside, self.space.to_user(hyperboloid).numpy(), places)
+        points = Hyperbolic(2, model="ball").from_user(torch.from_numpy(places))
+        return Nodes((x,), inside, self.space.to_user(points).numpy(), places)
 
     def arrows(self, nodes, score):
         """Return velocities in the disk; see `BaseGrid.arrows`."""

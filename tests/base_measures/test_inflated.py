@@ -13,6 +13,7 @@ from sk_wmvl.base_measures import (
     TransformedBase,
     UniformBase,
 )
+from sk_wmvl.base_measures._base import InflatedCopy
 from sk_wmvl.base_measures.components import VonMises, VonMisesFisher
 from sk_wmvl.coordinates import JohnsonColumns, JohnsonTransform
 from sk_wmvl.manifolds import Sphere, Torus
@@ -89,3 +90,13 @@ def test_base_is_unchanged():
         base.inflated(2.0)
         for name, value in base.state_dict().items():
             torch.testing.assert_close(value, before[name])
+
+
+@pytest.mark.parametrize("name", bases())
+def test_densities_of_copies_at_once_are_those_one_by_one(name):
+    base = bases()[name]
+    copies = [InflatedCopy(base.inflated(t), t) for t in (1.5, 3.0)]
+    x = copies[1].base.sample(50, generator=torch.Generator().manual_seed(0))
+    values = base.log_probs(x, copies)
+    expected = [base.log_prob(x), *(copy.base.log_prob(x) for copy in copies)]
+    torch.testing.assert_close(values, torch.stack(expected, 1))

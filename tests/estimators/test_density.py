@@ -159,19 +159,23 @@ def test_untrained_model_is_its_base():
 
 
 def test_blindness_to_mode_weights_and_its_cure():
-    # Two far modes with weights 0.8 and 0.2: a Gaussian base splits the mass about
-    # evenly or worse, a mixture base gets it right.
+    # Two far modes with weights 0.8 and 0.2: minimum velocity alone over a Gaussian base
+    # splits the mass about evenly or worse. A mixture base gets it right, and so does the
+    # likelihood.
     rng = np.random.default_rng(0)
     left = rng.random(3000) < 0.8
     X = np.where(left, -8.0, 8.0)[:, None] + rng.normal(size=(3000, 1))
     grid = np.linspace(-15, 0, 2000)[:, None]
     mass = {}
-    for base in ("gaussian", "mixture"):
-        density = MVLDensity(random_state=0, max_epochs=20, base=base).fit(X)
+    cases = ("gaussian", None), ("mixture", None), ("gaussian", "auto")
+    for base, weight in cases:
+        density = MVLDensity(
+            objective_weight=weight, random_state=0, max_epochs=20, base=base
+        ).fit(X)
         log_density = density.score_samples(grid)
-        mass[base] = integrate.trapezoid(np.exp(log_density), grid[:, 0])
-    assert abs(mass["mixture"] - left.mean()) < 0.02
-    assert abs(mass["gaussian"] - left.mean()) > 0.02
+        mass[base, weight] = integrate.trapezoid(np.exp(log_density), grid[:, 0])
+    blind, *cured = (abs(mass[case] - left.mean()) for case in cases)
+    assert max(cured) < 0.02 < blind
 
 
 # --- laws -----------------------------------------------------------------------------

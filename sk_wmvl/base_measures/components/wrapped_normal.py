@@ -92,15 +92,24 @@ class WrappedNormal(Components):
         return self.manifold.diffuse(self.mu[which], sigma, generator=generator)
 
     def update(self, x: Tensor, responsibility: Tensor, prior: Tensor) -> None:
-        """Fit centres, by a step to the Fréchet means, and variances."""
+        r"""Fit centres, by a step to the Fréchet means, and variances.
+
+        Where curvature is at least :math:`-c^2`, the Hessian of half the squared distance
+        r is at most :math:`cr\coth cr`. The step is that of Newton's method with the mean
+        of this bound: a whole step overshoots if the points are far from the centre.
+        """
         n, size = responsibility.sum(0), chunk_size(self.mu.numel())
         parts = list(zip(x.split(size), responsibility.split(size), strict=True))
-        step = torch.zeros_like(self.mu)
+        step, bound = torch.zeros_like(self.mu), torch.zeros_like(n)
+        c = math.sqrt(-self.manifold.least_curvature)
         for rows, part in parts:
             mu, points = self._pairs(rows)
-            u = self.manifold.log(mu, points).view(*part.shape, -1)
-            step += torch.einsum("nk,nkd->kd", part, u)
-        step = step / n[:, None].clamp(min=1e-300)
+            u = self.manifold.log(mu, points)
+            r = c * self.manifold.norm(mu, u).view(part.shape)
+            stiffness = torch.where(r > 0, r / torch.where(r > 0, r, 1.0).tanh(), 1.0)
+            step += torch.einsum("nk,nkd->kd", part, u.view(*part.shape, -1))
+            bound += (part * stiffness).sum(0)
+        step = step / bound[:, None].clamp(min=1e-300)
         self.mu = self.manifold.projection(self.manifold.exp(self.mu, step))
         total = torch.zeros_like(n)
         for rows, part in parts:

@@ -1,12 +1,13 @@
 """The choice of bandwidths for kernel estimates on a manifold: by rows held out."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sk_wmvl._rows import Fold, hold_out, label_units, make_folds, merge_copies
+from sk_wmvl._rows import Fold, label_units, make_folds, merge_copies
 from sk_wmvl.base_measures.components import (
     Components,
     chunk_size,
@@ -32,17 +33,17 @@ BANDWIDTHS = np.logspace(-4, 0, 9)  # common ones, parts of the variance
 # The distance to the k-th neighbor times a factor is a row's own bandwidth.
 NEIGHBORS = (2, 4, 8, 16, 32, 64)
 FACTORS = (0.25, 0.5, 1.0, 2.0)
-FACTORS_AT_CELLS = (0.0625, 0.25, 0.5, 1.0)  # the variance of their rows is added
+FACTORS_AT_CELLS = (0.0625, *FACTORS)  # the variance of their rows is added
 # Where there are several units, the mean square to so many neighbors times a factor is the
 # variance in each.
 LOCAL_NEIGHBORS = (16, 32, 64, 128)
 LOCAL_FACTORS = (0.125, 0.25, 0.5, 1.0)
 SCALE_NEIGHBOR = 16  # the distance to it is the local scale, by which weights vary
 N_STRATA, ROWS_PER_STRATUM = 5, 500
-# More rows are gathered in so many cells, and one part of them is held out.
+# More rows are gathered in so many cells, and some of them are held out.
 MOST_CELLS = 10_000
-N_FOLDS, MAX_HELD_OUT = 5, 2000
-# In a stratum. Each kernel of a cell costs as much as a cell, which suits more rows.
+N_FOLDS, MAX_HELD_OUT = 5, 5000
+# In a stratum; the first number falls to the second as cells hold more rows.
 MOST_STACKED, MOST_STACKED_AT_CELLS, LEAST_WEIGHT = 8, 3, 0.01
 LEAST_BACKGROUND = 1e-4
 
@@ -215,11 +216,7 @@ def _folds(
         groups = None  # one group cannot be held out of itself
     units = label_units(manifold.features(x).cpu().numpy(), groups)
     if len(x) > MOST_CELLS:
-        n_units = int(units.max()) + 1
-        train, held_out = hold_out(units, min(MAX_HELD_OUT, n_units // N_FOLDS), seed)
-        rng = np.random.default_rng(seed)
-        some = rng.permutation(len(held_out))[:MAX_HELD_OUT]
-        folds = [Fold(train, held_out[np.sort(some)])]
+        folds = _some_folds(units, seed)
     else:
         folds = make_folds(units, N_FOLDS, seed, dealt=True)
     # one row has no neighbor: a group of nearly all rows is not held out
@@ -227,6 +224,20 @@ def _folds(
     if large or groups is None:
         return large or folds
     return _folds(manifold, x, seed, None)
+
+
+def _some_folds(units: np.ndarray, seed: int) -> list[Fold]:
+    """Return folds of which 5000 rows are held out in all, at most a fifth in each."""
+    n_rows, n_units = len(units), int(units.max()) + 1
+    rng = np.random.default_rng(seed)
+    n_folds = min(math.ceil(MAX_HELD_OUT * N_FOLDS / n_rows), N_FOLDS)
+    size = max(1, min(n_units // N_FOLDS, MAX_HELD_OUT // n_folds))
+    folds = []
+    for part in rng.permutation(n_units)[: n_folds * size].reshape(n_folds, size):
+        train, held_out = np.isin(units, part, invert=True), np.isin(units, part)
+        rows = rng.permutation(np.flatnonzero(held_out))[: MAX_HELD_OUT // n_folds]
+        folds.append(Fold(np.flatnonzero(train), np.sort(rows)))
+    return folds
 
 
 @torch.no_grad()
@@ -271,7 +282,9 @@ def choose_stack(
     uniform = -manifold.log_volume() if manifold.is_compact else None
     weights, _ = stratified_weights(values, weight_out, uniform=uniform)
     # few are kept in each stratum, the heaviest
-    most = MOST_STACKED_AT_CELLS if is_large else MOST_STACKED
+    most = MOST_STACKED
+    if is_large:
+        most = max(MOST_STACKED_AT_CELLS, MOST_STACKED * MOST_CELLS // len(x))
     floor = np.sort(weights, 0)[-min(most, len(weights))]
     kept = weights >= np.minimum(np.maximum(floor, LEAST_WEIGHT), weights.max(0))
     some = np.flatnonzero(kept.any(1))
@@ -364,10 +377,10 @@ def fit_kernel_base(
     candidates with the largest weights are kept in each stratum.
 
     Up to 10 000 distinct rows are all held out, in five folds. More are gathered in
-    10 000 cells of near rows (`gather_cells`), and 2000 are held out. A kernel is at the
-    center of a cell, weighs as much as its rows, and is wider by their variance: the rows
-    smoothed, to second order. Neighbors are cells then, and no more than three candidates
-    are kept in a stratum. A row that is held out has no component, and no part in cells
+    10 000 cells of near rows (`gather_cells`), and 5000 are held out, in three folds or
+    fewer. A kernel is at the center of a cell, weighs as much as its rows, and is wider by
+    their variance: the rows smoothed, to second order. Neighbors are cells then, and fewer
+    candidates are kept in a stratum. A row that is held out has no component, and no part in cells
     and the bandwidths of its neighbors. Copies of a row are one row of a larger weight.
 
     Parameters

@@ -75,10 +75,15 @@ def test_strata_divide_rows():
     np.testing.assert_allclose(strata, 1 / 3)
 
 
-def test_rows_held_out_are_scored_as_new_rows(monkeypatch):
+@pytest.mark.parametrize(
+    ("most_cells", "factors"),
+    [(10_000, bandwidths.FACTORS), (200, bandwidths.FACTORS_AT_CELLS)],
+)
+def test_rows_held_out_are_scored_as_new_rows(most_cells, factors, monkeypatch):
     # What the weights are chosen by, fold for fold, against kernels put at the rows
     # inside alone, with any weights: nothing of a row, its group or its neighbors'
-    # distances to it is known there. 620 rows, in two strata.
+    # distances to it is known there. 620 rows, in two strata, and in 200 cells.
+    monkeypatch.setattr(bandwidths, "MOST_CELLS", most_cells)
     rng = np.random.default_rng(0)
     x = Torus(2).random_point(620, generator=torch.Generator().manual_seed(1))
     weight, groups = torch.tensor(rng.uniform(0.2, 3, 620)), rng.integers(50, size=620)
@@ -94,7 +99,7 @@ def test_rows_held_out_are_scored_as_new_rows(monkeypatch):
     values = seen["values"]
     some = np.sort(rng.choice(values.shape[1], 4, replace=False))
     weights = rng.uniform(0.1, 1, (4, 2))
-    stack = bandwidths.Stack(some, weights / weights.sum(0), 0.0)
+    stack = bandwidths.Stack(some, weights / weights.sum(0), 0.0, factors)
     table = values[:, some] + np.log(stack.weights)
     expected, weight_outside = [], []
     x, weight, groups = bandwidths._distinct(x, weight, groups)
