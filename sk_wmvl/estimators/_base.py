@@ -302,7 +302,7 @@ class BaseEnergyEstimator(
         if "_skl_callbacks" not in vars(self):
             yield None
             return
-        n_epochs = epochs or TrainingOptions.of(self).n_epochs
+        n_epochs = epochs or TrainingOptions.of(self).n_epochs(len(X))
         context = self._init_callback_context(max_subtasks=n_epochs)
         context.call_on_fit_task_begin(estimator=self, X=X)
         yield context

@@ -71,7 +71,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         batch_size="auto",
         lr=2e-3,
         lr_schedule="one-cycle",
-        max_epochs=100,
+        max_epochs="auto",
         early_stopping=True,
         validation_fraction=0.1,
         n_iter_no_change=20,
@@ -120,6 +120,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             StrOptions({"auto"}),
             Interval(Real, 0, None, closed="left"),
         ],
+        "max_epochs": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "normalizer": [None, StrOptions(set(NORMALIZERS)), BaseNormalizer],
         "memory": [None, str, HasMethods(["cache"])],
     }

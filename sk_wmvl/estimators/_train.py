@@ -33,6 +33,8 @@ __all__ = ["Trained", "TrainingOptions", "train"]
 
 # With batch_size='auto' a step takes a 32nd of the rows, within these bounds.
 STEPS_PER_EPOCH, LEAST_BATCH, LARGEST_BATCH = 32, 32, 256
+# With max_epochs='auto' there are as many passes as take so many steps, within these bounds.
+MOST_STEPS, LEAST_EPOCHS, MOST_EPOCHS = 10_000, 4, 100
 # Of further training, after a search has found mass where there are no rows.
 MOST_REPAIRS, REPAIR_EPOCHS, REPAIR_PATIENCE = 3, 25, 8
 
@@ -45,7 +47,7 @@ class TrainingOptions(NamedTuple):
     batch_size: int | str
     lr: float
     lr_schedule: str
-    max_epochs: int
+    max_epochs: int | str
     early_stopping: bool
     validation_fraction: float
     n_iter_no_change: int
@@ -67,10 +69,13 @@ class TrainingOptions(NamedTuple):
             return int(np.clip(n_rows // STEPS_PER_EPOCH, LEAST_BATCH, LARGEST_BATCH))
         return n_rows if batch_size == -1 else int(batch_size)  # as skorch has it
 
-    @property
-    def n_epochs(self) -> int:
-        """The largest number of epochs of a fit."""
-        return (self.net_params or {}).get("max_epochs", self.max_epochs)
+    def n_epochs(self, n_rows: int) -> int:
+        """Return the largest number of epochs of a fit."""
+        max_epochs = (self.net_params or {}).get("max_epochs", self.max_epochs)
+        if max_epochs == "auto":
+            affordable = MOST_STEPS * self.rows_per_step(n_rows) // n_rows
+            return int(np.clip(affordable, LEAST_EPOCHS, MOST_EPOCHS))
+        return int(max_epochs)
 
 
 @dataclass(frozen=True)
@@ -244,7 +249,7 @@ def _make_net(
     callbacks = copy.deepcopy(list(options.callbacks or []))
     check_callbacks(callbacks)
     if options.verbose == 1:
-        n_epochs = 1 if in_part else options.n_epochs
+        n_epochs = 1 if in_part else options.n_epochs(n_rows)
         callbacks.append(("fit_progress", FitProgress(label, n_epochs)))
     params = {
         "task": task,
@@ -253,7 +258,7 @@ def _make_net(
         "tol": options.tol,
         "optimizer": optimizer,
         "lr": options.lr,
-        "max_epochs": options.max_epochs,
+        "max_epochs": options.n_epochs(n_rows),
         "batch_size": options.rows_per_step(n_rows),
         "iterator_train": BatchIterator,
         "iterator_train__shuffle": True,

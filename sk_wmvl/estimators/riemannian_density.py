@@ -110,8 +110,9 @@ class RiemannianMVLDensity(BaseDensity):
         The learning rate, or the largest one of a schedule.
     lr_schedule : {'one-cycle', 'constant'}, default='one-cycle'
         Whether the rate rises and falls once over `max_epochs`, or is constant.
-    max_epochs : int, default=100
-        Passes over the data.
+    max_epochs : int or 'auto', default='auto'
+        Passes over the data. ``'auto'`` is 100, or as many as take 10 000 steps if these are
+        fewer, but at least 4.
     early_stopping : bool, default=True
         Whether to hold out rows, which judge the correction. The base measure that is
         trained over does not know them. The weights are kept with which these rows gain
@@ -266,7 +267,7 @@ class RiemannianMVLDensity(BaseDensity):
         batch_size="auto",
         lr=2e-3,
         lr_schedule="one-cycle",
-        max_epochs=100,
+        max_epochs="auto",
         early_stopping=True,
         validation_fraction=0.1,
         n_iter_no_change=20,

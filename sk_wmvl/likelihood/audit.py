@@ -5,6 +5,7 @@ density start where the correction is lowest and anywhere; Gaussians at their en
 is drawn from. If Z then is larger, the draws had missed mass.
 """
 
+import copy
 import math
 from typing import NamedTuple
 
@@ -87,7 +88,8 @@ def audit(
     heaviest = torch.topk(pool.log_weight + at_draws, third).indices
     anywhere = torch.arange(n_starts - 2 * third, device=pool.x.device)
     starts = pool.x[torch.cat([lowest, heaviest, anywhere])]
-    modes = find_modes(energy, starts, manifold)
+    # Where modes are need not be known to many digits, and float32 takes half the time.
+    modes = find_modes(copy.deepcopy(energy).float(), starts.float(), manifold)
     places = modes.places(manifold) if len(modes.x) else None
     if places is None:
         return Audit(cover, pool, before, 0.0, len(modes.x))

@@ -20,8 +20,8 @@ from sk_wmvl.manifolds import BaseManifold, Euclidean
 
 __all__ = ["Modes", "climb", "find_modes"]
 
-N_STEPS = 120
-STEP = 0.06  # of the ascents, in internal units; it shrinks in the last third
+N_STEPS = 80
+STEP = 0.08  # of the ascents, in internal units; it shrinks in the last third
 BETAS = (0.8, 0.95)  # of Adam, which has few steps
 MOST_MODES = 64
 APART = 0.5  # modes nearer to a higher one are taken for the same
@@ -94,7 +94,7 @@ def find_modes(
         Points of the manifold.
     manifold : BaseManifold
         With its dimension known.
-    n_steps : int, default=120
+    n_steps : int, default=80
         Of each ascent.
 
     Returns

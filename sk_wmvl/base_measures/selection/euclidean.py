@@ -41,6 +41,10 @@ PATIENCE = 2  # steps of the ladder without an improvement; one, with heavier ta
 # Heavier tails need fewer components than normal densities, but not much fewer.
 FEWER = 4
 MAX_UNITS_TO_FOLD, N_FOLDS = 2000, 5
+# Of more rows than these a random part is enough to choose by, and a larger one to refine
+# what was chosen: a mixture has no more parameters than some thousands.
+MOST_ROWS_TO_CHOOSE_BY, MOST_ROWS_TO_REFINE_BY, N_REFINING_STEPS = 20_000, 100_000, 5
+SOME = 301  # a stream of the seed that nothing else uses
 # Of a stack. Each part is a mixture of full covariances: few are enough, and they cost.
 MOST_STACKED, LEAST_WEIGHT = 3, 0.05
 # A stack of one is a candidate that was offered before the best, and now is better.
@@ -278,7 +282,8 @@ def choose_mixture(
     taken if it is better still.
 
     Up to 2000 rows, or groups, are cross-validated in five folds; of more, one part is held
-    out. The choice is fitted to all rows. If it has more than eight components and was
+    out. Of more than 20 000 rows so many are drawn to choose by, and 100 000 at most refine
+    the choice. The choice is fitted to all rows. If it has more than eight components and was
     cross-validated, it is the average of four fits from different starts, whose mean log
     density is at least the mean of theirs.
 
@@ -315,6 +320,8 @@ def search_mixture(
     seed: int = 0,
 ) -> tuple[ChosenMixture, Choice[MixtureCandidate]]:
     """Return what `choose_mixture` does, and the choice, for a fit to other rows."""
+    if len(x) > MOST_ROWS_TO_CHOOSE_BY:
+        return _search_some(x, weight, held_out, groups, seed)
     sample = Sample(x, weight)
     positive = weight > 0
     if not positive.all():
@@ -334,6 +341,32 @@ def search_mixture(
             folds = [Fold(np.setdiff1d(np.arange(len(units)), held_out), held_out)]
         choice = _search(sample, folds, units, seed)
     return _fit(choice, sample), choice
+
+
+def _search_some(
+    x: np.ndarray,
+    weight: np.ndarray,
+    held_out: np.ndarray,
+    groups: np.ndarray | None,
+    seed: int,
+) -> tuple[ChosenMixture, Choice[MixtureCandidate]]:
+    """Search with some of many rows, and let more of them refine what is chosen."""
+    rng = np.random.default_rng([seed, SOME])
+    order = rng.permutation(len(x))
+    if groups is not None:  # whole groups, in random order
+        rank = rng.permutation(int(groups.max()) + 1)
+        order = np.argsort(rank[groups], kind="stable")
+    some = np.sort(order[:MOST_ROWS_TO_CHOOSE_BY])
+    fitted, choice = search_mixture(
+        x[some],
+        weight[some],
+        held_out=np.flatnonzero(np.isin(some, held_out)),
+        groups=None if groups is None else groups[some],
+        seed=seed,
+    )
+    more = np.sort(order[:MOST_ROWS_TO_REFINE_BY])
+    refined = adapt(fitted, x[more], weight[more], n_steps=N_REFINING_STEPS)
+    return refined, choice
 
 
 def adapt(
