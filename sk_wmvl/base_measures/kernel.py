@@ -186,7 +186,7 @@ class KernelBase(BaseMeasure):
         """Return independent draws of shape (n_samples, d)."""
         return self.mixture.sample(n_samples, generator=generator)
 
-    def inflated(self, factor: float) -> ManifoldMixture:
+    def inflated(self, factor: float) -> BaseMeasure:
         """Return the mixture of inflated components."""
         return self.mixture.inflated(factor)
 

@@ -15,12 +15,14 @@ from sk_wmvl.base_measures.components import (
     log_sum_exp,
     scaled_exp,
 )
+from sk_wmvl.base_measures.uniform import UniformBase
 from sk_wmvl.manifolds import BaseManifold
 
 __all__ = ["ManifoldMixture", "Trial", "start_mixture", "try_mixture"]
 
 N_ITERATIONS = 200
 LEAST_BACKGROUND = 0.25  # of an inflated mixture
+FEW_DIMENSIONS = 3
 # A fit stops after two checks in a row that gain less than ENOUGH, in nats per row.
 CHECK_EVERY, N_WORSE, ENOUGH = 10, 2, 5e-4
 
@@ -104,8 +106,14 @@ class ManifoldMixture(BaseMeasure):
             x = torch.where(inside.to(x.device)[:, None], x, uniform)
         return x
 
-    def inflated(self, factor: float) -> "ManifoldMixture":
-        """Return inflated components, over a background of a quarter at least."""
+    def inflated(self, factor: float) -> BaseMeasure:
+        """Return inflated components, over a background of a quarter at least.
+
+        In up to three dimensions of a compact manifold it is the uniform density, of which
+        draws reach every place, and which costs nothing.
+        """
+        if self.manifold.is_compact and (self.manifold.dim or 0) <= FEW_DIMENSIONS:
+            return UniformBase(self.manifold).to(self.log_weights)
         components = type(self.components)(
             self.manifold,
             self.components.centers.double(),

@@ -21,7 +21,7 @@ INFLATIONS = (1.0, 1.5, 3.0)
 PARTS = (0.5, 0.35, 0.15)
 PLACES_PART = 0.2  # of all, once there are places
 MOST_WORK = 4e7  # draws times components of a base measure
-LEAST_DRAWS = 8192
+LEAST_DRAWS = 4096
 
 
 @dataclass(frozen=True, eq=False)

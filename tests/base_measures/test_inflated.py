@@ -37,6 +37,7 @@ def bases():
         mixture, JohnsonColumns(johnson), np.zeros(2), np.array([[2.0, 0.5], [0, 1]])
     )
     circle = kernels(Torus(1), VonMises, [[0.0], [2.0]])
+    torus = kernels(Torus(4), VonMises, [[0.0, 0, 1, 2], [2.0, 1, 1, 0]])
     sphere = kernels(Sphere(2), VonMisesFisher, [[0.0, 0, 1], [0, 1, 0]])
     return {
         "gaussian": gaussian,
@@ -44,6 +45,7 @@ def bases():
         "transformed": transformed,
         "stacked": StackedBase([gaussian, transformed], WEIGHTS),
         "circle": circle,
+        "torus": torus,
         "sphere": sphere,
         "kernel": KernelBase(sphere, sphere.components.centers),
         "uniform": UniformBase(Sphere(2)),
@@ -72,10 +74,18 @@ def test_components_keep_their_centers():
     wider = bases()["mixture"].inflated(3.0)
     np.testing.assert_array_equal(wider.means, MEANS)
     np.testing.assert_allclose(wider.chol @ wider.chol.mT, 9 * COVARIANCES)
-    sphere = bases()["sphere"]
-    wider = sphere.inflated(2.0)
-    torch.testing.assert_close(wider.components.centers, sphere.components.centers)
+    torus = bases()["torus"]
+    wider = torus.inflated(2.0)
+    torch.testing.assert_close(wider.components.centers, torus.components.centers)
+    torch.testing.assert_close(
+        wider.components.variances, 4 * torus.components.variances, rtol=0.05, atol=0
+    )
     assert wider.background == 0.25
+
+
+def test_on_few_dimensions_of_a_compact_manifold_the_wider_density_is_uniform():
+    for name in ("sphere", "circle", "kernel"):
+        assert isinstance(bases()[name].inflated(2.0), UniformBase)
 
 
 def test_device_and_dtype_are_kept():
