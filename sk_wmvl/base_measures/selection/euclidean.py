@@ -282,10 +282,10 @@ def choose_mixture(
     taken if it is better still.
 
     Up to 2000 rows, or groups, are cross-validated in five folds; of more, one part is held
-    out. Of more than 20 000 rows so many are drawn to choose by, and 100 000 at most refine
-    the choice. The choice is fitted to all rows. If it has more than eight components and was
+    out. The choice is fitted to all rows. If it has more than eight components and was
     cross-validated, it is the average of four fits from different starts, whose mean log
-    density is at least the mean of theirs.
+    density is at least the mean of theirs. Of more than 20 000 rows so many are drawn to
+    choose by, and up to 100 000 refine the choice.
 
     Parameters
     ----------

@@ -1,16 +1,19 @@
 """The base measure of a fit: one entry for all kinds and spaces, and fits to new rows."""
 
+import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_memory
 
 from sk_wmvl._rows import Rows
 from sk_wmvl.base_measures._base import BaseMeasure
 from sk_wmvl.base_measures.gaussian import GaussianBase
+from sk_wmvl.base_measures.manifold_mixture import ManifoldMixture
 from sk_wmvl.base_measures.mixture import from_mixture
 from sk_wmvl.base_measures.selection import euclidean, gaussian_mixture
 from sk_wmvl.base_measures.selection import manifold as on_manifold
@@ -293,14 +296,29 @@ class ChosenOnManifold(Recipe):
     Parameters
     ----------
     choice : Choice
+    base : BaseMeasure
+        As it was fitted.
     """
 
     choice: Choice[on_manifold.ManifoldCandidate]
+    base: BaseMeasure
 
+    @torch.no_grad()
     def fit(self, rows, coordinates, moments) -> BaseMeasure:
-        """Return the base measure of internal coordinates."""
+        """Return the mixture after a few more steps; kernels are put at the rows."""
         del moments
-        return on_manifold.fit_choice(self.choice, _internal(rows, coordinates))
+        inside = _internal(rows, coordinates)
+        if not isinstance(self.base, ManifoldMixture):
+            return on_manifold.fit_choice(self.choice, inside)
+        mixture, points = copy.deepcopy(self.base), on_manifold.as_points(inside)
+        i = int(np.argmax(self.choice.weights))
+        heaviest = self.choice.parts[i]
+        assert isinstance(heaviest, on_manifold.MixtureCandidate)
+        # In its own fit a component had as many rows as in all of the joined ones now.
+        weight = points.weight * (len(heaviest.starts) / self.choice.weights[i])
+        for _ in range(N_STEPS):
+            mixture.step(points.x, weight, heaviest.prior)
+        return mixture
 
 
 def _choose_in_euclidean_space(
@@ -371,7 +389,7 @@ def _choose_on_manifold(
         kinds=kinds,
         seed=seed,
     )
-    recipe = ChosenOnManifold(choice)
+    recipe = ChosenOnManifold(choice, base)
     return SelectedBase(base, coordinates, choice.scores, choice.names, recipe)
 
 
