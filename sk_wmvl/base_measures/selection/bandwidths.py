@@ -380,8 +380,9 @@ def fit_kernel_base(
     10 000 cells of near rows (`gather_cells`), and 5000 are held out, in three folds or
     fewer. A kernel is at the center of a cell, weighs as much as its rows, and is wider by
     their variance: the rows smoothed, to second order. Neighbors are cells then, and fewer
-    candidates are kept in a stratum. A row that is held out has no component, and no part in cells
-    and the bandwidths of its neighbors. Copies of a row are one row of a larger weight.
+    candidates are kept in a stratum. A row that is held out has no component, and no part
+    in cells and the bandwidths of its neighbors. Copies of a row are one row of a larger
+    weight.
 
     Parameters
     ----------

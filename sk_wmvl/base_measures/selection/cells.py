@@ -11,7 +11,8 @@ from sk_wmvl.manifolds import BaseManifold
 
 __all__ = ["Cells", "gather_cells"]
 
-SCALE_NEIGHBOR = 16  # the distance to it is the local scale
+# The distance to it is the local scale: near, for a few rows in a spot are no cell yet.
+SCALE_NEIGHBOR = 4
 LEAST_SCALE = 1e-30
 DEAR = 4  # times the median loss of a round
 
@@ -47,7 +48,7 @@ def gather_cells(
 
     .. math:: \frac{w_a w_b}{w_a + w_b}\,\frac{d^2(c_a, c_b)}{s^2},
 
-    where s is the distance of a row to its 16th neighbor. Rows apart thus stay alone, and
+    where s is the distance of a row to its fourth neighbor. Rows apart thus stay alone, and
     the others share cells of about equal weight.
 
     Parameters
