@@ -40,7 +40,7 @@ class Audit(NamedTuple):
         By how much log Z was too low before, in nats; zero if by no more than 0.01 nats or
         two standard errors.
     n_modes : int
-        How many distinct modes the ascents have found.
+        How many distinct modes the ascents have reached.
     """
 
     cover: Cover
@@ -90,9 +90,10 @@ def audit(
     starts = pool.x[torch.cat([lowest, heaviest, anywhere])]
     # Where modes are need not be known to many digits, and float32 takes half the time.
     modes = find_modes(copy.deepcopy(energy).float(), starts.float(), manifold)
+    n_modes = int(modes.has_converged.sum())
     places = modes.places(manifold) if len(modes.x) else None
     if places is None:
-        return Audit(cover, pool, before, 0.0, len(modes.x))
+        return Audit(cover, pool, before, 0.0, n_modes)
     wider = cover.with_places(places)
     more = wider.draw(len(pool), generator=generator)
     at_more = -energy.scale * values_at(energy.correction, more.x)
@@ -103,7 +104,7 @@ def audit(
     noise = min(noise, 1.0)
     if not missed > max(TOLERANCE, noise):
         missed = 0.0
-    return Audit(wider, more, after, missed, len(modes.x))
+    return Audit(wider, more, after, missed, n_modes)
 
 
 @torch.no_grad()

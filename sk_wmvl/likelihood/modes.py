@@ -21,11 +21,12 @@ from sk_wmvl.manifolds import BaseManifold, Euclidean
 __all__ = ["Modes", "climb", "find_modes"]
 
 N_STEPS = 80
-STEP = 0.08  # of the ascents, in internal units; it shrinks in the last third
+STEP = 0.15  # of the ascents, in internal units; it shrinks in the last third
 BETAS = (0.8, 0.95)  # of Adam, which has few steps
 MOST_MODES = 64
 APART = 0.5  # modes nearer to a higher one are taken for the same
-NARROWEST, WIDEST = 0.05, 1.0  # standard deviations of places
+NARROWEST, WIDEST = 0.05, 2.0  # standard deviations of places
+NEARLY = 0.1  # nats that a mode may be higher than the end of an ascent
 SPREAD = 1.2  # by which places are wider than the modes they stand for
 
 
@@ -39,16 +40,20 @@ class Modes(NamedTuple):
         Unnormalised.
     covariance : Tensor of shape (k, m, m)
         The inverse of minus the Hessian, in orthonormal coordinates of the tangent space.
-        Standard deviations are clipped between 0.05 and 1.
+        Standard deviations are clipped between 0.05 and 2.
     log_mass : Tensor of shape (k,)
         By Laplace's approximation,
         :math:`\log q + \frac m2\log 2\pi + \frac12\log\det\Sigma`.
+    has_converged : Tensor of bool of shape (k,)
+        Whether a Newton step from there would gain less than a tenth of a nat. Ascents that
+        start far away may not arrive.
     """
 
     x: Tensor
     log_density: Tensor
     covariance: Tensor
     log_mass: Tensor
+    has_converged: Tensor
 
     def places(self, manifold: BaseManifold) -> BaseMeasure | None:
         """Return Gaussians at the modes, equally weighted, to draw from.
@@ -105,11 +110,15 @@ def find_modes(
     ends, log_density = climb(energy, starts, manifold, n_steps=n_steps)
     kept = _distinct(ends, log_density)
     x, log_density = ends[kept], log_density[kept]
-    covariance = _covariances(energy, x, manifold)
+    seen = TangentSpaceEnergy(energy, manifold, x, basis=tangent_basis(manifold, x))
+    _, grad = energy_and_grad(seen, seen.origin())
+    covariance = _covariances(seen)
+    newton = (covariance @ grad[:, :, None].to(covariance))[:, :, 0]
+    has_converged = (newton * grad).sum(1) < 2 * NEARLY
     m = covariance.shape[1]
     half_log_det = 0.5 * torch.linalg.slogdet(covariance)[1]
     log_mass = log_density + 0.5 * m * math.log(2 * math.pi) + half_log_det
-    return Modes(x, log_density, covariance, log_mass)
+    return Modes(x, log_density, covariance, log_mass, has_converged)
 
 
 def climb(
@@ -169,12 +178,8 @@ def _distinct(x: Tensor, log_density: Tensor) -> Tensor:
     return torch.tensor(kept, dtype=torch.long, device=x.device)
 
 
-def _covariances(
-    energy: Callable[[Tensor], Tensor], x: Tensor, manifold: BaseManifold
-) -> Tensor:
-    """Return inverse Hessians of the energy, with clipped eigenvalues, (k, m, m)."""
-    basis = tangent_basis(manifold, x)
-    seen = TangentSpaceEnergy(energy, manifold, x, basis=basis)
+def _covariances(seen: TangentSpaceEnergy) -> Tensor:
+    """Return inverse Hessians of an energy, with clipped eigenvalues, (k, m, m)."""
     second = hessian(seen, seen.origin())
     second = torch.nan_to_num(0.5 * (second + second.mT).double())
     values, vectors = torch.linalg.eigh(second)
