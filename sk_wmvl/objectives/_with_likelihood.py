@@ -33,7 +33,8 @@ from sk_wmvl.samplers._base import evaluate_in_chunks
 __all__ = ["LikelihoodProblem"]
 
 MONITOR, SEARCH = 1001, 1002  # streams of the seed that nothing else uses
-N_USES = 16  # of a draw, on average, before a pool is drawn anew
+# Of a draw, on average, before a pool is drawn anew; and of one that is expensive to weigh.
+N_USES, N_USES_OF_EXPENSIVE, EXPENSIVE = 16, 64, 1000
 N_JUDGED = 16_384  # draws that monitor
 
 
@@ -163,7 +164,9 @@ class LikelihoodProblem(BaseProblem):
 
     def _next(self, generator: torch.Generator) -> Pool:
         """Return the draws of the next step: a part of the pool, without a copy."""
-        most_used = N_USES * self.pool_size
+        is_expensive = self._cover.base.n_components > EXPENSIVE
+        n_uses = N_USES_OF_EXPENSIVE if is_expensive else N_USES
+        most_used = n_uses * self.pool_size
         if self._pool is None or self._n_used >= most_used:
             self._pool = self._cover.draw(self.pool_size, generator=generator)
             self._n_used = 0
