@@ -44,9 +44,9 @@ def end(v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     w, rise = split(v)
     square = dot(v, v)
     C, S = cosh(square), sinh_over(square)
-    lift = S * rise.abs()
-    up = (1 + dot(S * w, S * w)) / (C + lift)
-    D = torch.where(rise > 0, up, C + lift)
+    lift, upwards = S * rise, rise > 0
+    up = (1 + dot(S * w, S * w)) / (C + torch.where(upwards, lift, 0.0))
+    D = torch.where(upwards, up, C - lift)
     return S * w / D, -D.log(), C, S, D
 
 

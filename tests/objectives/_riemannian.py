@@ -54,6 +54,39 @@ class Quadratic(nn.Module):
         return (trace - self.sign * radial) / self.radius**2
 
 
+class OnHyperboloid(nn.Module):
+    """`Quadratic` of points of the hyperboloid, in coordinates (a, t) of the half-plane.
+
+    These are x0 + x2 = (a^2 + h^2) / h, x0 - x2 = 1 / h and x1 = a / h, with h = e^t.
+    """
+
+    def __init__(self, *, seed=0):
+        super().__init__()
+        self.f = Quadratic(2, sign=-1, seed=seed)
+
+    def rows(self, x):
+        a, h = x[:, 0], x[:, 1].exp()
+        plus, minus = (a**2 + h**2) / h, 1 / h
+        return torch.stack([(plus + minus) / 2, a / h, (plus - minus) / 2], -1)
+
+    def forward(self, x):
+        return self.f(self.rows(x))
+
+    def grad(self, x):
+        a, h = x[:, 0], x[:, 1].exp()
+        bend = (h - a**2 / h) / 2
+        along_a = torch.stack([a / h, 1 / h, a / h], -1)
+        along_t = torch.stack([bend - 0.5 / h, -a / h, bend + 0.5 / h], -1)
+        g = self.f.grad(self.rows(x))
+        return torch.stack([(g * along_a).sum(-1), (g * along_t).sum(-1)], -1)
+
+    def inner(self, x, p, q):
+        return (2 * x[:, 1]).exp() * p[:, 0] * q[:, 0] + p[:, 1] * q[:, 1]
+
+    def laplacian(self, x):
+        return self.f.laplacian(self.rows(x))
+
+
 class Waves(nn.Module):
     """f = sum_j c_j cos(k_j'x + s_j) on a flat torus: lap f = -sum |k_j|^2 ..."""
 
@@ -149,7 +182,7 @@ CASES = {
     "S2": (Sphere(2), lambda seed: Quadratic(2, seed=seed)),
     "S5": (Sphere(5), lambda seed: Quadratic(5, seed=seed)),
     "T2": (Torus(2), lambda seed: Waves(2, seed=seed)),
-    "H2": (Hyperbolic(2), lambda seed: Quadratic(2, sign=-1, seed=seed)),
+    "H2": (Hyperbolic(2), lambda seed: OnHyperboloid(seed=seed)),
     "SO3": (Rotation(), lambda seed: Quadratic(3, radius=2.0, seed=seed)),
     "S2 x S1": (
         Product([("direction", Sphere(2)), ("angle", Torus(1))]),
@@ -165,9 +198,10 @@ def points(manifold, n, seed):
         return constants(n, 2, seed=seed)
     x = manifold.random_point(n, generator=torch.Generator().manual_seed(seed))
     if isinstance(manifold, Hyperbolic):
-        space = x[:, 1:] / (1 + 0.5 * x[:, 1:].norm(dim=-1, keepdim=True))
+        space = manifold.to_user(x)[:, 1:]
+        space = space / (1 + 0.5 * space.norm(dim=-1, keepdim=True))
         time = (1 + space.square().sum(-1, keepdim=True)).sqrt()
-        x = torch.cat([time, space], -1)
+        x = manifold.from_user(torch.cat([time, space], -1))
     return x
 
 
