@@ -15,7 +15,7 @@ from sk_wmvl.base_measures.manifold_mixture import ManifoldMixture
 __all__ = ["KernelBase", "LeftOut", "Members", "base_gradient"]
 
 # Rows at a time, and entries of an array of rows and components.
-GRADIENT_CHUNK, MOST_ENTRIES = 8192, 16_000_000
+GRADIENT_CHUNK, MOST_ENTRIES = 2048, 16_000_000
 MIXER = np.uint64(0x9E3779B97F4A7C15)  # odd, with bits in no order
 
 

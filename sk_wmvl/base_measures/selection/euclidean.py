@@ -43,7 +43,7 @@ FEWER = 4
 MAX_UNITS_TO_FOLD, N_FOLDS = 2000, 5
 # Of more rows than these a random part is enough to choose by, and a larger one to refine
 # what was chosen: a mixture has no more parameters than some thousands.
-MOST_ROWS_TO_CHOOSE_BY, MOST_ROWS_TO_REFINE_BY, N_REFINING_STEPS = 20_000, 100_000, 5
+MOST_ROWS_TO_CHOOSE_BY, MOST_ROWS_TO_REFINE_BY, N_REFINING_STEPS = 20_000, 50_000, 5
 SOME = 301  # a stream of the seed that nothing else uses
 # Of a stack. Each part is a mixture of full covariances: few are enough, and they cost.
 MOST_STACKED, LEAST_WEIGHT = 3, 0.05
@@ -285,7 +285,7 @@ def choose_mixture(
     out. The choice is fitted to all rows. If it has more than eight components and was
     cross-validated, it is the average of four fits from different starts, whose mean log
     density is at least the mean of theirs. Of more than 20 000 rows so many are drawn to
-    choose by, and up to 100 000 refine the choice.
+    choose by, and up to 50 000 refine the choice.
 
     Parameters
     ----------
@@ -364,9 +364,7 @@ def _search_some(
         groups=None if groups is None else groups[some],
         seed=seed,
     )
-    more = np.sort(order[:MOST_ROWS_TO_REFINE_BY])
-    refined = adapt(fitted, x[more], weight[more], n_steps=N_REFINING_STEPS)
-    return refined, choice
+    return adapt(fitted, x, weight, n_steps=N_REFINING_STEPS), choice
 
 
 def adapt(
@@ -374,8 +372,13 @@ def adapt(
 ) -> ChosenMixture:
     """Return what was fitted after a few more steps on other rows; see `Sample`.
 
-    Numbers of components, weights of a stack and the transformation stay as they are.
+    Numbers of components, weights of a stack and the transformation stay as they are. Of
+    more than 50 000 rows so many are drawn.
     """
+    if len(x) > MOST_ROWS_TO_REFINE_BY:
+        rng = np.random.default_rng([len(x), SOME])
+        some = np.sort(rng.permutation(len(x))[:MOST_ROWS_TO_REFINE_BY])
+        x, weight = x[some], weight[some]
     sample = Sample(x, weight, fitted.transform)
 
     def go_on(mixture: StudentMixture, system: System) -> StudentMixture:
