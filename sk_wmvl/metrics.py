@@ -154,9 +154,11 @@ def hyvarinen_scorer(estimator, X, y=None) -> float:
         all candidates must have the same steps before it.
     """
     del y
-    steps = getattr(estimator, "steps", None)
-    if steps is not None:  # a pipeline: its last step holds the energy
-        return -hyvarinen_score(steps[-1][1], estimator[:-1].transform(X))
+    # a pipeline: its last step holds the energy, and may be a pipeline itself
+    while (steps := getattr(estimator, "steps", None)) is not None:
+        if len(steps) > 1:  # without a first step there is nothing to transform by
+            X = estimator[:-1].transform(X)
+        estimator = steps[-1][1]
     return -hyvarinen_score(estimator, X)
 
 

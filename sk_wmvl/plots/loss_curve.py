@@ -42,7 +42,8 @@ class LossCurveDisplay(BaseDisplay):
         Parameters
         ----------
         estimator : estimator
-            Fitted, with `loss_curve_` and `validation_loss_curve_`.
+            Fitted, with `loss_curve_`. Its `validation_loss_curve_` is drawn if it has
+            one; auto-encoders have none.
         ax : matplotlib Axes or None, default=None
             Where to draw; None makes a figure.
 
@@ -50,8 +51,8 @@ class LossCurveDisplay(BaseDisplay):
         -------
         display : LossCurveDisplay
         """
-        curves = estimator.loss_curve_, estimator.validation_loss_curve_
-        return cls(*curves).plot(ax=ax)
+        held_out = getattr(estimator, "validation_loss_curve_", ())
+        return cls(estimator.loss_curve_, held_out).plot(ax=ax)
 
     def _draw(self, ax):
         epochs = np.arange(1, len(self.loss) + 1)

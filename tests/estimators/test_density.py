@@ -314,6 +314,18 @@ def test_score_is_the_mean_and_without_normalizer_the_hyvarinen_score(fitted):
     assert np.isfinite(hyvarinen_scorer(pipe, T))
 
 
+def test_scorer_of_pipelines_of_one_step_and_of_pipelines():
+    T = banana(100, 1)
+    params = {"base": "gaussian", "normalizer": None, "random_state": 0, **SMALL}
+    scaled = make_pipeline(StandardScaler(), MVLDensity(**params)).fit(banana(100, 0))
+    density = scaled[-1]
+    expected = -hyvarinen_score(density, scaled[:-1].transform(T))
+    assert hyvarinen_scorer(scaled, T) == expected
+    assert hyvarinen_scorer(make_pipeline(scaled), T) == expected
+    alone = make_pipeline(density)
+    assert hyvarinen_scorer(alone, T) == -hyvarinen_score(density, T)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings(  # the step of 0.5 is meant to be bad
     "ignore:The learned correction:sklearn.exceptions.ConvergenceWarning"
