@@ -5,6 +5,7 @@ from sk_wmvl.estimators import (
     ImplicitScoreEstimator,
     ImplicitVAE,
     MVLDensity,
+    NetworkDroppedWarning,
     RiemannianMVLDensity,
     WassersteinAutoencoder,
 )
@@ -13,6 +14,7 @@ __all__ = [
     "ImplicitScoreEstimator",
     "ImplicitVAE",
     "MVLDensity",
+    "NetworkDroppedWarning",
     "RiemannianMVLDensity",
     "WassersteinAutoencoder",
     "__version__",

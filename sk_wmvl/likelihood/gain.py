@@ -55,6 +55,10 @@ def gains(
         The correction at weighted draws.
     log_weight : Tensor of shape (m,)
         Their weights' logs; see `Pool`.
+
+    Returns
+    -------
+    gains : list of Gain
     """
     return [gain_at(s, at_rows, weight, at_draws, log_weight) for s in SCALES]
 

@@ -72,6 +72,22 @@ class Cover(nn.Module):
     -----
     A pool of n draws in d dimensions takes 8 (d + 1) n bytes in float64, and half in
     float32.
+
+    Examples
+    --------
+    The mean of the weights is one, that of the squares of x the variance.
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from sk_wmvl.base_measures import GaussianBase
+    >>> from sk_wmvl.likelihood import Cover
+    >>> cover = Cover(GaussianBase(np.zeros(1), 4 * np.eye(1)))
+    >>> pool = cover.draw(100_000, generator=torch.Generator().manual_seed(0))
+    >>> weight = pool.log_weight.exp()
+    >>> bool(abs(weight.mean() - 1) < 0.01)
+    True
+    >>> bool(abs((weight * pool.x[:, 0] ** 2).mean() - 4) < 0.1)
+    True
     """
 
     def __init__(self, base: BaseMeasure, places: Sequence[nn.Module] = ()):

@@ -288,6 +288,10 @@ class BaseProblem(ABC):
             What the correction returned for that.
         generator : torch.Generator
             Source of draws, on the CPU.
+
+        Returns
+        -------
+        square : Tensor of shape ()
         """
         weight = batch.weight
         values = self.at_rows(energies, len(weight))

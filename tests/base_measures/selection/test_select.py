@@ -216,7 +216,8 @@ def test_no_base_is_a_cheap_proposal():
     X = directions()
     space = Sphere(2), IDENTITY, NO_MOMENTS
     assert isinstance(select_base(None, Rows(X, None, None), *space).base, UniformBase)
-    open_space = Hyperbolic(2), IDENTITY, NO_MOMENTS
+    plane = Coordinates(np.zeros(2), np.eye(2))
+    open_space = Hyperbolic(2), plane, (np.zeros(2), np.eye(2))
     points = Hyperbolic(2).random_point(8, generator=torch.Generator().manual_seed(0))
     base = select_base(None, Rows(points.numpy(), None, None), *open_space).base
     assert isinstance(base, ManifoldMixture | KernelBase)
