@@ -43,7 +43,7 @@ FEWER = 4
 MAX_UNITS_TO_FOLD, N_FOLDS = 2000, 5
 # Of more rows than these a random part is enough to choose by, and a larger one to refine
 # what was chosen: a mixture has no more parameters than some thousands.
-MOST_ROWS_TO_CHOOSE_BY, MOST_ROWS_TO_REFINE_BY, N_REFINING_STEPS = 20_000, 50_000, 5
+MOST_ROWS_TO_CHOOSE_BY, MOST_ROWS_TO_REFINE_BY, N_REFINING_STEPS = 50_000, 50_000, 5
 SOME = 301  # a stream of the seed that nothing else uses
 # Of a stack. Each part is a mixture of full covariances: few are enough, and they cost.
 MOST_STACKED, LEAST_WEIGHT = 3, 0.05
@@ -284,8 +284,8 @@ def choose_mixture(
     Up to 2000 rows, or groups, are cross-validated in five folds; of more, one part is held
     out. The choice is fitted to all rows. If it has more than eight components and was
     cross-validated, it is the average of four fits from different starts, whose mean log
-    density is at least the mean of theirs. Of more than 20 000 rows so many are drawn to
-    choose by, and up to 50 000 refine the choice.
+    density is at least the mean of theirs. Of more than 50 000 rows so many are drawn to
+    choose by, and as many others refine the choice.
 
     Parameters
     ----------
