@@ -120,7 +120,10 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             StrOptions({"auto"}),
             Interval(Real, 0, None, closed="left"),
         ],
-        "max_epochs": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "normalizer": [None, StrOptions(set(NORMALIZERS)), BaseNormalizer],
         "memory": [None, str, HasMethods(["cache"])],
     }

@@ -33,7 +33,7 @@ __all__ = ["Trained", "TrainingOptions", "train"]
 
 # With batch_size='auto' a step takes a 32nd of the rows, within these bounds.
 STEPS_PER_EPOCH, LEAST_BATCH, LARGEST_BATCH = 32, 32, 256
-# With max_epochs='auto' there are as many passes as take so many steps, within these bounds.
+# With max_epochs='auto' as many passes as take so many steps, within these bounds.
 MOST_STEPS, LEAST_EPOCHS, MOST_EPOCHS = 10_000, 4, 100
 # Of further training, after a search has found mass where there are no rows.
 MOST_REPAIRS, REPAIR_EPOCHS, REPAIR_PATIENCE = 3, 25, 8

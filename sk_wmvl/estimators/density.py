@@ -113,8 +113,8 @@ class MVLDensity(BaseDensity):
     lr_schedule : {'one-cycle', 'constant'}, default='one-cycle'
         Whether the rate rises and falls once over `max_epochs`, or is constant.
     max_epochs : int or 'auto', default='auto'
-        Passes over the data. ``'auto'`` is 100, or as many as take 10 000 steps if these are
-        fewer, but at least 4.
+        Passes over the data. ``'auto'`` is 100, or as many as take 10 000 steps if these
+        are fewer, but at least 4.
     early_stopping : bool, default=True
         Whether to hold out rows, which judge the correction. The base measure that is
         trained over does not know them. The weights are kept with which these rows gain

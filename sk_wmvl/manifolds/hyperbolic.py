@@ -276,7 +276,7 @@ class Hyperbolic(BaseManifold):
         return torch.cat([at + height.exp() * place, height + log_height], -1)
 
     def retract(self, x: Tensor, u: Tensor) -> Tensor:
-        r"""Return `exp` to second order: for (w, τ) at the origin, w(1+τ) and τ-|w|²/2."""
+        """Return `exp` to second order: (w, τ) leads from the origin to w(1+τ), τ-w²/2."""
         w, rise = split(self._whiten(x, u))
         return self._move(x, w * (1 + rise), rise - dot(w, w) / 2)
 

@@ -377,7 +377,7 @@ def fit_kernel_base(
     candidates with the largest weights are kept in each stratum.
 
     Up to 10 000 distinct rows are all held out, in five folds. More are gathered in
-    10 000 cells of near rows (`gather_cells`), and 5000 are held out, in three folds or
+    10 000 cells of near rows [Ward1963]_, and 5000 are held out, in three folds or
     fewer. A kernel is at the center of a cell, weighs as much as its rows, and is wider by
     their variance: the rows smoothed, to second order. Neighbors are cells then, and fewer
     candidates are kept in a stratum. A row that is held out has no component, and no part
@@ -406,7 +406,7 @@ def fit_kernel_base(
 
     References
     ----------
-    [Breiman1977]_, [Smyth1999]_
+    [Breiman1977]_, [Smyth1999]_, [Ward1963]_
     """
     stack = choose_stack(manifold, x, weight, variance, seed=seed, groups=groups)
     return put_kernels(manifold, x, weight, variance, stack, groups)
