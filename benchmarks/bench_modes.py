@@ -44,7 +44,12 @@ def fit_mvl(X, seed, **params):
 
 
 METHODS = {
-    "mvl, Gaussian base": lambda X, seed: fit_mvl(X, seed, base="gaussian"),
+    "mvl, Gaussian base": lambda X, seed: fit_mvl(
+        X, seed, base="gaussian", objective_weight=None
+    ),
+    "mvl and likelihood, Gaussian base": lambda X, seed: fit_mvl(
+        X, seed, base="gaussian"
+    ),
     "annealed, Gaussian base": lambda X, seed: fit_mvl(
         X, seed, objective="annealed", base="gaussian"
     ),

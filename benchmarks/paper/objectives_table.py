@@ -78,7 +78,11 @@ def measure(sheet, name, method, seed, n, n_epochs):
     X, X_test = truth.sample(n, 2 * seed), truth.sample(2000, 2 * seed + 1)
     start = time.process_time()
     model = MVLDensity(
-        METHODS[method](), base="gaussian", random_state=seed, max_epochs=n_epochs
+        METHODS[method](),
+        objective_weight=None,  # it is the objectives that are compared
+        base="gaussian",
+        random_state=seed,
+        max_epochs=n_epochs,
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

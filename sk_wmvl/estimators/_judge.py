@@ -45,6 +45,7 @@ CHANCE = 4.0
 TOLERANCE = 0.01  # nats by which two estimates of log Z may differ, beside their errors
 MAX_EXACT_FEATURES = 20  # for Laplacians by one derivative per dimension
 NEEDED_SCORE = 2.0  # standard errors by which the Hyvärinen score must improve
+TIED = 0.02  # nats: the largest standard error of a gain with which likelihoods can tie
 
 
 class Verdict(NamedTuple):
@@ -103,8 +104,9 @@ def judge(
 
     The scale with the largest gain :math:`J(\lambda)` is kept if J exceeds what choosing
     epoch and scale by the same rows gains by chance, 4/n nats for n rows. Where likelihoods
-    tie, a scale is kept by which the Hyvärinen score improves by two standard errors. The
-    scale is 0 otherwise: the base measure alone.
+    tie, a scale is kept by which the Hyvärinen score improves by two standard errors. They
+    tie if the gain is not negative and known to 0.02 nats. The scale is 0 otherwise: the
+    base measure alone.
 
     A search for modes (`audit`) then looks for mass that the draws miss. What it finds
     joins the draws, and the scale is chosen again. So it is if the estimate of log Z by the
@@ -147,7 +149,7 @@ def judge(
         curve = [
             gain_at(s, at_rows, weight, at_draws, pool.log_weight) for s in allowed
         ]
-        best, kept, score_gain = _choose(curve, needed, scores)
+        best, kept, score_gain = _choose(curve, needed, spread, scores)
         if first_scale is None:
             first_scale = kept.scale
         energy.scale, estimate = kept.scale, EXACT
@@ -192,7 +194,10 @@ def judge(
 
 
 def _choose(
-    curve: list[Gain], needed: float, scores: "Callable[[float], float] | None"
+    curve: list[Gain],
+    needed: float,
+    spread: float,
+    scores: Callable[[float], float] | None,
 ) -> tuple[Gain, Gain, float | None]:
     """Return the largest gain, what is kept, and the gain in score that decided, if any."""
     nothing = Gain(0.0, 0.0, 0.0)
@@ -201,7 +206,7 @@ def _choose(
     if best.value > needed:
         return best, best, None
     if scores is not None:
-        tied = [gain for gain in finite if gain.value >= 0]
+        tied = [g for g in finite if g.value >= 0 and g.scale * spread < TIED]
         if tied:
             gain = max(tied, key=lambda gain: scores(gain.scale))
             if scores(gain.scale) > NEEDED_SCORE:
