@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sk_wmvl import MVLDensity
 
 BASES = {"gaussian": "C1", "auto": "C0"}
-LABELS = {"gaussian": 'base="gaussian"', "auto": "default"}
+LABELS = {"gaussian": 'base="gaussian", objective_weight=None', "auto": "default"}
 
 
 def fit(X, groups=None, **params):
