@@ -16,7 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from sk_wmvl import MVLDensity
 
 BASES = {"gaussian": "C1", "auto": "C0"}
-LABELS = {"gaussian": 'base="gaussian", objective_weight=None', "auto": "default"}
+LABELS = {"gaussian": "scores alone, Gaussian base", "auto": "default"}
+WEIGHTS = {"gaussian": None, "auto": "auto"}
 
 
 def fit(X, groups=None, **params):
@@ -35,7 +36,8 @@ def modes(ax):
     truth = 0.8 * stats.norm.pdf(x, -8) + 0.2 * stats.norm.pdf(x, 8)
     ax.fill_between(x, truth, color="0.85", label="truth")
     for base, color in BASES.items():
-        density = np.exp(fit(X, base=base).score_samples(x[:, None]))
+        model = fit(X, base=base, objective_weight=WEIGHTS[base])
+        density = np.exp(model.score_samples(x[:, None]))
         ax.plot(x, density, color=color, label=LABELS[base])
     ax.set(title="weights of separated modes", xlabel="x", ylabel="density")
     ax.legend(frameon=False, fontsize=8)
@@ -47,7 +49,8 @@ def tails(ax):
     x = np.linspace(-30, 30, 800)
     ax.plot(x, stats.t(3).logpdf(x), color="0.8", linewidth=5, label="truth")
     for base, color in BASES.items():
-        ax.plot(x, fit(X, base=base).score_samples(x[:, None]), color=color)
+        model = fit(X, base=base, objective_weight=WEIGHTS[base])
+        ax.plot(x, model.score_samples(x[:, None]), color=color)
     ax.set_ylim(-18, 0)
     ax.plot(X[:, 0], np.full(len(X), -17.6), "|", color="0.4", markersize=5)
     ax.set(title="tails (ticks: the rows)", xlabel="x", ylabel="log density")
