@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from sk_wmvl._component import resolve
 from sk_wmvl.objectives._base import BaseObjective, warn_below_floor
+from sk_wmvl.objectives._points import moves_points
 from sk_wmvl.samplers import (
     SAMPLERS,
     SPOS,
@@ -94,8 +95,9 @@ class MinimumVelocity(BaseObjective):
         return make_sampler(self.sampler, differentiate_step=True).couples_rows
 
     def needs_gradient_alone(self) -> bool:
-        """Return whether the sampler is Langevin dynamics."""
-        return isinstance(make_sampler(self.sampler, differentiate_step=True), Langevin)
+        """Return whether the sampler is Langevin dynamics, in flat or curved space."""
+        sampler = make_sampler(self.sampler, differentiate_step=True)
+        return isinstance(sampler, Langevin) or moves_points(self)
 
     def __call__(
         self,
