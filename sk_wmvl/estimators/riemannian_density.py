@@ -41,9 +41,9 @@ class RiemannianMVLDensity(BaseDensity):
         ``'ssm'``, ``'ssm-vr'``, ``'fd-ssm'``, ``'dsm'``, ``'deen'``, ``'mpf'``, ``'cd1'``
         and objects are used in their Riemannian form (`RiemannianObjective`), or at the
         rows themselves if their sampler moves points of the manifold, as
-        `RiemannianLangevin` does. ``'nce'``, ``'mle'`` and ``'annealed'`` need no such form.
-        ``'mvl-svgd'``, ``'mvl-spos'``, ``'mvl-birth-death'`` and ``'parzen'``, in which
-        rows act on one another, are allowed in Euclidean space only.
+        `RiemannianLangevin` does. ``'nce'``, ``'mle'`` and ``'annealed'`` need no such
+        form. ``'mvl-svgd'``, ``'mvl-spos'``, ``'mvl-birth-death'`` and ``'parzen'``, in
+        which rows act on one another, are allowed in Euclidean space only.
     objective_weight : float, 'auto' or None, default='auto'
         The weight :math:`\omega` of the objective beside the likelihood. The loss is
         :math:`\overline{E_\theta(x)} + \log\hat Z + \omega\,\overline{\ell(x)}`, with
