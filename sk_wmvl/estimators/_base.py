@@ -70,6 +70,7 @@ class BaseEnergyEstimator(
     _setup: Setup
     _fitted: FittedEnergy
     _training_state: dict[str, Any] | None
+    _notes: FitNotes
 
     # --- fitting ----------------------------------------------------------------------
 
@@ -147,15 +148,16 @@ class BaseEnergyEstimator(
                 setup = self._resumed(rows)
             else:
                 setup = self._set_up(rows, family, objective)
-        problem = self._pose(objective, setup, len(rows.points))
+        n_rows = len(rows.points)
+        if resume and epochs is not None:
+            n_rows += self._notes.n_rows  # of all calls
+        problem = self._pose(objective, setup, n_rows, in_part=epochs is not None)
         goes_on = resume and epochs is not None
         known = {
             "ties_": self.ties_ if goes_on else find_ties(rows.points),
             "objective_": problem.objective,
             "_setup": setup,
-            "_notes": FitNotes(
-                len(rows.points), getattr(problem, "weight", None), seconds
-            ),
+            "_notes": FitNotes(n_rows, getattr(problem, "weight", None), seconds),
         }
         outcome: Trained | Solved
         if family is not None:
@@ -271,6 +273,7 @@ class BaseEnergyEstimator(
             normalizer=self._make_normalizer(),
             proposal=outcome.proposal if isinstance(outcome, Solved) else None,
             cover=outcome.cover if isinstance(outcome, Trained) else None,
+            judges=outcome.judges if isinstance(outcome, Trained) else "training",
             device=device,
         )
 
@@ -346,10 +349,13 @@ class BaseEnergyEstimator(
             return OBJECTIVES[self.objective](self.epsilon)
         return resolve(self.objective, OBJECTIVES, BaseObjective, name="objective")
 
-    def _pose(self, objective: BaseObjective, setup: Setup, n_rows: int) -> BaseProblem:
+    def _pose(
+        self, objective: BaseObjective, setup: Setup, n_rows: int, *, in_part: bool
+    ) -> BaseProblem:
         """Return the problem that is trained, over the base that knows no judging rows."""
         del n_rows
-        return objective.problem(setup.manifold, setup.honest, setup.proposal)
+        base = setup.base if in_part else setup.honest  # a part holds out no rows
+        return objective.problem(setup.manifold, base, setup.proposal)
 
     def _make_correction(self, problem: BaseProblem, setup: Setup) -> nn.Module:
         """Return the untrained network, as a function of points."""

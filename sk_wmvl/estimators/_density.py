@@ -184,9 +184,9 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
     def _is_network(self) -> bool:
         return find_family(self.energy, self.alpha) is None
 
-    def _pose(self, objective, setup, n_rows) -> BaseProblem:
-        problem = super()._pose(objective, setup, n_rows)
-        weight, honest = self.objective_weight, setup.honest
+    def _pose(self, objective, setup, n_rows, *, in_part) -> BaseProblem:
+        problem = super()._pose(objective, setup, n_rows, in_part=in_part)
+        weight, base = self.objective_weight, problem.base
         if not isinstance(problem, LocalProblem):
             if weight not in ("auto", None):
                 raise ValueError(
@@ -195,16 +195,16 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
                     "is none. Use objective_weight='auto' or None."
                 )
             return problem
-        if weight is None or honest is None or self.normalizer is None:
+        if weight is None or base is None or self.normalizer is None:
             return problem
         if not self._is_network():
             return problem
-        cover = Cover(copy.deepcopy(honest).float())
+        cover = Cover(copy.deepcopy(base).float())
         return LikelihoodProblem(
             problem,
             weight=objective_weight(weight, n_rows),
             cover=cover,
-            pool_size=affordable(POOL_SIZE, honest),
+            pool_size=affordable(POOL_SIZE, base),
             draws_per_step=DRAWS_PER_STEP,
         )
 
@@ -249,6 +249,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             fitted,
             known["_notes"],
             n_judged=len(outcome.judged),
+            judges=outcome.judges if is_network else "training",
             n_epochs=len(outcome.history) if is_network else None,
             left_out=self._left_out(outcome, fitted),
         )
@@ -263,22 +264,28 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
 
     def _left_out(self, outcome, fitted) -> list[str]:
         """Return what a fit has dropped, and why."""
-        verdict = fitted.verdict
-        if verdict is None or fitted.scale > 0 or not isinstance(outcome, Trained):
+        if fitted.base is None or fitted.log_normalizer is None or fitted.scale > 0:
             return []
-        why = "it makes the rows that judge no likelier than chance would"
-        if verdict.is_scaled_back:
+        verdict = fitted.verdict
+        what = "network" if isinstance(outcome, Trained) else "exponential family"
+        if verdict is None:
+            why = "there are too few rows to judge it by"
+        elif verdict.is_scaled_back:
             why = "it puts mass where there are no data"
-        return [f"the network: {why}"]
+        else:
+            why = (
+                f"its best gain is {verdict.gain:.2g} nats per row, and up to "
+                f"{verdict.needed:.2g} could be chance"
+            )
+        return [f"the {what}: {why}"]
 
     def _publish(self, known, outcome, fitted):
-        own = self._own_settings()
-        if own and self._left_out(outcome, fitted):
+        own, left_out = self._own_settings(), self._left_out(outcome, fitted)
+        if own and left_out:
+            what, _, why = left_out[0].partition(": ")
             warn(
-                f"The network was dropped, and {', '.join(own)} had no effect: the base "
-                "measure alone is the model. Its best gain on held-out rows is "
-                f"{fitted.verdict.gain:.2g} nats per row, and up to "
-                f"{fitted.verdict.needed:.2g} could be chance. More rows, or another base, "
+                f"T{what[1:]} was dropped, and {', '.join(own)} had no effect: the base "
+                f"measure alone is the model, because {why}. More rows, or another base, "
                 "may help; see summary().",
                 NetworkDroppedWarning,
             )

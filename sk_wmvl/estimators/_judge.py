@@ -36,7 +36,7 @@ __all__ = ["EXACT", "Verdict", "judge"]
 
 EXACT = LogNormalizer(0.0, 0.0, 0, math.inf, "exact")  # log Z of a base alone
 N_DRAWS = 32_768
-MAX_SEARCHES = 6
+MAX_SEARCHES, PATIENCE = 12, 3  # and how many may find more mass at one scale
 LEVEL = 0.975  # of the quantile that widens errors from few rows
 MIN_GAIN = 1e-4  # nats per row; a smaller gain is not worth a network
 # The best of many epochs and scales gains about this, over the number of rows that judge,
@@ -44,7 +44,8 @@ MIN_GAIN = 1e-4  # nats per row; a smaller gain is not worth a network
 CHANCE = 4.0
 TOLERANCE = 0.01  # nats by which two estimates of log Z may differ, beside their errors
 MAX_EXACT_FEATURES = 20  # for Laplacians by one derivative per dimension
-NEEDED_SCORE = 2.0  # standard errors by which the Hyvärinen score must improve
+# Standard errors by which the Hyvärinen score must improve at one of several scales.
+NEEDED_SCORE = 2.5
 TIED = 0.02  # nats: the largest standard error of a gain with which likelihoods can tie
 
 
@@ -98,15 +99,16 @@ def judge(
     normalize: Callable[[], LogNormalizer],
     *,
     is_enough: Callable[[LogNormalizer], bool],
+    is_honest: bool = True,
     generator: torch.Generator,
 ) -> Verdict:
     r"""Set the scale of a correction by rows that neither it nor the base has seen.
 
     The scale with the largest gain :math:`J(\lambda)` is kept if J exceeds what choosing
     epoch and scale by the same rows gains by chance, 4/n nats for n rows. Where likelihoods
-    tie, a scale is kept by which the Hyvärinen score improves by two standard errors. They
-    tie if the gain is not negative and known to 0.02 nats. The scale is 0 otherwise: the
-    base measure alone.
+    tie, the scale is kept at which the Hyvärinen score improves most, if it improves by 2.5
+    standard errors. They tie if the gain is not negative and known to 0.02 nats. The scale
+    is 0 otherwise: the base measure alone.
 
     A search for modes (`audit`) then looks for mass that the draws miss. What it finds
     joins the draws, and the scale is chosen again. So it is if the estimate of log Z by the
@@ -126,6 +128,9 @@ def judge(
         Returns the estimate of log Z for the energy at its current scale.
     is_enough : callable
         Whether an estimate by the draws needs no other beside it.
+    is_honest : bool, default=True
+        Whether the correction has not seen the rows. If it has, its score tells nothing, as
+        that is what was minimised, and does not decide.
     generator : torch.Generator
         Source of draws, on the CPU.
 
@@ -138,13 +143,13 @@ def judge(
     share = weight / weight.sum()
     spread, n_effective = _spread(at_rows - float(share @ at_rows), share, rows.groups)
     needed = max(MIN_GAIN, CHANCE / n_effective)
-    scores = _score_gains(energy, rows, manifold)
+    scores = _score_gains(energy, rows, manifold) if is_honest else None
     pool = cover.draw(affordable(N_DRAWS, cover.base), generator=generator)
     allowed = list(SCALES)
     missed: list[float] = []
     first_scale, n_modes = None, 0
     best, score_gain, estimate = Gain(0.0, 0.0, 0.0), None, EXACT
-    for _ in range(MAX_SEARCHES):
+    for i in range(MAX_SEARCHES):
         at_draws = values_at(energy.correction, pool.x)
         curve = [
             gain_at(s, at_rows, weight, at_draws, pool.log_weight) for s in allowed
@@ -156,26 +161,29 @@ def judge(
         if kept.scale == 0:
             break
         found = audit(energy, cover, pool, manifold, generator=generator)
+        is_blind = found.cover is cover  # what was found cannot be drawn from
         cover, pool, n_modes = found.cover, found.pool, found.n_modes
         if found.missed:
             missed.append(found.missed)
+            if is_blind or i >= PATIENCE:
+                allowed = [s for s in allowed if s < kept.scale]
             continue
-        best = kept
         log_weights = pool.log_weight - kept.scale * values_at(
             energy.correction, pool.x
         )
         by_draws = summarize_weights(log_weights, len(pool), "importance")
-        if is_enough(by_draws) and not find_fault(by_draws):
-            estimate = by_draws
-            break
-        agreed = _agree(by_draws, normalize())
+        agreed: LogNormalizer | None = by_draws
+        if not is_enough(by_draws) or find_fault(by_draws):
+            agreed = _agree(by_draws, normalize())
         if agreed is not None:
-            estimate = agreed
-            break
-        # Neither estimate can be trusted, or the normalizer has seen more mass.
+            # by the log Z that the model will have
+            value = kept.value + kept.log_z - agreed.value
+            chance = needed + CHANCE * agreed.std_error**2
+            if value > chance or (score_gain is not None and value >= 0):
+                best, estimate = kept._replace(value=value), agreed
+                break
+        # Neither estimate can be trusted, or one that can sees too much mass.
         allowed = [s for s in allowed if s < kept.scale]
-        estimate = EXACT
-        energy.scale = 0.0
     else:
         energy.scale, estimate = 0.0, EXACT
     return Verdict(
@@ -197,7 +205,7 @@ def _choose(
     curve: list[Gain],
     needed: float,
     spread: float,
-    scores: Callable[[float], float] | None,
+    scores: Callable[[float], tuple[float, float]] | None,
 ) -> tuple[Gain, Gain, float | None]:
     """Return the largest gain, what is kept, and the gain in score that decided, if any."""
     nothing = Gain(0.0, 0.0, 0.0)
@@ -207,10 +215,10 @@ def _choose(
         return best, best, None
     if scores is not None:
         tied = [g for g in finite if g.value >= 0 and g.scale * spread < TIED]
-        if tied:
-            gain = max(tied, key=lambda gain: scores(gain.scale))
-            if scores(gain.scale) > NEEDED_SCORE:
-                return best, gain, scores(gain.scale)
+        better = [g for g in tied if scores(g.scale)[1] > NEEDED_SCORE]
+        if better:
+            gain = max(better, key=lambda g: scores(g.scale)[0])
+            return best, gain, scores(gain.scale)[1]
     return best, nothing, None
 
 
@@ -249,14 +257,14 @@ def _spread(residuals: Tensor, share: Tensor, groups) -> tuple[float, float]:
 
 def _score_gains(
     energy: CorrectedEnergy, rows: TensorData, manifold: BaseManifold
-) -> Callable[[float], float] | None:
-    r"""Return by how many standard errors the Hyvärinen score improves at a scale.
+) -> Callable[[float], tuple[float, float]] | None:
+    r"""Return by how much the Hyvärinen score improves at a scale, and in standard errors.
 
     With the gradient g of the base's log density, the score changes by
     :math:`\frac12\lambda^2\|\nabla E\|^2 - \lambda(\nabla E\cdot g + \Delta E)`.
     """
     base_grad = rows.rows.base_grad
-    if base_grad is None or rows.groups is not None:
+    if base_grad is None:
         return None
     if manifold.dim is None or manifold.dim > MAX_EXACT_FEATURES or len(rows) < 2:
         return None
@@ -279,10 +287,10 @@ def _score_gains(
     square, cross = torch.cat(parts, 1)
     share = rows.weight.double() / rows.weight.double().sum()
 
-    def improvement(scale: float) -> float:
+    def improvement(scale: float) -> tuple[float, float]:
         change = scale * cross - scale**2 * square
         mean = float(share @ change)
-        spread, _ = _spread(change - mean, share, None)
-        return mean / spread if spread > 0 else 0.0
+        spread, _ = _spread(change - mean, share, rows.groups)
+        return mean, mean / spread if spread > 0 else 0.0
 
     return improvement

@@ -46,6 +46,7 @@ def make_report(
     notes: FitNotes,
     *,
     n_judged: int,
+    judges: str,
     n_epochs: int | None,
     left_out: list[str],
 ) -> dict[str, Any]:
@@ -58,6 +59,8 @@ def make_report(
     notes : FitNotes
     n_judged : int
         Rows that judged the correction.
+    judges : str
+        See `settle`.
     n_epochs : int or None
         None for a fit in closed form.
     left_out : list of str
@@ -91,6 +94,8 @@ def make_report(
             "is_scaled_back": verdict.is_scaled_back,
         }
         search = {"n_modes": verdict.n_modes, "missed": list(verdict.missed)}
+    elif setup.base is not None and estimate is not None:
+        network |= {"gain": 0.0, "gain_std_error": 0.0, "is_scaled_back": False}
     normalizer: dict[str, Any] = {}
     if estimate is not None:
         normalizer = {
@@ -104,6 +109,7 @@ def make_report(
     return {
         "n_rows": notes.n_rows,
         "n_judged": n_judged,
+        "judges": judges,
         "base": base,
         "network": network,
         "search": search,
@@ -132,11 +138,16 @@ class FitSummary:
         """Return labels and texts, one pair for each line."""
         report = self.report
         base, network = report["base"], report["network"]
-        lines = [("rows", f"{report['n_rows']}, {report['n_judged']} of them judge")]
+        judges = {
+            "held out": f"{report['n_judged']} of them, held out, judge",
+            "training": "all of them train and judge",
+            "none": "too few to hold some out that judge",
+        }[report["judges"]]
+        lines = [("rows", f"{report['n_rows']}, {judges}")]
         lines += [("base measure", text) for text in _base_lines(base)]
         lines += [("network", text) for text in _network_lines(network)]
         search, normalizer = report["search"], report["normalizer"]
-        if search.get("n_modes"):
+        if search.get("n_modes") or search.get("missed"):
             text = f"{search['n_modes']} modes found"
             if search["missed"]:
                 nats = ", ".join(f"{value:.3g}" for value in search["missed"])
@@ -191,7 +202,7 @@ def _base_lines(base: Mapping[str, Any]) -> list[str]:
     if others:
         best = others[0][1]
         tried = ", ".join(f"{n} ({v - best:+.3f})" for n, v in others[:SHOWN])
-        lines.append(f"of {len(others)} tried, nats per row behind the best: {tried}")
+        lines.append(f"of {len(others)} tried, nats per row from the best: {tried}")
     return lines
 
 
@@ -215,11 +226,8 @@ def _network_lines(network: Mapping[str, Any]) -> list[str]:
                 f"{network['score_gain']:.1f} standard errors"
             )
     else:
-        found = (
-            f"dropped: its best gain is {network['best_gain']:.4f} nats per row, and "
-            f"{network['needed_gain']:.4f} could be chance"
-        )
+        found = "dropped (see below)"
     lines = [what, found]
-    if network["is_scaled_back"]:
+    if network["is_scaled_back"] and network["scale"]:
         lines.append("scaled back: a larger scale puts mass where there are no data")
     return lines

@@ -12,7 +12,7 @@ from sk_wmvl._warnings import warn
 from sk_wmvl.base_measures import BaseMeasure
 from sk_wmvl.energies import CorrectedEnergy, TransformedEnergy, freeze
 from sk_wmvl.estimators._fitted import FittedEnergy
-from sk_wmvl.estimators._judge import judge
+from sk_wmvl.estimators._judge import EXACT, judge
 from sk_wmvl.estimators._prepare import COMPARISON, NORMALIZER, Setup
 from sk_wmvl.likelihood import Cover
 from sk_wmvl.normalizers import (
@@ -36,6 +36,7 @@ def settle(
     normalizer: BaseNormalizer | None,
     proposal: BaseMeasure | None,
     cover: Cover | None,
+    judges: str,
     device: torch.device,
 ) -> FittedEnergy:
     """Return the fitted energy: frozen, with its correction scaled, and normalised.
@@ -55,6 +56,9 @@ def settle(
         A normalised density close to the rows, which replaces that of `setup`.
     cover : Cover or None
         What training has drawn from, with the places that it has found.
+    judges : {'held out', 'training', 'none'}
+        Whether training has not seen the rows that judge; or has, as was asked for; or
+        there are too few rows to judge by, so that the correction is dropped.
     device : torch.device
 
     Returns
@@ -108,6 +112,9 @@ def settle(
             and by_draws.std_error <= normalizer.target_std_error
         )
 
+    if judges == "none":
+        corrected.scale = 0.0
+        return replace(fitted, log_normalizer=EXACT)
     # The base that is drawn from now knows all rows.
     wide = Cover(own) if cover is None else cover.with_base(own)
     verdict = judge(
@@ -117,6 +124,7 @@ def settle(
         setup.manifold,
         normalize,
         is_enough=is_enough,
+        is_honest=judges == "held out",
         generator=make_generator(setup.seed, COMPARISON),
     )
     if verdict.is_scaled_back:

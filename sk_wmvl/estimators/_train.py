@@ -12,7 +12,7 @@ from skorch.helper import predefined_split
 from torch import nn
 
 from sk_wmvl._random import make_generator
-from sk_wmvl._rows import Rows
+from sk_wmvl._rows import Rows, label_units
 from sk_wmvl._validation import check_callbacks
 from sk_wmvl.energies import check_energy
 from sk_wmvl.estimators._prepare import NOISE, SHUFFLE, split
@@ -94,6 +94,8 @@ class Trained:
         The state from which training can be resumed.
     cover : Cover or None
         What the likelihood's draws were drawn from, with the places that were found.
+    judges : {'held out', 'training', 'none'}
+        See `settle`.
     """
 
     correction: nn.Module
@@ -101,6 +103,7 @@ class Trained:
     history: list[dict]
     state: dict[str, Any]
     cover: Cover | None = None
+    judges: str = "held out"
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes that are published."""
@@ -169,6 +172,11 @@ def train(
     data = make_data(rows, facts, inside, inside, device)
     valid = make_data(rows, facts, inside, outside, device) if len(outside) else None
     judged = data if valid is None else valid
+    if rows.groups is None:  # copies are one judge
+        units = label_units(rows.points[inside if valid is None else outside])
+        if units.max() + 1 < len(units):
+            judged = TensorData(judged.rows, units)
+    judges = "held out" if valid is not None else "none" if holds_out else "training"
     energy = problem.make_energy(correction)
     energy.to(device, torch.float32)
     check_energy(energy.correction, data.x[:2], options.energy)
@@ -199,13 +207,16 @@ def train(
             net.history.to_list(),
             net.get_training_state(),
             problem.cover if isinstance(problem, LikelihoodProblem) else None,
+            judges,
         )
 
     if make_bridge is not None:
         bridge = make_bridge(outcome)
         net.callbacks_.append(("sklearn_bridge", bridge.initialize()))
     net.partial_fit(data, epochs=epochs)
-    if isinstance(problem, LikelihoodProblem) and not in_part:
+    # A bridge to scikit-learn's callbacks has announced how many epochs there will be.
+    may_go_on = valid is not None and make_bridge is None
+    if isinstance(problem, LikelihoodProblem) and may_go_on:
         _repair(net, data, problem, judged, seed)
     return outcome()
 
@@ -222,6 +233,8 @@ def _repair(
     What it finds joins what is drawn from, so that training sees it.
     """
     for i in range(MOST_REPAIRS):
+        if net.was_halted_:
+            return
         energy = net.average_.module
         if not problem.finds_missed_mass(energy, judged.rows, seed=seed + i):
             return

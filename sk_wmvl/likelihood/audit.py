@@ -12,15 +12,17 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from sk_wmvl._autodiff import energy_and_grad
 from sk_wmvl.energies import CorrectedEnergy
 from sk_wmvl.likelihood.modes import find_modes
 from sk_wmvl.likelihood.pool import Cover, Pool
-from sk_wmvl.manifolds import BaseManifold
+from sk_wmvl.manifolds import BaseManifold, Euclidean
 
 __all__ = ["Audit", "audit", "values_at"]
 
 N_STARTS = 512  # of ascents
 MOST_WORK = 4e6  # starts times components, so that an ascent stays a matter of seconds
+N_STEEP = 8192  # draws among which those are found where the correction is steepest
 TOLERANCE = 0.01  # nats of log Z; less is not worth a repair
 CHUNK = 4096
 
@@ -81,19 +83,17 @@ def audit(
     before, error_before = _log_mean(pool.log_weight + at_draws)
     n_components = 1 if energy.base is None else energy.base.n_components
     n_starts = int(min(N_STARTS, max(32, MOST_WORK // n_components), len(pool)))
-    # Where the correction is lowest, where the model has most mass for one draw, and
-    # anywhere: a mode that few draws are near is among the first two.
-    third = n_starts // 3
-    lowest = torch.topk(at_draws, third).indices
-    heaviest = torch.topk(pool.log_weight + at_draws, third).indices
-    anywhere = torch.arange(n_starts - 2 * third, device=pool.x.device)
-    starts = pool.x[torch.cat([lowest, heaviest, anywhere])]
     # Where modes are need not be known to many digits, and float32 takes half the time.
-    modes = find_modes(copy.deepcopy(energy).float(), starts.float(), manifold)
+    quick = copy.deepcopy(energy).float()
+    starts = _starts(quick, pool, at_draws, n_starts)
+    modes = find_modes(quick, starts, manifold, unit=_unit(pool, manifold))
     n_modes = int(modes.has_converged.sum())
-    places = modes.places(manifold) if len(modes.x) else None
-    if places is None:
-        return Audit(cover, pool, before, 0.0, n_modes)
+    if len(modes.x) == 0:
+        return Audit(cover, pool, before, 0.0, 0)
+    places = modes.places(manifold)
+    if places is None:  # nothing can be drawn from there, but mass is mass
+        excess = float(modes.log_mass.logsumexp(0)) - before
+        return Audit(cover, pool, before, excess if excess > 1 else 0.0, n_modes)
     wider = cover.with_places(places)
     more = wider.draw(len(pool), generator=generator)
     at_more = -energy.scale * values_at(energy.correction, more.x)
@@ -105,6 +105,40 @@ def audit(
     if not missed > max(TOLERANCE, noise):
         missed = 0.0
     return Audit(wider, more, after, missed, n_modes)
+
+
+def _starts(
+    energy: CorrectedEnergy, pool: Pool, at_draws: torch.Tensor, n: int
+) -> torch.Tensor:
+    """Return draws from which to climb, in float32.
+
+    They are where the correction is lowest, where the model has most mass for one draw,
+    where the correction is steepest, and anywhere: a mode that few draws are near is among
+    the first three.
+    """
+    quarter = max(1, n // 4)
+    lowest = torch.topk(at_draws, quarter).indices
+    heaviest = torch.topk(pool.log_weight + at_draws, quarter).indices
+    some = pool.x[:N_STEEP].float()
+    slopes = [energy_and_grad(energy.correction, rows)[1] for rows in some.split(CHUNK)]
+    steepest = torch.topk(torch.cat(slopes).square().sum(1), quarter).indices
+    anywhere = torch.arange(max(1, n - 3 * quarter), device=pool.x.device)
+    return pool.x[torch.cat([lowest, heaviest, steepest, anywhere])].float()
+
+
+def _unit(pool: Pool, manifold: BaseManifold) -> torch.Tensor:
+    """Return the length in which steps are taken: one in whitened coordinates.
+
+    It is a robust standard deviation of the draws, of each column in Euclidean space, and
+    of the features elsewhere.
+    """
+    x = pool.x[:N_STEEP].float()
+    flat = isinstance(manifold, Euclidean)
+    z = x if flat else manifold.features(x)
+    quantiles = torch.tensor([0.25, 0.75], dtype=z.dtype, device=z.device)
+    low, high = torch.quantile(z, quantiles, dim=0)
+    spread = (high - low).clamp(min=1e-6) / 1.35
+    return spread if flat else spread.mean().clamp(max=1.0)
 
 
 @torch.no_grad()

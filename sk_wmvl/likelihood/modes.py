@@ -40,7 +40,7 @@ class Modes(NamedTuple):
         Unnormalised.
     covariance : Tensor of shape (k, m, m)
         The inverse of minus the Hessian, in orthonormal coordinates of the tangent space.
-        Standard deviations are clipped between 0.05 and 2.
+        Standard deviations are clipped between 0.05 and 2 units.
     log_mass : Tensor of shape (k,)
         By Laplace's approximation,
         :math:`\log q + \frac m2\log 2\pi + \frac12\log\det\Sigma`.
@@ -87,6 +87,7 @@ def find_modes(
     starts: Tensor,
     manifold: BaseManifold,
     *,
+    unit: float | Tensor = 1.0,
     n_steps: int = N_STEPS,
 ) -> Modes:
     """Return where ascents of the log density end, with the mass there.
@@ -99,6 +100,9 @@ def find_modes(
         Points of the manifold.
     manifold : BaseManifold
         With its dimension known.
+    unit : float or Tensor of shape (d,), default=1.0
+        The length in which steps are taken and widths are clipped; of each column in
+        Euclidean space.
     n_steps : int, default=80
         Of each ascent.
 
@@ -107,12 +111,12 @@ def find_modes(
     modes : Modes
         At most 64.
     """
-    ends, log_density = climb(energy, starts, manifold, n_steps=n_steps)
-    kept = _distinct(ends, log_density)
+    ends, log_density = climb(energy, starts, manifold, unit=unit, n_steps=n_steps)
+    kept = _distinct(ends / unit, log_density)
     x, log_density = ends[kept], log_density[kept]
     seen = TangentSpaceEnergy(energy, manifold, x, basis=tangent_basis(manifold, x))
     _, grad = energy_and_grad(seen, seen.origin())
-    covariance = _covariances(seen)
+    covariance = _covariances(seen, unit)
     newton = (covariance @ grad[:, :, None].to(covariance))[:, :, 0]
     has_converged = (newton * grad).sum(1) < 2 * NEARLY
     m = covariance.shape[1]
@@ -126,13 +130,14 @@ def climb(
     x: Tensor,
     manifold: BaseManifold,
     *,
+    unit: float | Tensor = 1.0,
     n_steps: int = N_STEPS,
 ) -> tuple[Tensor, Tensor]:
     """Return the highest points of ascents by Adam, and the log densities there.
 
     Parameters
     ----------
-    energy, x, manifold, n_steps
+    energy, x, manifold, unit, n_steps
         See `find_modes`.
 
     Returns
@@ -140,25 +145,27 @@ def climb(
     ends : Tensor of shape (n, d)
     log_density : Tensor of shape (n,)
     """
-    first, second = torch.zeros_like(x), torch.zeros_like(x)
     best, lowest = x.clone(), x.new_full((len(x),), math.inf)
+    seen = TangentSpaceEnergy(energy, manifold, x)
+    first, second = torch.zeros_like(seen.origin()), torch.zeros_like(seen.origin())
     for t in range(1, n_steps + 2):
-        value, grad = energy_and_grad(energy, x)
+        # in frame coordinates, so that a step has the length that it should have
+        seen = TangentSpaceEnergy(energy, manifold, x)
+        value, grad = energy_and_grad(seen, seen.origin())
         value = torch.where(torch.isfinite(value), value, math.inf)
-        grad = torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
+        grad = unit * torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
         better = value < lowest
         lowest = torch.where(better, value, lowest)
         best = torch.where(better[:, None], x, best)
         if t > n_steps:
             break
-        grad = manifold.egrad2rgrad(x, grad)
         first.lerp_(grad, 1 - BETAS[0])
         second.lerp_(grad.square(), 1 - BETAS[1])
         mean = first / (1 - BETAS[0] ** t)
         scale = (second / (1 - BETAS[1] ** t)).sqrt() + 1e-8
         left = (n_steps - t) / (n_steps / 3)
-        step = -STEP * min(1.0, left) * mean / scale
-        x = manifold.retract(x, manifold.egrad2rgrad(x, step)).detach()
+        step = -STEP * min(1.0, left) * unit * mean / scale
+        x = manifold.retract(x, manifold.frame(x, step)).detach()
     return best, -lowest
 
 
@@ -178,10 +185,13 @@ def _distinct(x: Tensor, log_density: Tensor) -> Tensor:
     return torch.tensor(kept, dtype=torch.long, device=x.device)
 
 
-def _covariances(seen: TangentSpaceEnergy) -> Tensor:
+def _covariances(seen: TangentSpaceEnergy, unit: float | Tensor) -> Tensor:
     """Return inverse Hessians of an energy, with clipped eigenvalues, (k, m, m)."""
-    second = hessian(seen, seen.origin())
-    second = torch.nan_to_num(0.5 * (second + second.mT).double())
+    second = hessian(seen, seen.origin()).double()
+    width = torch.as_tensor(unit, dtype=second.dtype, device=second.device)
+    width = width.expand(second.shape[1])
+    second = width[:, None] * second * width
+    second = torch.nan_to_num(0.5 * (second + second.mT))
     values, vectors = torch.linalg.eigh(second)
     values = values.clamp(WIDEST**-2, NARROWEST**-2)
-    return (vectors / values[:, None]) @ vectors.mT
+    return width[:, None] * ((vectors / values[:, None]) @ vectors.mT) * width

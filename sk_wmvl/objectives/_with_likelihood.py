@@ -90,6 +90,13 @@ class LikelihoodProblem(BaseProblem):
         """Return what the local objective needs."""
         return self.local.facts(points)
 
+    def start(
+        self, energy: TrainableEnergy, x: Tensor, generator: torch.Generator
+    ) -> None:
+        """Draw where the rows are, and start the local objective."""
+        self.cover = self._cover.to(x.device)
+        self.local.start(energy, x, generator)
+
     def loss(
         self, energy: TrainableEnergy, batch: Batch, *, generator: torch.Generator
     ) -> Tensor:

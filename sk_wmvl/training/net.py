@@ -204,7 +204,7 @@ class TrainingNet(NeuralNet):
             for _, cb in self.callbacks_
             for name in ("on_batch_begin", "on_batch_end", "on_grad_computed")
         )
-        self.stopped_ = False
+        self.stopped_ = self.was_halted_ = False
         # The untrained model is a candidate too.
         best = math.inf if watch is None else self._monitor(valid)
         kept, copied = self._copy(), self.n_steps_
@@ -219,6 +219,7 @@ class TrainingNet(NeuralNet):
             if fault:
                 epoch = len(self.history)
                 self._restore(kept)
+                self.was_halted_ = True
                 what = "The last good weights"
                 if self.steps_per_copy is not None:
                     what = f"The weights after epoch {len(self.history)}"
@@ -242,7 +243,7 @@ class TrainingNet(NeuralNet):
             try:
                 self.notify("on_epoch_end", **sets)
             except KeyboardInterrupt:  # how skorch's callbacks ask to stop
-                self.stopped_ = True
+                self.stopped_ = self.was_halted_ = True
             if watch is not None and waited == self.n_iter_no_change:
                 self.stopped_ = True
             if self.stopped_:
