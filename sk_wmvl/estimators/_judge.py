@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sk_wmvl._autodiff import energy_grad_laplacian
 from sk_wmvl.energies import CorrectedEnergy, TangentSpaceEnergy, tangent_basis
+from sk_wmvl.energies._base import evaluate_in_chunks
 from sk_wmvl.likelihood import (
     SCALES,
     Cover,
@@ -25,7 +26,6 @@ from sk_wmvl.likelihood import (
     affordable,
     audit,
     gain_at,
-    values_at,
 )
 from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.normalizers import LogNormalizer, find_fault
@@ -139,7 +139,7 @@ def judge(
     verdict : Verdict
     """
     weight = rows.weight.double()
-    at_rows = values_at(energy.correction, rows.x.double())
+    at_rows = evaluate_in_chunks(energy.correction, rows.x.double())
     share = weight / weight.sum()
     spread, n_effective = _spread(at_rows - float(share @ at_rows), share, rows.groups)
     needed = max(MIN_GAIN, CHANCE / n_effective)
@@ -150,7 +150,7 @@ def judge(
     first_scale, n_modes = None, 0
     best, score_gain, estimate = Gain(0.0, 0.0, 0.0), None, EXACT
     for i in range(MAX_SEARCHES):
-        at_draws = values_at(energy.correction, pool.x)
+        at_draws = evaluate_in_chunks(energy.correction, pool.x)
         curve = [
             gain_at(s, at_rows, weight, at_draws, pool.log_weight) for s in allowed
         ]
@@ -168,7 +168,7 @@ def judge(
             if is_blind or i >= PATIENCE:
                 allowed = [s for s in allowed if s < kept.scale]
             continue
-        log_weights = pool.log_weight - kept.scale * values_at(
+        log_weights = pool.log_weight - kept.scale * evaluate_in_chunks(
             energy.correction, pool.x
         )
         by_draws = summarize_weights(log_weights, len(pool), "importance")

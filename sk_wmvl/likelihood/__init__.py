@@ -3,7 +3,7 @@
 Imports tools, manifolds, base measures and energies.
 """
 
-from sk_wmvl.likelihood.audit import Audit, audit, values_at
+from sk_wmvl.likelihood.audit import Audit, audit
 from sk_wmvl.likelihood.gain import SCALES, Gain, best_gain, gain_at, gains
 from sk_wmvl.likelihood.modes import Modes, find_modes
 from sk_wmvl.likelihood.pool import Cover, Pool, affordable
@@ -21,5 +21,4 @@ __all__ = [
     "find_modes",
     "gain_at",
     "gains",
-    "values_at",
 ]

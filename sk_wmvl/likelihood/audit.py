@@ -10,21 +10,21 @@ import math
 from typing import NamedTuple
 
 import torch
-from torch import nn
 
 from sk_wmvl._autodiff import energy_and_grad
 from sk_wmvl.energies import CorrectedEnergy
+from sk_wmvl.energies._base import CHUNK, evaluate_in_chunks
+from sk_wmvl.likelihood.gain import log_mean_exp
 from sk_wmvl.likelihood.modes import find_modes
 from sk_wmvl.likelihood.pool import Cover, Pool
 from sk_wmvl.manifolds import BaseManifold, Euclidean
 
-__all__ = ["Audit", "audit", "values_at"]
+__all__ = ["Audit", "audit"]
 
 N_STARTS = 512  # of ascents
 MOST_WORK = 4e6  # starts times components, so that an ascent stays a matter of seconds
 N_STEEP = 8192  # draws among which those are found where the correction is steepest
 TOLERANCE = 0.01  # nats of log Z; less is not worth a repair
-CHUNK = 4096
 
 
 class Audit(NamedTuple):
@@ -79,8 +79,8 @@ def audit(
     -------
     audit : Audit
     """
-    at_draws = -energy.scale * values_at(energy.correction, pool.x)
-    before, error_before = _log_mean(pool.log_weight + at_draws)
+    at_draws = -energy.scale * evaluate_in_chunks(energy.correction, pool.x)
+    before, error_before, _ = log_mean_exp(pool.log_weight + at_draws)
     n_components = 1 if energy.base is None else energy.base.n_components
     n_starts = int(min(N_STARTS, max(32, MOST_WORK // n_components), len(pool)))
     # Where modes are need not be known to many digits, and float32 takes half the time.
@@ -96,8 +96,8 @@ def audit(
         return Audit(cover, pool, before, excess if excess > 1 else 0.0, n_modes)
     wider = cover.with_places(places)
     more = wider.draw(len(pool), generator=generator)
-    at_more = -energy.scale * values_at(energy.correction, more.x)
-    after, error_after = _log_mean(more.log_weight + at_more)
+    at_more = -energy.scale * evaluate_in_chunks(energy.correction, more.x)
+    after, error_after, _ = log_mean_exp(more.log_weight + at_more)
     missed = after - before
     noise = 2 * math.hypot(error_before, error_after)
     # The error of what misses a mode is too small itself, and a large one is not known.
@@ -139,21 +139,3 @@ def _unit(pool: Pool, manifold: BaseManifold) -> torch.Tensor:
     low, high = torch.quantile(z, quantiles, dim=0)
     spread = (high - low).clamp(min=1e-6) / 1.35
     return spread if flat else spread.mean().clamp(max=1.0)
-
-
-@torch.no_grad()
-def values_at(correction: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """Return a correction at points, of shape (n,), a chunk at a time."""
-    return torch.cat([correction(rows) for rows in x.split(CHUNK)])
-
-
-def _log_mean(terms: torch.Tensor) -> tuple[float, float]:
-    """Return the log of a mean of exponentials, and its standard error."""
-    terms = terms.double()
-    top = float(terms.max())
-    if not math.isfinite(top):
-        return top, math.inf
-    w = (terms - top).exp()
-    mean = float(w.mean())
-    error = float(w.std()) / mean / math.sqrt(len(w))
-    return math.log(mean) + top, error

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["SCALES", "Gain", "best_gain", "gain_at", "gains"]
+__all__ = ["SCALES", "Gain", "best_gain", "gain_at", "gains", "log_mean_exp"]
 
 # About the square root of two apart, and coarser where a correction hardly counts.
 SCALES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.125, 0.09, 1 / 16, 1 / 32, 1 / 64)
@@ -82,3 +82,20 @@ def best_gain(
     # A correction that is NaN somewhere has no gain.
     finite = [gain for gain in values if math.isfinite(gain.value)]
     return max([Gain(0.0, 0.0, 0.0), *finite], key=lambda gain: gain.value)
+
+
+def log_mean_exp(log_weights: Tensor) -> tuple[float, float, float]:
+    r"""Return the log of the mean weight, its standard error and Kish's ESS.
+
+    The standard error is that of the delta method, sd(w) / (mean(w) sqrt(n)). If the
+    largest log weight is NaN or infinite, it is returned with an infinite error.
+    """
+    n = len(log_weights)
+    top = float(log_weights.max())  # NaN if any is
+    if not math.isfinite(top):
+        return top, math.inf, 0.0
+    w = (log_weights - top).exp().double()
+    mean = float(w.mean())
+    std_error = float(w.std()) / mean / math.sqrt(n) if n > 1 else math.inf
+    ess = float(w.sum().square() / w.square().sum())
+    return math.log(mean) + top, std_error, ess

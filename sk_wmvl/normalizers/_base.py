@@ -11,15 +11,14 @@ from torch import Tensor, nn
 from sk_wmvl._component import BaseComponent
 from sk_wmvl._warnings import warn
 from sk_wmvl.energies import CorrectedEnergy
+from sk_wmvl.likelihood.gain import log_mean_exp
 from sk_wmvl.manifolds import BaseManifold, Euclidean
-from sk_wmvl.samplers._base import evaluate_in_chunks
 
 __all__ = [
     "BaseNormalizer",
     "CountedEnergy",
     "LogNormalizer",
     "NormalizerWarning",
-    "evaluate_in_chunks",
     "find_fault",
     "is_expensive",
     "is_flat",
@@ -169,23 +168,6 @@ def is_over(energy: nn.Module, proposal: nn.Module) -> TypeGuard[CorrectedEnergy
 def is_flat(manifold: BaseManifold | None) -> bool:
     """Return whether a manifold is Euclidean space, whose coordinates are global."""
     return manifold is None or isinstance(manifold, Euclidean)
-
-
-def log_mean_exp(log_weights: Tensor) -> tuple[float, float, float]:
-    r"""Return the log of the mean weight, its standard error and Kish's ESS.
-
-    The standard error is that of the delta method, sd(w) / (mean(w) sqrt(n)). If the
-    largest log weight is NaN or infinite, it is returned with an infinite error.
-    """
-    n = len(log_weights)
-    top = float(log_weights.max())  # NaN if any is
-    if not math.isfinite(top):
-        return top, math.inf, 0.0
-    w = (log_weights - top).exp().double()
-    mean = float(w.mean())
-    std_error = float(w.std()) / mean / math.sqrt(n) if n > 1 else math.inf
-    ess = float(w.sum().square() / w.square().sum())
-    return math.log(mean) + top, std_error, ess
 
 
 def find_fault(estimate: LogNormalizer, *, min_ess: float = MIN_ESS) -> str:

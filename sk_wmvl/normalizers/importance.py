@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sk_wmvl.energies._base import CHUNK
 from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.normalizers._base import (
     BaseNormalizer,
@@ -14,7 +15,6 @@ from sk_wmvl.normalizers._base import (
     is_over,
     log_mean_exp,
 )
-from sk_wmvl.samplers._base import CHUNK
 
 __all__ = ["ImportanceNormalizer", "pareto_tail_index", "summarize_weights"]
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_wmvl._component import check_positive
+from sk_wmvl.energies._base import evaluate_in_chunks
 from sk_wmvl.manifolds import BaseManifold
 from sk_wmvl.normalizers._base import (
     BaseNormalizer,
@@ -13,7 +14,6 @@ from sk_wmvl.normalizers._base import (
     LogNormalizer,
     is_flat,
 )
-from sk_wmvl.samplers._base import evaluate_in_chunks
 from sk_wmvl.samplers._product_grid import Grid, initial_grid
 from sk_wmvl.samplers.annealing import NegativeLogProb
 

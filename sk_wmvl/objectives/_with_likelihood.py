@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sk_wmvl._random import make_generator
 from sk_wmvl.energies import CorrectedEnergy
+from sk_wmvl.energies._base import evaluate_in_chunks
 from sk_wmvl.likelihood import Cover, Pool, affordable, audit, best_gain
 from sk_wmvl.objectives._base import (
     BaseProblem,
@@ -28,7 +29,6 @@ from sk_wmvl.objectives._base import (
     RowFacts,
     TrainableEnergy,
 )
-from sk_wmvl.samplers._base import evaluate_in_chunks
 
 __all__ = ["LikelihoodProblem"]
 

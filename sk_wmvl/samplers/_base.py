@@ -2,7 +2,6 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -12,19 +11,13 @@ from sk_wmvl._autodiff import energy_and_grad
 from sk_wmvl._component import BaseComponent
 
 __all__ = [
-    "CHUNK",
     "BaseSampler",
     "Chain",
     "State",
     "Transition",
     "evaluate",
-    "evaluate_in_chunks",
     "resample",
 ]
-
-# Points per call of an energy: a layer of 128 units then takes 4 MB in float64, about a
-# processor's cache (measured on one core: chunks four times as large are slower).
-CHUNK = 4096
 
 
 class State(NamedTuple):
@@ -106,11 +99,6 @@ def evaluate(
         energy, x, create_graph=create_graph, retain_graph=retain_graph
     )
     return State(x, value, grad)
-
-
-def evaluate_in_chunks(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return values of shape (n,), a chunk of points at a time to bound the memory."""
-    return torch.cat([function(part) for part in x.split(CHUNK)])
 
 
 class BaseSampler(BaseComponent, ABC):

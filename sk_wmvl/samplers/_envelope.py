@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sk_wmvl.energies._base import evaluate_in_chunks
 from sk_wmvl.manifolds import BaseManifold
-from sk_wmvl.samplers._base import evaluate_in_chunks
 
 __all__ = ["FLOOR", "Cells", "CubeFunction", "has_cube"]
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from sk_wmvl.energies import CorrectedEnergy
+from sk_wmvl.energies._base import evaluate_in_chunks
 from sk_wmvl.manifolds import BaseManifold
-from sk_wmvl.samplers._base import evaluate_in_chunks
 from sk_wmvl.samplers._envelope import FLOOR, Cells, CubeFunction
 
 __all__ = ["IndependentDraws", "draw_on_grid", "thin_base"]

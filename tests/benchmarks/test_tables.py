@@ -114,6 +114,7 @@ FACTOR = np.array([[2.0, 0.0], [0.3, 0.5]])
 @pytest.mark.slow
 @pytest.mark.statistical
 @pytest.mark.parametrize("method", METHODS)
+# the peers may use what their own dependencies have deprecated
 @pytest.mark.filterwarnings("default::DeprecationWarning", "default::FutureWarning")
 def test_peers_are_densities_in_the_units_of_the_rows(
     table_peers, method, global_random_seed
