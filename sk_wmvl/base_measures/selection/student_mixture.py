@@ -22,6 +22,10 @@ N_TIED = 15  # steps of a start with one covariance for all components
 # where it has few rows.
 SHRINKAGE = 0.1
 MOST_ENTRIES = 2**16  # of deviations at a time, so that they stay in the cache
+# Squared distances and moments are made of products of columns, in one matrix product
+# each, where these take no more than 64 MB. Rounding grows with the ratio of a mean to the
+# least standard deviation, squared; up to this one it stays below 1e-6.
+MOST_PRODUCTS, MOST_RATIO = 2**23, 1e9
 FLOOR = 1e-6  # of variances, beside the floor of a column
 
 
@@ -65,18 +69,21 @@ class StudentMixture(NamedTuple):
 
         Both are of shape (k, n).
         """
+        return self._joint(Table(x, has_products=False))
+
+    def _joint(self, table: "Table") -> tuple[np.ndarray, np.ndarray]:
         d = self.means.shape[1]
         chol = np.linalg.cholesky(self.covariances)
-        inverse = np.linalg.inv(chol)
-        squares = np.empty((len(self.means), len(x)))
-        for some, deviation in _deviations(x, self.means):
-            white = inverse[some] @ deviation
-            np.einsum("kdn,kdn->kn", white, white, out=squares[some])
+        squares = table.squares(self.means, np.linalg.inv(chol))
         log_det = 2 * np.log(np.diagonal(chol, axis1=1, axis2=2)).sum(1)
         constant = log_student_constant(self.degrees_of_freedom, d) - 0.5 * log_det
-        joint = -0.5 * squares
         heavy = np.isfinite(self.degrees_of_freedom)
-        if heavy.any():
+        if heavy.all():
+            nu = self.degrees_of_freedom[:, None]
+            joint = np.log1p(squares / nu)
+            joint *= -0.5 * (nu + d)
+        else:
+            joint = -0.5 * squares
             nu = self.degrees_of_freedom[heavy, None]
             joint[heavy] = -0.5 * (nu + d) * np.log1p(squares[heavy] / nu)
         joint += (np.log(self.weights) + constant)[:, None]
@@ -84,9 +91,72 @@ class StudentMixture(NamedTuple):
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
         """Return log densities of shape (n,)."""
-        joint, _ = self.joint(x)
+        return self._log_prob(Table(x, has_products=False))
+
+    def _log_prob(self, table: "Table") -> np.ndarray:
+        joint, _ = self._joint(table)
         largest = joint.max(0)
         return largest + np.log(np.exp(joint - largest).sum(0))
+
+
+class Table:
+    """Rows, with the products of their columns where these serve.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, d)
+    has_products : bool, default=True
+        Whether products are made, if they are not too many.
+    """
+
+    def __init__(self, x: np.ndarray, *, has_products: bool = True):
+        self.x = x
+        n, d = x.shape
+        self.pairs = np.triu_indices(d)
+        self.products: np.ndarray | None = None
+        if has_products and n * (len(self.pairs[0]) + d) <= MOST_PRODUCTS:
+            i, j = self.pairs
+            self.products = np.concatenate([x[:, i] * x[:, j], x], 1)
+
+    def squares(self, means: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+        """Return squared distances, (k, n), given inverse Cholesky factors (k, d, d)."""
+        squares = np.empty((len(means), len(self.x)))
+        precision = inverse.swapaxes(1, 2) @ inverse
+        if self.products is None or not self._is_precise(means, precision):
+            for some, deviation in _deviations(self.x, means):
+                white = inverse[some] @ deviation
+                np.einsum("kdn,kdn->kn", white, white, out=squares[some])
+            return squares
+        i, j = self.pairs
+        at_mean = (precision @ means[:, :, None])[:, :, 0]
+        twice = np.where(i == j, 1.0, 2.0)
+        coefficients = np.concatenate([twice * precision[:, i, j], -2 * at_mean], 1)
+        np.matmul(coefficients, self.products.T, out=squares)
+        squares += (means * at_mean).sum(1)[:, None]
+        return np.maximum(squares, 0.0, out=squares)
+
+    def scatter(self, pull: np.ndarray, means: np.ndarray) -> np.ndarray:
+        """Return sums of squared deviations, (k, d, d), of rows weighed by pull, (k, n)."""
+        k, d = means.shape
+        scatter = np.empty((k, d, d))
+        i, j = self.pairs
+        if self.products is not None:
+            sums = pull @ self.products
+            second = sums[:, : len(i)] - sums[:, len(i) :][:, i] * means[:, j]
+            # Variances that rounding may have spoilt are made from deviations instead.
+            spread = second[:, i == j] / pull.sum(1).clip(1e-300)[:, None]
+            if (np.square(means) < MOST_RATIO * spread.clip(FLOOR)).all():
+                scatter[:, i, j] = scatter[:, j, i] = second
+                return scatter
+        for some, deviation in _deviations(self.x, means):
+            each = deviation * pull[some, None]
+            np.matmul(each, deviation.swapaxes(1, 2), out=scatter[some])
+        return scatter
+
+    @staticmethod
+    def _is_precise(means: np.ndarray, precision: np.ndarray) -> bool:
+        sharpest = np.trace(precision, axis1=1, axis2=2)
+        return bool((np.square(means).sum(1) * sharpest).max() < MOST_RATIO)
 
 
 def _deviations(x: np.ndarray, means: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
@@ -155,14 +225,16 @@ def fit_mixture(
     if axes is None and k > 1:
         axes = separating_axes(x, seed, floor=floor)
     floor = floor + FLOOR
+    table = Table(x, has_products=k > 1)
+    new = None if held_out is None else Table(held_out[0], has_products=k > 1)
     mixture, best_mean = None, -math.inf
     for start in range(N_STARTS if 1 < k <= MOST_RESTARTED else 1):
-        tried = _start(x, weight, k, degrees_of_freedom, floor, axes, seed + start)
+        tried = _start(table, weight, k, degrees_of_freedom, floor, axes, seed + start)
         if not 1 < k <= MOST_RESTARTED:
             mixture = tried
             break
         for _ in range(N_STEPS):
-            tried, mean = _step(tried, x, weight, floor)
+            tried, mean = _step(tried, table, weight, floor)
         if mixture is None or mean > best_mean:
             mixture, best_mean = tried, mean
     assert mixture is not None
@@ -170,11 +242,12 @@ def fit_mixture(
         return mixture  # nothing depends on the last step
     best, best_mean, n_worse = None, -math.inf, 0
     for step in range(1, n_iterations + 1):
-        mixture, _ = _step(mixture, x, weight, floor)
+        mixture, _ = _step(mixture, table, weight, floor)
         mixture = mixture._replace(n_iterations=step)
-        if held_out is None or (step % CHECK_EVERY and step < n_iterations):
+        if new is None or (step % CHECK_EVERY and step < n_iterations):
             continue
-        mean = float(np.average(mixture.log_prob(held_out[0]), weights=held_out[1]))
+        assert held_out is not None
+        mean = float(np.average(mixture._log_prob(new), weights=held_out[1]))
         n_worse = 0 if mean > best_mean + ENOUGH else n_worse + 1
         if best is None or mean > best_mean:
             best, best_mean = mixture, mean
@@ -184,59 +257,62 @@ def fit_mixture(
 
 
 def _start(
-    x, weight, k: int, degrees_of_freedom: float, floor, axes, seed
+    table: Table, weight, k: int, degrees_of_freedom: float, floor, axes, seed
 ) -> StudentMixture:
     """Return components at rows far apart, after steps with one covariance."""
-    nu = np.full(k, degrees_of_freedom)
+    nu, x = np.full(k, degrees_of_freedom), table.x
     if k == 1:
         everything = weight[None]
-        return _maximize(x, everything, everything, x[:1], nu, floor)
+        return _maximize(table, everything, everything, x[:1], nu, floor)
     y = x @ axes
     _, rows = kmeans_plusplus(y, k, sample_weight=weight, random_state=seed)
     nearest = np.stack([np.square(y - c).sum(1) for c in y[rows]], 1).argmin(1)
     responsibility = (np.arange(k)[:, None] == nearest) * weight
-    mixture = _maximize(x, responsibility, responsibility, x[rows], nu, floor)
+    mixture = _maximize(table, responsibility, responsibility, x[rows], nu, floor)
     for _ in range(N_TIED):
         pooled = np.average(mixture.covariances, axis=0, weights=mixture.weights)
         mixture, _ = _step(
             mixture._replace(
                 weights=np.full(k, 1 / k), covariances=np.repeat(pooled[None], k, 0)
             ),
-            x,
+            table,
             weight,
             floor,
         )
     return mixture
 
 
-def _step(mixture: StudentMixture, x, weight, floor) -> tuple[StudentMixture, float]:
+def _step(
+    mixture: StudentMixture, table: Table, weight, floor
+) -> tuple[StudentMixture, float]:
     """Return the next mixture, and the mean log-likelihood of this one."""
-    joint, squares = mixture.joint(x)
+    joint, squares = mixture._joint(table)
     largest = joint.max(0)
-    density = np.exp(joint - largest)
-    total = density.sum(0)
-    responsibility = density * (weight / total)
-    d, nu = x.shape[1], mixture.degrees_of_freedom
+    joint -= largest
+    responsibility = np.exp(joint, out=joint)
+    total = responsibility.sum(0)
+    responsibility *= weight / total
+    d, nu = table.x.shape[1], mixture.degrees_of_freedom
     pull = responsibility
     if np.isfinite(nu[0]):
-        pull = responsibility * ((nu[:, None] + d) / (nu[:, None] + squares))
+        squares += nu[:, None]
+        pull = np.divide(responsibility, squares, out=squares)
+        pull *= nu[:, None] + d
     mean = float(weight @ (largest + np.log(total)) / weight.sum())
-    return _maximize(x, responsibility, pull, mixture.means, nu, floor), mean
+    return _maximize(table, responsibility, pull, mixture.means, nu, floor), mean
 
 
-def _maximize(x, responsibility, pull, last, nu, floor) -> StudentMixture:
+def _maximize(table: Table, responsibility, pull, last, nu, floor) -> StudentMixture:
     """Return the mixture for given responsibilities; see `fit_mixture`.
 
     `responsibility` and `pull`, with which rows count in means and covariances, are of
     shape (k, n); `last` are the means that components without rows keep.
     """
+    x = table.x
     d, total, mass = x.shape[1], responsibility.sum(1), pull.sum(1)
     means = (pull @ x) / mass.clip(1e-300)[:, None]
     means = np.where((mass < 1e-9)[:, None], last, means)
-    scatter = np.empty((len(means), d, d))
-    for some, deviation in _deviations(x, means):
-        each = deviation * pull[some, None]
-        np.matmul(each, deviation.swapaxes(1, 2), out=scatter[some])
+    scatter = table.scatter(pull, means)
     pooled = scatter.sum(0) / total.sum()
     ridge = np.diag(floor)
     common = (1 - SHRINKAGE) * pooled + SHRINKAGE * np.diag(np.diag(pooled))
@@ -293,9 +369,9 @@ def continue_fit(
     mixture : StudentMixture
     """
     weights, parts = zip(*mixture.parts(), strict=True)
-    continued = []
+    continued, table = [], Table(x)
     for part in parts:
         for _ in range(n_steps):
-            part, _ = _step(part, x, weight, floor + FLOOR)
+            part, _ = _step(part, table, weight, floor + FLOOR)
         continued.append(part._replace(n_iterations=mixture.n_iterations))
     return join_mixtures(continued, np.array(weights))
