@@ -1,8 +1,5 @@
 """The candidates in Euclidean space: normal and Student mixtures, and what fits them."""
 
-import functools
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -10,14 +7,18 @@ import numpy as np
 from sk_wmvl._rows import Fold, label_units, make_folds
 from sk_wmvl.base_measures._base import BaseMeasure
 from sk_wmvl.base_measures.mixture import MixtureBase
-from sk_wmvl.base_measures.selection.search import Candidate, Choice, Search
-from sk_wmvl.base_measures.selection.separating_axes import separating_axes
+from sk_wmvl.base_measures.selection.race import (
+    SIMPLEST,
+    MixtureCandidate,
+    Sample,
+    System,
+    name_of,
+    race,
+)
+from sk_wmvl.base_measures.selection.search import Choice
 from sk_wmvl.base_measures.selection.student_mixture import (
-    FLOOR,
-    MOST_RESTARTED,
     StudentMixture,
     continue_fit,
-    fit_mixture,
     join_mixtures,
 )
 from sk_wmvl.base_measures.stacked import StackedBase
@@ -26,148 +27,15 @@ from sk_wmvl.coordinates.johnson import (
     InvertedColumns,
     JohnsonColumns,
     JohnsonTransform,
-    fit_johnson,
 )
-from sk_wmvl.coordinates.ties import rounding_steps
 
 __all__ = ["ChosenMixture", "adapt", "choose_mixture", "search_mixture"]
 
-LADDER = (1, 2, 4, 8, 16, 32, 64)
-DEGREES_OF_FREEDOM = (np.inf, 10.0, 3.0)
-# The transformation has heavy tails of its own.
-TRANSFORMED_DEGREES_OF_FREEDOM = DEGREES_OF_FREEDOM[:2]
-LEAST_ROWS = 6  # per component, on average, or two per dimension
-PATIENCE = 2  # steps of the ladder without an improvement; one, with heavier tails
-# Heavier tails need fewer components than normal densities, but not much fewer.
-FEWER = 4
 MAX_UNITS_TO_FOLD, N_FOLDS = 2000, 5
 # Of more rows than these a random part is enough to choose by, and a larger one to refine
 # what was chosen: a mixture has no more parameters than some thousands.
 MOST_ROWS_TO_CHOOSE_BY, MOST_ROWS_TO_REFINE_BY, N_REFINING_STEPS = 50_000, 50_000, 5
 SOME = 301  # a stream of the seed that nothing else uses
-# Of a stack. Each part is a mixture of full covariances: few are enough, and they cost.
-MOST_STACKED, LEAST_WEIGHT = 3, 0.05
-# A stack of one is a candidate that was offered before the best, and now is better.
-FEWEST_STACKED = 1
-N_AVERAGED = 4  # fits of many components, from as many starts
-LEAST_TRANSFORMED_ROWS = 50  # distinct ones, to fit transformations to
-
-
-class System(NamedTuple):
-    """Rows in the coordinates in which a mixture is fitted.
-
-    Attributes
-    ----------
-    transform : JohnsonTransform or None
-        Of the columns; None leaves them as they are.
-    x : ndarray of shape (n, d)
-        Transformed rows.
-    log_det : ndarray of shape (n,)
-        Of the transformation, at the rows.
-    floor : ndarray of shape (d,)
-        What variances do not fall below.
-    """
-
-    transform: JohnsonTransform | None
-    x: np.ndarray
-    log_det: np.ndarray
-    floor: np.ndarray
-
-
-class Sample:
-    """Rows to fit mixtures to, with columns as they are and transformed.
-
-    Parameters
-    ----------
-    x : ndarray of shape (n, d)
-        Rows, in columns of unit variance.
-    weight : ndarray of shape (n,)
-        Not negative; rows without weight are dropped. Only ratios matter.
-    transform : JohnsonTransform or None, default=None
-        A transformation to keep; None fits one where it is needed.
-    """
-
-    def __init__(
-        self,
-        x: np.ndarray,
-        weight: np.ndarray,
-        transform: JohnsonTransform | None = None,
-    ):
-        positive = weight > 0
-        if not positive.all():
-            x, weight = x[positive], weight[positive]
-        self.x = x
-        self.weight = weight / weight.mean()
-        self.steps = rounding_steps(x)
-        self._transform = transform
-
-    @functools.cached_property
-    def plain(self) -> System:
-        """The columns as they are."""
-        return System(None, self.x, np.zeros(len(self.x)), self.steps**2 / 12)
-
-    @functools.cached_property
-    def transformed(self) -> System:
-        """The transformed columns, the transformation fitted to all rows."""
-        return self.transformed_by(np.arange(len(self.x)))
-
-    def transformed_by(self, train: np.ndarray) -> System:
-        """Return all rows with the columns transformed as suits some of the rows.
-
-        Components are no narrower than in the columns as they are.
-        """
-        x, steps = self.x, self.steps
-        transform = self._transform or fit_johnson(
-            x[train], self.weight[train], least_scale=steps
-        )
-        steepest = 1 / (transform.scale * transform.std)
-        floor = steepest**2 * (steps**2 / 12 + FLOOR)
-        return System(transform, transform.forward(x), transform.log_det(x), floor)
-
-
-@dataclass(frozen=True, eq=False)
-class MixtureCandidate(Candidate[Sample, StudentMixture]):
-    """A number of components with so many degrees of freedom.
-
-    Parameters
-    ----------
-    n_components : int
-    degrees_of_freedom : float
-        Infinite for normal components.
-    is_transformed : bool
-        Whether columns are transformed.
-    axes : ndarray of shape (d, d) or None
-        Along which components start far apart; see `separating_axes`.
-    n_iterations : int
-        Steps of a fit, for which no rows are held out.
-    seeds : tuple of int
-        Of the starts. The fits from several are averaged.
-    """
-
-    n_components: int
-    degrees_of_freedom: float
-    is_transformed: bool
-    axes: np.ndarray | None
-    n_iterations: int
-    seeds: tuple[int, ...]
-
-    def fit(self, rows: Sample) -> StudentMixture:
-        """Return the mixture, of transformed columns if it is of such."""
-        system = rows.transformed if self.is_transformed else rows.plain
-        fits = [
-            fit_mixture(
-                system.x,
-                rows.weight,
-                self.n_components,
-                self.degrees_of_freedom,
-                floor=system.floor,
-                seed=seed,
-                axes=self.axes,
-                n_iterations=self.n_iterations,
-            )
-            for seed in self.seeds
-        ]
-        return join_mixtures(fits, np.ones(len(fits)))
 
 
 class ChosenMixture(NamedTuple):
@@ -271,15 +139,17 @@ def choose_mixture(
 ) -> ChosenMixture:
     r"""Return the mixture under which rows held out are likeliest.
 
-    The search starts from one normal density. It tries more components, doubled as long as
-    that pays, with normal and with heavier tails (10 and 3 degrees of freedom); each
-    mixture is fitted by `fit_mixture`. It then tries the same with columns made nearly
-    normal (`fit_johnson`, without 3 degrees of freedom), if one normal density gains by
-    that and 50 distinct rows are left to fit to in every fold; with five folds this takes
-    63 rows. A more complex mixture must be better by half the standard error of the mean
-    difference, and by a whole one to replace the one normal density. Last, all mixtures are
-    stacked, with the weights that make held-out rows likeliest [Smyth1999]_. The stack is
-    taken if it is better still.
+    The race starts from one normal density. It tries more components, doubled as long as
+    rows held out become likelier, with normal and with heavier tails (10 and 3 degrees of
+    freedom); each mixture is fitted by `fit_mixture`. It then tries the same with columns
+    made nearly normal (`fit_johnson`, without 3 degrees of freedom), if one normal density
+    gains by that and 50 distinct rows are left to fit to in every fold; with five folds
+    this takes 63 rows. This first heat is run on one fold, and on 8000 of its rows where
+    there are twice as many. All mixtures within two standard errors of the best there, five
+    in any case, and the heaviest in a stack run on all folds. A more complex mixture must
+    be better by half the standard error of the mean difference, and by a whole one to
+    replace the one normal density. Last, they are stacked, with the weights that make
+    held-out rows likeliest [Smyth1999]_. The stack is taken if it is better still.
 
     Up to 2000 rows, or groups, are cross-validated in five folds; of more, one part is held
     out. The choice is fitted to all rows. If it has more than eight components and was
@@ -331,15 +201,15 @@ def search_mixture(
     n_units = int(units.max()) + 1
     if n_units == 1:
         # nothing can be held out
-        name = _name(1, np.inf, False)
-        normal = MixtureCandidate(name, np.zeros(0), 1, np.inf, False, None, 0, (seed,))
+        name = name_of(SIMPLEST)
+        normal = MixtureCandidate(name, np.zeros(0), *SIMPLEST, None, 0, (seed,))
         choice = Choice((normal,), np.ones(1), {})
     else:
         if n_units <= MAX_UNITS_TO_FOLD or len(held_out) == 0:
             folds = make_folds(units, N_FOLDS, seed)
         else:
             folds = [Fold(np.setdiff1d(np.arange(len(units)), held_out), held_out)]
-        choice = _search(sample, folds, units, seed)
+        choice = race(sample, folds, units, seed)
     return _fit(choice, sample), choice
 
 
@@ -410,103 +280,3 @@ def _fit(choice: Choice[MixtureCandidate], sample: Sample) -> ChosenMixture:
         sample.transformed.transform if is_transformed.any() else None,
         float(weights[is_transformed].sum()),
     )
-
-
-def _search(
-    sample: Sample, folds: list[Fold], units: np.ndarray, seed: int
-) -> Choice[MixtureCandidate]:
-    """Try mixtures of columns as they are, then of transformed ones, then a stack."""
-    held_out = np.concatenate([fold.held_out for fold in folds])
-    weight = sample.weight[held_out]
-    search = Search[MixtureCandidate](weight / weight.sum(), units[held_out])
-    n_smallest = min(len(np.unique(sample.x[fold.train], axis=0)) for fold in folds)
-    _climb(search, sample, folds, seed, n_smallest, is_transformed=False)
-    if n_smallest >= LEAST_TRANSFORMED_ROWS:
-        _climb(search, sample, folds, seed, n_smallest, is_transformed=True)
-    # One normal density that nothing contradicts stays alone: its covariance is shrunk.
-    stackable = [] if search.best is search.candidates[0] else search.candidates
-    return search.result(
-        stackable, most=MOST_STACKED, least_weight=LEAST_WEIGHT, fewest=FEWEST_STACKED
-    )
-
-
-def _climb(
-    search: Search[MixtureCandidate],
-    sample: Sample,
-    folds: list[Fold],
-    seed: int,
-    n_smallest: int,
-    *,
-    is_transformed: bool,
-) -> None:
-    """Try more components while it pays, and heavier tails.
-
-    `n_smallest` is the number of distinct rows to train on in the smallest fold.
-    """
-    systems = [
-        sample.transformed_by(fold.train) if is_transformed else sample.plain
-        for fold in folds
-    ]
-    # of all rows: they only say where to start
-    axes = separating_axes(systems[0].x, seed, floor=systems[0].floor)
-
-    def attempt(k: int, nu: float) -> MixtureCandidate:
-        values, lengths = [], []
-        for (train, held_out), system in zip(folds, systems, strict=True):
-            new = system.x[held_out]
-            mixture = fit_mixture(
-                system.x[train],
-                sample.weight[train],
-                k,
-                nu,
-                floor=system.floor,
-                seed=seed,
-                axes=axes,
-                held_out=(new, sample.weight[held_out]),
-            )
-            values.append(mixture.log_prob(new) + system.log_det[held_out])
-            lengths.append(mixture.n_iterations)
-        # Few components are started several times anyway. Of many rows, in one fold, starts
-        # differ less, and fits cost more.
-        averaged = k > MOST_RESTARTED and len(folds) > 1
-        return MixtureCandidate(
-            _name(k, nu, is_transformed),
-            np.concatenate(values),
-            k,
-            nu,
-            is_transformed,
-            axes,
-            round(np.mean(lengths)),
-            tuple(range(seed, seed + (N_AVERAGED if averaged else 1))),
-        )
-
-    first = attempt(1, DEGREES_OF_FREEDOM[0])
-    if is_transformed:
-        plain = search.candidates[0].values
-        if not search.pays(first.values, plain, 0.0):
-            return
-    rows_each = max(LEAST_ROWS, 2 * sample.x.shape[1])
-    least = 1
-
-    def ladder(nu: float) -> Iterator[MixtureCandidate]:
-        for k in LADDER:
-            if k == 1 or (k >= least and k * rows_each <= n_smallest):
-                is_first = (k, nu) == (1, DEGREES_OF_FREEDOM[0])
-                yield first if is_first else attempt(k, nu)
-
-    tried = TRANSFORMED_DEGREES_OF_FREEDOM if is_transformed else DEGREES_OF_FREEDOM
-    for nu in tried:
-        patience = PATIENCE if nu == DEGREES_OF_FREEDOM[0] else 1
-        # A ladder is compared with itself: the best so far, of another kind, may be far
-        # ahead of its first steps and behind its last.
-        _, top = search.climb(ladder(nu), patience, own_kind=True)
-        if nu == DEGREES_OF_FREEDOM[0]:
-            least = top.n_components // FEWER
-
-
-def _name(k: int, nu: float, is_transformed: bool) -> str:
-    """Return what a report calls a mixture."""
-    kind = "normal" if np.isinf(nu) else "Student"
-    tails = "" if np.isinf(nu) else f" with {nu:g} degrees of freedom"
-    columns = ", of transformed columns" if is_transformed else ""
-    return f"{k} {kind} component{'s' if k > 1 else ''}{tails}{columns}"

@@ -57,7 +57,7 @@ def test_averaged_mixtures_beat_single_ones(global_random_seed, monkeypatch):
 
     x, new = draw(400), draw(5000)
     averaged = choose_mixture(x, **none_held_out(x), seed=global_random_seed)
-    monkeypatch.setattr("sk_wmvl.base_measures.selection.euclidean.N_AVERAGED", 1)
+    monkeypatch.setattr("sk_wmvl.base_measures.selection.race.N_AVERAGED", 1)
     single = choose_mixture(x, **none_held_out(x), seed=global_random_seed)
     gain = averaged.log_prob(new) - single.log_prob(new)
     assert gain.mean() > 4 * gain.std() / 5000**0.5
