@@ -18,6 +18,8 @@ __all__ = ["MixtureBase", "from_mixture", "log_student_constant"]
 # ratio it stays below 1e-6 nats in float64.
 LEAST_POINTS, LEAST_COMPONENTS, MOST_COLUMNS = 512, 8, 32
 MOST_RATIO = 1e9
+# Deviations of some points at a time stay in the cache.
+LEAST_CHUNK, MOST_ENTRIES = 64, 2**18
 
 
 class MixtureBase(BaseMeasure):
@@ -117,8 +119,12 @@ class MixtureBase(BaseMeasure):
         """Return squared Mahalanobis distances, of shape (n, k)."""
         if self.has_products and len(x) >= LEAST_POINTS and not x.requires_grad:
             return self._squares_by_products(x)
-        r = nn.functional.linear(x, self.whiten, self.bias)
-        return (r * r).view(len(x), len(self.weights), -1).sum(-1)
+        size = max(LEAST_CHUNK, MOST_ENTRIES // len(self.whiten))
+        parts = []
+        for rows in x.split(size):
+            r = nn.functional.linear(rows, self.whiten, self.bias)
+            parts.append((r * r).view(len(rows), len(self.weights), -1).sum(-1))
+        return torch.cat(parts)
 
     def _squares_by_products(self, x: Tensor) -> Tensor:
         """Return the same, by one product with the products of columns.

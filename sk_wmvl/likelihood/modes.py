@@ -25,6 +25,7 @@ STEP = 0.15  # of the ascents, in internal units; it shrinks in the last third
 BETAS = (0.8, 0.95)  # of Adam, which has few steps
 MOST_MODES = 64
 APART = 0.5  # modes nearer to a higher one are taken for the same
+MERGE_EVERY = 16  # steps, after which ascents that have met go on as one
 NARROWEST, WIDEST = 0.05, 2.0  # standard deviations of places
 NEARLY = 0.1  # nats that a mode may be higher than the end of an ascent
 SPREAD = 1.2  # by which places are wider than the modes they stand for
@@ -135,6 +136,8 @@ def climb(
 ) -> tuple[Tensor, Tensor]:
     """Return the highest points of ascents by Adam, and the log densities there.
 
+    Of ascents that meet, within a quarter of a unit, the highest one goes on.
+
     Parameters
     ----------
     energy, x, manifold, unit, n_steps
@@ -142,8 +145,9 @@ def climb(
 
     Returns
     -------
-    ends : Tensor of shape (n, d)
-    log_density : Tensor of shape (n,)
+    ends : Tensor of shape (k, d)
+        No more than there are starts.
+    log_density : Tensor of shape (k,)
     """
     best, lowest = x.clone(), x.new_full((len(x),), math.inf)
     seen = TangentSpaceEnergy(energy, manifold, x)
@@ -159,6 +163,10 @@ def climb(
         best = torch.where(better[:, None], x, best)
         if t > n_steps:
             break
+        if t % MERGE_EVERY == 0:
+            apart = _unmet(best / unit, lowest)
+            x, grad, best, lowest = x[apart], grad[apart], best[apart], lowest[apart]
+            first, second = first[apart], second[apart]
         first.lerp_(grad, 1 - BETAS[0])
         second.lerp_(grad.square(), 1 - BETAS[1])
         mean = first / (1 - BETAS[0] ** t)
@@ -167,6 +175,15 @@ def climb(
         step = -STEP * min(1.0, left) * unit * mean / scale
         x = manifold.retract(x, manifold.frame(x, step)).detach()
     return best, -lowest
+
+
+def _unmet(x: Tensor, lowest: Tensor) -> Tensor:
+    """Return indices of the points that are not near a higher one."""
+    near = torch.cdist(x, x) < APART / 2
+    order = torch.arange(len(x), device=x.device)
+    ties = (lowest == lowest[:, None]) & (order < order[:, None])
+    higher = (lowest < lowest[:, None]) | ties
+    return torch.nonzero(~(near & higher).any(1))[:, 0]
 
 
 def _distinct(x: Tensor, log_density: Tensor) -> Tensor:

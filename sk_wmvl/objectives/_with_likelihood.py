@@ -33,8 +33,9 @@ from sk_wmvl.objectives._base import (
 __all__ = ["LikelihoodProblem"]
 
 MONITOR, SEARCH = 1001, 1002  # streams of the seed that nothing else uses
-# Of a draw, on average, before a pool is drawn anew; and of one that is expensive to weigh.
-N_USES, N_USES_OF_EXPENSIVE, EXPENSIVE = 16, 64, 1000
+# Of a draw, on average, before a pool is drawn anew: more where it is expensive to weigh,
+# so that this takes no more than a tenth of the time of training.
+N_USES, MOST_USES, COMPONENTS_PER_USE = 16, 64, 16
 N_JUDGED = 16_384  # draws that monitor
 
 
@@ -171,8 +172,8 @@ class LikelihoodProblem(BaseProblem):
 
     def _next(self, generator: torch.Generator) -> Pool:
         """Return the draws of the next step: a part of the pool, without a copy."""
-        is_expensive = self._cover.base.n_components > EXPENSIVE
-        n_uses = N_USES_OF_EXPENSIVE if is_expensive else N_USES
+        n_uses = self._cover.base.n_components // COMPONENTS_PER_USE
+        n_uses = min(max(n_uses, N_USES), MOST_USES)
         most_used = n_uses * self.pool_size
         if self._pool is None or self._n_used >= most_used:
             self._pool = self._cover.draw(self.pool_size, generator=generator)
