@@ -34,7 +34,7 @@ __all__ = ["BaseDensity", "NetworkDroppedWarning"]
 
 # Settings that do nothing if the network is dropped.
 OF_THE_NETWORK = ("objective", "objective_weight", "epsilon", "alpha", "energy")
-POOL_SIZE, DRAWS_PER_STEP = 65_536, 1024
+POOL_SIZE, DRAWS_PER_STEP = 65_536, 512
 ROWS_OF_WEIGHT = 100  # at which a local objective weighs as much as the likelihood
 
 

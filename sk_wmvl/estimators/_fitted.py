@@ -97,6 +97,7 @@ class FittedEnergy:
             n_samples,
             generator=make_generator(seed, SAMPLE),
             manifold=self.manifold,
+            cover=None if self.verdict is None else self.verdict.cover,
         )
         return self.manifold.to_user(self.energy.to_user(u)).cpu().numpy()
 

@@ -126,6 +126,12 @@ class Cover(nn.Module):
     @torch.no_grad()
     def draw(self, n: int, *, generator: torch.Generator | None = None) -> Pool:
         """Return n draws, with as many from each part as its weight says."""
+        x = self.sample(n, generator=generator)
+        return Pool(x, self.log_ratio(x))
+
+    @torch.no_grad()
+    def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """Return the points of `draw`, (n, d), which are weighted equally."""
         shares = np.diff(np.round(np.cumsum([0, *self.weights.tolist()]) * n))
         x = torch.cat(
             [
@@ -134,8 +140,11 @@ class Cover(nn.Module):
                 if k
             ]
         )
-        x = x[torch.randperm(len(x), generator=generator).to(x.device)]
-        return Pool(x, self.log_ratio(x))
+        return x[torch.randperm(len(x), generator=generator).to(x.device)]
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return the log density that is drawn from, of shape (n,)."""
+        return self.base.log_prob(x) - self.log_ratio(x)
 
     @torch.no_grad()
     def log_ratio(self, x: Tensor) -> Tensor:

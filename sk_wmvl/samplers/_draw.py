@@ -16,16 +16,17 @@ from sk_wmvl.samplers.grid import draw_on_grid, thin_base
 
 __all__ = ["draw"]
 
-N_POOL = 20  # proposals per draw
+N_POOL = 10  # proposals per draw
 MIN_POOL = 10_000
-MIN_EFFECTIVE = 5  # effective proposals per draw that make resampling as good as exact
+MIN_EFFECTIVE = 3  # effective proposals per draw with which few draws share a proposal
 MOST_POOL = 200_000  # proposals, if more of them would be enough
 N_TRIAL, SAME = 200, 1e-3  # proposals, and nats, by which a proposal is the model
 SPARE = 1.2  # more proposals than seem to be needed
 CHUNK = 10_000  # proposals at a time
-N_REFRESH = 20  # moves that separate draws which start at the same proposal
+# Moves that separate draws which start at the same proposal, and steps of each.
+N_REFRESH, N_LEAPFROG = 20, 2
 N_ADAPT_CHAINS = 64
-N_ADAPT = 60
+N_ADAPT = 40
 N_CHAINS = 256
 N_WARM_UP = 200
 N_STEPS = 200
@@ -40,6 +41,7 @@ def draw(
     *,
     generator: torch.Generator,
     manifold: BaseManifold | None = None,
+    cover: nn.Module | None = None,
 ) -> Tensor:
     r"""Return draws from :math:`\exp(-E)`.
 
@@ -49,11 +51,12 @@ def draw(
     `thin_base` or `draw_on_grid`.
 
     In all other cases proposals are resampled by importance weight, so that separated modes
-    have about the right weights. The step size of `HMC` is adapted from there and then
-    fixed. There are 20 proposals per draw, or more, up to 200 000 in all. If at least five
-    per draw are effective, each draw is a chain of its own, and 20 moves separate the
-    chains with a common start. If not, 256 chains explore the model: after 200 moves of
-    warm-up they make at least 200 more. Every tenth state is used, and R-hat is checked.
+    have about the right weights. There are ten proposals per draw, or more, up to 200 000
+    in all. If at least three per draw are effective, a proposal is taken :math:`\lfloor n
+    w_i + u_i\rfloor` times, which is at most once but for the heaviest; further copies are
+    moved apart by 20 moves of `HMC`, whose step size is adapted and then fixed. If not, 256
+    chains explore the model: after 200 moves of warm-up they make at least 200 more. Every
+    tenth state is used, and R-hat is checked.
 
     Parameters
     ----------
@@ -68,6 +71,9 @@ def draw(
     manifold : BaseManifold or None, default=None
         The space of the points; None is Euclidean space. On a manifold the moves are those
         of `GeodesicHMC`. If it has no geodesics, proposals are only resampled.
+    cover : Module or None, default=None
+        A density like `proposal` with mass wherever the model has some, to resample from;
+        None is `proposal` itself.
 
     Returns
     -------
@@ -81,38 +87,38 @@ def draw(
     independent = _draw_independently(energy, proposal, n_samples, generator, manifold)
     if independent is not None:
         return independent
+    cover = proposal if cover is None else cover
     n_pool, n_needed = max(N_POOL * n_samples, MIN_POOL), MIN_EFFECTIVE * n_samples
-    pool, log_weights = _propose(energy, proposal, n_pool, generator)
+    pool, log_weights = _propose(energy, cover, n_pool, generator)
     weights, n_effective = _normalize(log_weights)
     n_enough = math.ceil(SPARE * n_needed * n_pool / n_effective)
     if n_effective < n_needed and n_enough <= MOST_POOL:
-        more = _propose(energy, proposal, n_enough - n_pool, generator)
+        more = _propose(energy, cover, n_enough - n_pool, generator)
         pool = torch.cat([pool, more[0]])
         weights, n_effective = _normalize(torch.cat([log_weights, more[1]]))
+    if n_effective >= n_needed:
+        rows, n_copies = _take(weights, n_samples, generator)
+        x = pool[rows.to(pool.device)]
+        if n_copies:
+            # the copies come first
+            moved = _move_apart(
+                energy, pool, weights, x[:n_copies], generator, manifold
+            )
+            x = torch.cat([moved, x[n_copies:]])
+        return x[torch.randperm(n_samples, generator=generator).to(x.device)]
 
     def resample(n: int) -> Tensor:
         rows = torch.multinomial(weights, n, replacement=True, generator=generator)
         return pool[rows.to(pool.device)]
 
     try:
-        sampler, _ = adapt_step_size(
-            make_hmc(manifold),
-            energy,
-            resample(N_ADAPT_CHAINS),
-            n_steps=N_ADAPT,
-            generator=generator,
-        )
+        sampler = _adapted(energy, resample(N_ADAPT_CHAINS), generator, manifold)
     except NotImplementedError:  # no geodesics to move along
-        if n_effective < n_needed:
-            warn(
-                f"{n_samples} draws were resampled from only {n_effective:.0f} effective "
-                f"ones, as {manifold!r} has no geodesics along which they could move on.",
-            )
+        warn(
+            f"{n_samples} draws were resampled from only {n_effective:.0f} effective "
+            f"ones, as {manifold!r} has no geodesics along which they could move on.",
+        )
         return resample(n_samples)
-    if n_effective >= n_needed:
-        start = resample(n_samples)
-        chain = sampler.run(energy, start, n_steps=N_REFRESH, generator=generator)
-        return chain.state.x
     chain = sampler.run(
         energy,
         resample(N_CHAINS),
@@ -135,6 +141,56 @@ def draw(
     flat = chain.samples.flatten(0, 1)
     order = torch.randperm(len(flat), generator=generator)[:n_samples]
     return flat[order.to(flat.device)]
+
+
+def _take(weights: Tensor, n: int, generator: torch.Generator) -> tuple[Tensor, int]:
+    """Return n rows, each taken n w times on average, and how many are further copies.
+
+    These come first. Row i is taken floor(n w + u) times, with u uniform. Too many are left
+    out at random, too few are made up by others in proportion to their weights.
+    """
+    share = n * weights.double() / weights.sum(dtype=torch.float64)
+    u = torch.rand(len(share), generator=generator, dtype=torch.float64)
+    times = (share + u).floor().long()
+    rows = torch.repeat_interleave(times)
+    if len(rows) < n:
+        more = torch.multinomial(
+            weights, n - len(rows), replacement=True, generator=generator
+        )
+        rows = torch.cat([rows, more])
+    rows = rows[torch.randperm(len(rows), generator=generator)[:n]].sort().values
+    is_copy = torch.zeros(n, dtype=torch.bool)
+    is_copy[1:] = rows[1:] == rows[:-1]
+    return torch.cat([rows[is_copy], rows[~is_copy]]), int(is_copy.sum())
+
+
+def _adapted(
+    energy, x: Tensor, generator, manifold: BaseManifold | None, n_leapfrog: int = 5
+):
+    """Return a sampler with its step size adapted from some points on."""
+    sampler = make_hmc(manifold, n_leapfrog)
+    return adapt_step_size(sampler, energy, x, n_steps=N_ADAPT, generator=generator)[0]
+
+
+def _move_apart(
+    energy: nn.Module,
+    pool: Tensor,
+    weights: Tensor,
+    x: Tensor,
+    generator: torch.Generator,
+    manifold: BaseManifold | None,
+) -> Tensor:
+    """Return points after some moves each; where none can be made, as they are."""
+    rows = torch.multinomial(
+        weights, N_ADAPT_CHAINS, replacement=True, generator=generator
+    )
+    try:
+        start = pool[rows.to(pool.device)]
+        sampler = _adapted(energy, start, generator, manifold, N_LEAPFROG)
+    except NotImplementedError:  # no geodesics to move along
+        return x
+    chain = sampler.run(energy, x, n_steps=N_REFRESH, generator=generator)
+    return chain.state.x
 
 
 @torch.no_grad()

@@ -131,6 +131,7 @@ class ObjectiveTask(BaseTask):
             return loss + self.alpha * square
 
         net.descend(compute, batch)
+        self.problem.end_step()
         return steps[0]
 
     def monitor(self, module: nn.Module, rows: TensorData) -> float:
