@@ -196,7 +196,6 @@ class BaseProblem(ABC):
         self.manifold = manifold
         self.base = base
         self.proposal = proposal
-        self.n_steps = 0  # of the optimiser
 
     @property
     def is_flat(self) -> bool:
@@ -257,10 +256,6 @@ class BaseProblem(ABC):
         self, energy: TrainableEnergy, batch: Batch, *, generator: torch.Generator
     ) -> Tensor:
         """Return the loss of each row of a batch, (n,)."""
-
-    def end_step(self) -> None:
-        """Count a step of the optimiser."""
-        self.n_steps += 1
 
     @abstractmethod
     def monitor(self, energy: TrainableEnergy, rows: Batch, *, seed: int) -> Tensor:

@@ -37,9 +37,6 @@ MONITOR, SEARCH = 1001, 1002  # streams of the seed that nothing else uses
 # so that this takes no more than a tenth of the time of training.
 N_USES, MOST_USES, COMPONENTS_PER_USE = 16, 64, 16
 N_JUDGED = 16_384  # draws that monitor
-# The local objective takes half of a step's time. Where its weight is small it is evaluated
-# every few steps, with more weight.
-MOST_PERIOD, HEAVIEST = 4, 0.5
 
 
 class LikelihoodProblem(BaseProblem):
@@ -77,9 +74,6 @@ class LikelihoodProblem(BaseProblem):
         self.pool_size = pool_size
         self.draws_per_step = min(draws_per_step, pool_size)
         self.cover = cover
-        self.period = 1
-        if 0 < weight < HEAVIEST:
-            self.period = min(MOST_PERIOD, int(HEAVIEST / weight))
 
     @property
     def cover(self) -> Cover:
@@ -114,10 +108,9 @@ class LikelihoodProblem(BaseProblem):
         log_z = torch.logsumexp(draws.log_weight - at[n:], 0) - math.log(len(draws))
         value = at[:n] + log_z
         self._scale = (at[:n], at[n:], draws.log_weight)
-        if self.weight == 0 or self.n_steps % self.period:
+        if self.weight == 0:
             return value
-        local = self.local.loss(energy, batch, generator=generator)
-        return value + self.period * self.weight * local
+        return value + self.weight * self.local.loss(energy, batch, generator=generator)
 
     def mean_square(
         self,

@@ -131,7 +131,6 @@ class ObjectiveTask(BaseTask):
             return loss + self.alpha * square
 
         net.descend(compute, batch)
-        self.problem.end_step()
         return steps[0]
 
     def monitor(self, module: nn.Module, rows: TensorData) -> float:
