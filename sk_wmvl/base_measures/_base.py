@@ -21,8 +21,13 @@ class BaseMeasure(nn.Module, ABC):
 
     @property
     def n_components(self) -> int:
-        """How many components the density sums, and its time is in proportion to."""
+        """How many components the density sums."""
         return 1
+
+    @property
+    def work(self) -> int:
+        """The time that a point takes, in components of a normal mixture."""
+        return self.n_components
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Kernel estimates as a base measure: components at the rows, left out at their own."""
 
 import copy
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_wmvl._autodiff import energy_and_grad
-from sk_wmvl.base_measures._base import BaseMeasure
+from sk_wmvl.base_measures._base import BaseMeasure, InflatedCopy
 from sk_wmvl.base_measures.components import chunk_size, log_sum_exp
 from sk_wmvl.base_measures.manifold_mixture import ManifoldMixture
 
@@ -98,9 +99,18 @@ class KernelBase(BaseMeasure):
         """The number of components."""
         return self.mixture.n_components
 
+    @property
+    def work(self) -> int:
+        """The time that a point takes, in components of a normal mixture."""
+        return self.mixture.work
+
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n,)."""
         return self.mixture.log_prob(x)
+
+    def log_probs(self, x: Tensor, copies: Sequence[InflatedCopy]) -> Tensor:
+        """Return log densities of this and of inflated copies; see `BaseMeasure`."""
+        return self.mixture.log_probs(x, copies)
 
     def log_prob_left_out(self, x: Tensor) -> Tensor:
         """Return log densities, of shape (n,), without the weight of the point itself.

@@ -1,13 +1,14 @@
 """Mixtures on manifolds, with a uniform background where these are compact."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
 
-from sk_wmvl.base_measures._base import BaseMeasure
+from sk_wmvl.base_measures._base import BaseMeasure, InflatedCopy
 from sk_wmvl.base_measures.components import (
     Components,
     chunk_size,
@@ -76,11 +77,33 @@ class ManifoldMixture(BaseMeasure):
 
     def joint(self, x: Tensor) -> Tensor:
         """Return log of weight times density, (n, K + 1); the background is last."""
-        value = self.log_weights + self.components.log_prob(x)
+        return self.weighted(self.components.log_prob(x))
+
+    def weighted(self, log_prob: Tensor) -> Tensor:
+        """Return the same, given log densities of components, (n, K)."""
+        value = self.log_weights + log_prob
         if self.background == 0:
             return value
         uniform = math.log(self.background) - self.manifold.log_volume()
         return torch.cat([value, torch.full_like(value[:, :1], uniform)], -1)
+
+    @property
+    def work(self) -> int:
+        """The time that a point takes, in components of a normal mixture."""
+        return self.n_components * self.components.work
+
+    def log_probs(self, x: Tensor, copies: Sequence[InflatedCopy]) -> Tensor:
+        """Return log densities of this and of inflated copies; see `BaseMeasure`."""
+        wider = [copy.base for copy in copies if isinstance(copy.base, ManifoldMixture)]
+        if len(wider) < len(copies):  # uniform densities
+            return super().log_probs(x, copies)
+        others = [mixture.components for mixture in wider]
+        parts = self.components.log_probs(x, others)
+        values = [
+            log_sum_exp(mixture.weighted(part))
+            for mixture, part in zip([self, *wider], parts, strict=True)
+        ]
+        return torch.stack(values, 1)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n,)."""

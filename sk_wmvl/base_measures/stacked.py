@@ -45,6 +45,11 @@ class StackedBase(BaseMeasure):
         """The number of components of all densities."""
         return sum(cast(BaseMeasure, base).n_components for base in self.bases)
 
+    @property
+    def work(self) -> int:
+        """The time that a point takes, in components of a normal mixture."""
+        return sum(cast(BaseMeasure, base).work for base in self.bases)
+
     def log_probs(self, x: Tensor, copies: Sequence[InflatedCopy]) -> Tensor:
         """Return log densities of this and of inflated copies; see `BaseMeasure`."""
         values = []

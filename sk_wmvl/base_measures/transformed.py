@@ -75,6 +75,11 @@ class TransformedBase(BaseMeasure):
         """The number of components of the density of transformed columns."""
         return self.base.n_components
 
+    @property
+    def work(self) -> int:
+        """The time that a point takes, in components of a normal mixture."""
+        return self.base.work
+
     def log_probs(self, x: Tensor, copies: Sequence[InflatedCopy]) -> Tensor:
         """Return log densities of this and of inflated copies; see `BaseMeasure`."""
         z = nn.functional.linear(x, self.matrix, self.shift)

@@ -1,6 +1,7 @@
 """The template of density estimators, which normalise, score and draw."""
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from inspect import signature
 from numbers import Integral, Number
@@ -20,7 +21,7 @@ from sk_wmvl.estimators._base import BaseEnergyEstimator
 from sk_wmvl.estimators._prepare import Chosen, find_units, split
 from sk_wmvl.estimators._report import FitSummary, make_report
 from sk_wmvl.estimators._solve import find_family
-from sk_wmvl.estimators._train import Trained
+from sk_wmvl.estimators._train import Trained, TrainingOptions
 from sk_wmvl.exponential import KernelFamily
 from sk_wmvl.likelihood import Cover, affordable
 from sk_wmvl.manifolds import BaseManifold
@@ -34,7 +35,8 @@ __all__ = ["BaseDensity", "NetworkDroppedWarning"]
 
 # Settings that do nothing if the network is dropped.
 OF_THE_NETWORK = ("objective", "objective_weight", "epsilon", "alpha", "energy")
-POOL_SIZE, DRAWS_PER_STEP = 65_536, 512
+POOL_SIZE, SMALLEST_POOL, DRAWS_PER_STEP = 65_536, 8192, 512
+LEAST_USES = 8  # of a draw on average, where a pool is smaller
 ROWS_OF_WEIGHT = 100  # at which a local objective weighs as much as the likelihood
 
 
@@ -204,9 +206,18 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             problem,
             weight=objective_weight(weight, n_rows),
             cover=cover,
-            pool_size=affordable(POOL_SIZE, base),
+            pool_size=affordable(self._pool_size(n_rows), base),
             draws_per_step=DRAWS_PER_STEP,
         )
+
+    def _pool_size(self, n_rows: int) -> int:
+        """Return how many draws to hold: a fit of few steps needs fewer."""
+        options = TrainingOptions.of(self)
+        n_steps = options.n_epochs(n_rows) * math.ceil(
+            n_rows / options.rows_per_step(n_rows)
+        )
+        wanted = n_steps * DRAWS_PER_STEP // LEAST_USES
+        return min(max(wanted, SMALLEST_POOL), POOL_SIZE)
 
     def _resumed(self, rows):
         setup = super()._resumed(rows)

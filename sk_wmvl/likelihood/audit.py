@@ -81,8 +81,8 @@ def audit(
     """
     at_draws = -energy.scale * evaluate_in_chunks(energy.correction, pool.x)
     before, error_before, _ = log_mean_exp(pool.log_weight + at_draws)
-    n_components = 1 if energy.base is None else energy.base.n_components
-    n_starts = int(min(N_STARTS, max(32, MOST_WORK // n_components), len(pool)))
+    work = 1 if energy.base is None else energy.base.work
+    n_starts = int(min(N_STARTS, max(32, MOST_WORK // work), len(pool)))
     # Where modes are need not be known to many digits, and float32 takes half the time.
     quick = copy.deepcopy(energy).float()
     starts = _starts(quick, pool, at_draws, n_starts)

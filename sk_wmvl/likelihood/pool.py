@@ -166,5 +166,5 @@ class Cover(nn.Module):
 
 def affordable(n_draws: int, base: BaseMeasure) -> int:
     """Return how many draws to take where so many are wanted: fewer of expensive bases."""
-    most = int(MOST_WORK / base.n_components)
+    most = int(MOST_WORK / base.work)
     return min(n_draws, max(LEAST_DRAWS, most))

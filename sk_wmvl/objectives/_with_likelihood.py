@@ -172,7 +172,7 @@ class LikelihoodProblem(BaseProblem):
 
     def _next(self, generator: torch.Generator) -> Pool:
         """Return the draws of the next step: a part of the pool, without a copy."""
-        n_uses = self._cover.base.n_components // COMPONENTS_PER_USE
+        n_uses = self._cover.base.work // COMPONENTS_PER_USE
         n_uses = min(max(n_uses, N_USES), MOST_USES)
         most_used = n_uses * self.pool_size
         if self._pool is None or self._n_used >= most_used:

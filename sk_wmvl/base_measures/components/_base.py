@@ -1,6 +1,7 @@
 """What a family of mixture components must offer: densities, draws, and an M-step."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import singledispatch
 
 import torch
@@ -81,9 +82,21 @@ class Components(nn.Module, ABC):
         variances = torch.cat([self.variances, other.variances])
         return type(self)(self.manifold, centers, variances)
 
+    @property
+    def work(self) -> int:
+        """The time that a component takes at a point, in that of a normal density."""
+        return 1
+
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n, K) at points of shape (n, d)."""
+
+    def log_probs(self, x: Tensor, others: Sequence["Components"]) -> list[Tensor]:
+        """Return what `log_prob` does of this and of others that have the same centers.
+
+        A family does once what they have in common, if that takes most of the time.
+        """
+        return [each.log_prob(x) for each in (self, *others)]
 
     @abstractmethod
     def sample(

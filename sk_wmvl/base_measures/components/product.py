@@ -1,5 +1,6 @@
 """Products of the components of a product's factors."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -88,6 +89,22 @@ class ProductComponents(Components):
     def variances(self) -> Tensor:
         """Their variances per dimension, of shape (K, n_units)."""
         return torch.cat([block.variances for block in self._families], -1)
+
+    @property
+    def work(self) -> int:
+        """The time that a component takes at a point, in that of a normal density."""
+        return sum(block.work for block in self._families)
+
+    def log_probs(self, x: Tensor, others: Sequence[Components]) -> list[Tensor]:
+        """Return what `log_prob` does of this and of others that have the same centers."""
+        blocks = [cast(ProductComponents, other)._families for other in others]
+        each = [
+            own.log_probs(part, alike)
+            for own, part, *alike in zip(
+                self._families, x.split(self.widths, -1), *blocks, strict=True
+            )
+        ]
+        return [torch.stack(values).sum(0) for values in zip(*each, strict=True)]
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n, K)."""

@@ -1,6 +1,7 @@
 """Normal densities of tangent spaces, where exp is a bijection."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from sk_wmvl.manifolds import SPD, BaseManifold, Hyperbolic
 __all__ = ["WrappedNormal"]
 
 LOG_2PI = math.log(2 * math.pi)
+WORK = 50  # about what a logarithm costs, in evaluations of a normal density
 
 
 class WrappedNormal(Components):
@@ -69,19 +71,34 @@ class WrappedNormal(Components):
         """Their variances per dimension, of shape (K, n_units)."""
         return self.variance[:, None]
 
+    @property
+    def work(self) -> int:
+        """The time that a component takes at a point, in that of a normal density."""
+        return WORK
+
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n, K)."""
-        return torch.cat(
-            [self._log_prob(rows) for rows in x.split(chunk_size(self.mu.numel()))]
-        )
+        return self.log_probs(x, [])[0]
 
-    def _log_prob(self, x: Tensor) -> Tensor:
+    def log_probs(self, x: Tensor, others: Sequence[Components]) -> list[Tensor]:
+        """Return what `log_prob` does of this and of others that have the same centers.
+
+        Logarithms of points, which take nearly all of the time, are in common.
+        """
+        variances = [each.variances[:, 0] for each in (self, *others)]
+        size = chunk_size(self.mu.numel())
+        parts = [self._log_probs(rows, variances) for rows in x.split(size)]
+        return [torch.cat(values) for values in zip(*parts, strict=True)]
+
+    def _log_probs(self, x: Tensor, variances: Sequence[Tensor]) -> list[Tensor]:
         mu, points = self._pairs(x)
         u = self.manifold.log(mu, points)
         square = self.manifold.inner(mu, u, u).view(len(x), -1)
         jacobian = self.manifold.log_det_exp(mu, u).view(len(x), -1)
-        scale = self.manifold.dim * (self.variance.log() + LOG_2PI)
-        return -0.5 * (square / self.variance + scale) - jacobian
+        return [
+            -0.5 * (square / v + self.manifold.dim * (v.log() + LOG_2PI)) - jacobian
+            for v in variances
+        ]
 
     def sample(
         self, which: Tensor, *, generator: torch.Generator | None = None
