@@ -1,5 +1,7 @@
 """Randomness without global state: every random number comes from an explicit generator."""
 
+from numbers import Integral
+
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
@@ -23,9 +25,20 @@ def draw_seed(random_state) -> int:
     -------
     seed : int
         Between 0 and 2**31 - 2.
+
+    Raises
+    ------
+    ValueError
+        For anything else.
     """
     if random_state is None:
         return int(np.random.default_rng().integers(2**31 - 1))
+    is_seed = isinstance(random_state, Integral) and 0 <= random_state < 2**32
+    if not (is_seed or isinstance(random_state, np.random.RandomState)):
+        raise ValueError(
+            f"random_state={random_state!r} is no seed. Use an integer from 0 to "
+            "2**32 - 1, a numpy.random.RandomState, or None."
+        )
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from sk_wmvl._autodiff import energy_grad_laplacian, energy_grad_quadratic
 from sk_wmvl._random import make_generator, rademacher
+from sk_wmvl._validation import check_weights
 from sk_wmvl.energies import TangentSpaceEnergy, tangent_basis
 from sk_wmvl.manifolds import BaseManifold, Euclidean
 
@@ -132,7 +133,8 @@ def hyvarinen_score(estimator, X, sample_weight=None) -> float:
     x = estimator._check_points(X)
     manifold = getattr(estimator, "manifold_", None)
     values = hyvarinen_values(estimator.energy_, x, manifold=manifold).cpu().numpy()
-    return float(np.average(values, weights=sample_weight))
+    weight = check_weights(sample_weight, values)
+    return float(np.average(values, weights=weight))
 
 
 def hyvarinen_scorer(estimator, X, y=None) -> float:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
@@ -72,7 +73,9 @@ def check_image_shape(image_shape, n_features: int) -> tuple[int, int, int]:
     ValueError
         If there is none, or it does not fit the columns.
     """
-    shape = () if image_shape is None else tuple(int(s) for s in image_shape)
+    shape = () if image_shape is None else tuple(np.ravel(image_shape).tolist())
+    if not all(isinstance(s, int) for s in shape):
+        shape = ()
     if len(shape) == 2:
         shape = (1, *shape)
     if len(shape) != 3 or math.prod(shape) != n_features:
@@ -246,7 +249,13 @@ def build_network(
     if isinstance(network, nn.Module):
         module = copy.deepcopy(network).float().cpu()
     else:
-        module = network(n_in, n_out)
+        try:
+            module = network(n_in, n_out)
+        except Exception as error:
+            error.add_note(
+                f"Raised by {name}={network!r}, called with {n_in}, {n_out}."
+            )
+            raise
     if not isinstance(module, nn.Module):
         raise TypeError(
             f"{name}={network!r} returned {type(module).__name__}; a callable must return "

@@ -6,15 +6,19 @@ from typing import Any, cast
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, clone
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sk_wmvl._random import draw_seed, make_generator
 from sk_wmvl._validation import (
+    LARGEST,
     Integral,
     Interval,
     Real,
     StrOptions,
+    check_columns,
+    check_count_of_draws,
+    check_optimizer,
     check_rows,
     check_widths,
     fit_context,
@@ -38,6 +42,7 @@ from sk_wmvl.autoencoders.networks import (
 )
 from sk_wmvl.autoencoders.training import ORDERS, STEPS_PER_COPY, AlternatingTask
 from sk_wmvl.energies import freeze
+from sk_wmvl.estimators._constraints import EPOCHS
 from sk_wmvl.estimators._persistence import PersistenceMixin
 from sk_wmvl.estimators._publish import publish
 from sk_wmvl.estimators._row_units import RowUnits
@@ -52,11 +57,12 @@ from sk_wmvl.training import (
     limit_threads,
 )
 
-__all__ = ["CHUNK", "EVALUATION", "BaseAutoencoder"]
+__all__ = ["CHUNK", "EVALUATION", "WIDEST", "BaseAutoencoder"]
 
 # Streams of the one seed that a fit draws from `random_state`.
 ENCODER, DECODER, CRITIC, SHUFFLE, NOISE, SAMPLE, EVALUATION = range(7)
 CHUNK = 4096  # rows at a time in evaluation
+WIDEST = 10_000  # codes or inputs of noise: a layer of 256 then has 3 million weights
 
 
 class BaseAutoencoder(
@@ -68,7 +74,7 @@ class BaseAutoencoder(
     """
 
     _parameter_constraints: dict = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_components": [Interval(Integral, 1, WIDEST, closed="both")],
         "latent": [StrOptions(set(MANIFOLDS)), BaseManifold],
         "binarize": ["boolean"],
         "standardize": ["boolean"],
@@ -79,17 +85,17 @@ class BaseAutoencoder(
         "decoder_network": [StrOptions({"mlp", "conv"}), nn.Module, callable],
         "image_shape": [None, "array-like"],
         "rescale": ["boolean"],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "n_critic_updates": [Interval(Integral, 1, None, closed="left")],
+        "epsilon": [Interval(Real, 0, LARGEST, closed="right")],
+        "alpha": [Interval(Real, 0, LARGEST, closed="both")],
+        "n_critic_updates": [Interval(Integral, 1, 1000, closed="both")],
         "order": [StrOptions(set(ORDERS))],
         # L-BFGS calls a closure, which the update of a critic does not provide.
         "optimizer": [StrOptions(set(OPTIMIZERS) - {"lbfgs"}), type],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "critic_lr": [None, Interval(Real, 0, None, closed="neither")],
+        "lr": [Interval(Real, 0, LARGEST, closed="right")],
+        "critic_lr": [None, Interval(Real, 0, LARGEST, closed="right")],
         "averaging": [Interval(Real, 0, 1, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [EPOCHS],
         "warm_start": ["boolean"],
         "device": [str, torch.device],
         "random_state": ["random_state"],
@@ -154,6 +160,7 @@ class BaseAutoencoder(
     def _run(self, X: np.ndarray, *, resume: bool, n_epochs: int):
         """Prepare, train and publish."""
         device = resolve_device(self.device)
+        check_optimizer(self.optimizer)
         if resume:
             seed, units, latent = self._seed, self._units, self.latent_
         else:
@@ -194,7 +201,9 @@ class BaseAutoencoder(
             critic = divergence.make_critic(
                 latent,
                 n_context,
-                hidden_layer_sizes=check_widths(self.critic_layer_sizes),
+                hidden_layer_sizes=check_widths(
+                    self.critic_layer_sizes, name="critic_layer_sizes"
+                ),
                 activation=self.activation,
                 generator=make_generator(seed, CRITIC),
             )
@@ -410,10 +419,10 @@ class BaseAutoencoder(
 
     def _check_codes(self, Z) -> torch.Tensor:
         check_is_fitted(self)
-        Z = check_array(Z, dtype=np.float64)
+        Z = check_columns(Z, "Z")
         if Z.shape[1] != self._n_features_out:
             raise ValueError(
-                f"Codes have {Z.shape[1]} columns; those of {self.manifold_!r} have "
+                f"Z has {Z.shape[1]} columns; codes on {self.manifold_!r} have "
                 f"{self._n_features_out}."
             )
         return self.manifold_.from_user(torch.from_numpy(Z)).to(self.device_)
@@ -496,11 +505,10 @@ class BaseAutoencoder(
             Draws, in the units of the training data.
         """
         check_is_fitted(self)
-        if not (isinstance(n_samples, Integral) and n_samples >= 1):
-            raise ValueError(f"n_samples must be an integer >= 1; got {n_samples!r}.")
+        n_samples = check_count_of_draws(n_samples, self.n_features_in_)
         seed = self._seed if random_state is None else draw_seed(random_state)
         generator = make_generator(seed, SAMPLE)
-        codes = self.latent_.sample(int(n_samples), generator=generator)
+        codes = self.latent_.sample(n_samples, generator=generator)
         codes = codes.to(self.device_)
         draw = self._draws_rows and not mean
         parts = [

@@ -23,6 +23,8 @@ from sk_wmvl._random import draw_seed, make_generator
 from sk_wmvl._rows import Rows
 from sk_wmvl._validation import (
     CallbackSupportMixin,
+    check_net_params,
+    check_optimizer,
     check_rows,
     check_widths,
     fit_context,
@@ -138,6 +140,8 @@ class BaseEnergyEstimator(
     def _run(self, rows: Rows, *, resume: bool, epochs: int | None):
         """Prepare, train or solve, settle and publish; `epochs` is None for a whole fit."""
         device = resolve_device(self.device)
+        check_optimizer(self.optimizer)
+        check_net_params(self.net_params)
         family = find_family(self.energy, self.alpha)
         objective = self._make_objective(family)
         if rows.weight is not None:
@@ -373,7 +377,13 @@ class BaseEnergyEstimator(
                 )
             if isinstance(self.energy, nn.Module):
                 return copy.deepcopy(self.energy)
-            network = self.energy(n_inputs)
+            try:
+                network = self.energy(n_inputs)
+            except Exception as error:
+                error.add_note(
+                    f"Raised by energy={self.energy!r}, called with {n_inputs}."
+                )
+                raise
             if not isinstance(network, nn.Module):
                 raise TypeError(
                     f"energy={self.energy!r} returned {type(network).__name__}; a callable "

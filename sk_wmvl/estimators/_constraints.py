@@ -3,19 +3,21 @@
 import torch
 from torch import nn
 
-from sk_wmvl._validation import Integral, Interval, Real, StrOptions
+from sk_wmvl._validation import LARGEST, Integral, Interval, Real, StrOptions
 from sk_wmvl.energies import ENERGIES
 from sk_wmvl.energies._network import ACTIVATIONS
 from sk_wmvl.exponential import FAMILIES, ExponentialFamily
 from sk_wmvl.objectives import OBJECTIVES, BaseObjective
 from sk_wmvl.training import OPTIMIZERS
 
-__all__ = ["CONSTRAINTS"]
+__all__ = ["CONSTRAINTS", "EPOCHS"]
+
+EPOCHS = Interval(Integral, 1, 10**6, closed="both")  # a year, at 30 seconds each
 
 CONSTRAINTS: dict = {
     "objective": [StrOptions(set(OBJECTIVES)), BaseObjective],
-    "epsilon": [Interval(Real, 0, None, closed="neither")],
-    "alpha": [Interval(Real, 0, None, closed="left")],
+    "epsilon": [Interval(Real, 0, LARGEST, closed="right")],
+    "alpha": [Interval(Real, 0, LARGEST, closed="both")],
     "energy": [
         StrOptions({*ENERGIES, *FAMILIES}),
         ExponentialFamily,
@@ -30,13 +32,13 @@ CONSTRAINTS: dict = {
         StrOptions({"auto"}),
         Interval(Integral, 1, None, closed="left"),
     ],
-    "lr": [Interval(Real, 0, None, closed="neither")],
+    "lr": [Interval(Real, 0, LARGEST, closed="right")],
     "lr_schedule": [StrOptions({"one-cycle", "constant"})],
-    "max_epochs": [Interval(Integral, 1, None, closed="left")],
+    "max_epochs": [EPOCHS],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-    "tol": [Interval(Real, 0, None, closed="left")],
+    "tol": [Interval(Real, 0, LARGEST, closed="both")],
     "optimizer": [StrOptions(set(OPTIMIZERS)), type],
     "callbacks": [None, list, tuple],
     "net_params": [None, dict],

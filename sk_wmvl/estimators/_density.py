@@ -4,7 +4,7 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from inspect import signature
-from numbers import Integral, Number
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_wmvl._component import resolve
 from sk_wmvl._random import draw_seed
-from sk_wmvl._validation import HasMethods, Interval, Real, StrOptions
+from sk_wmvl._validation import (
+    LARGEST,
+    HasMethods,
+    Interval,
+    Real,
+    StrOptions,
+    check_count_of_draws,
+)
 from sk_wmvl._warnings import warn
 from sk_wmvl.base_measures import BaseMeasure
 from sk_wmvl.base_measures.selection import select_base
 from sk_wmvl.estimators._base import BaseEnergyEstimator
+from sk_wmvl.estimators._constraints import EPOCHS
 from sk_wmvl.estimators._prepare import Chosen, find_units, split
 from sk_wmvl.estimators._report import FitSummary, make_report
 from sk_wmvl.estimators._solve import find_family
@@ -120,12 +128,9 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         "objective_weight": [
             None,
             StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="left"),
+            Interval(Real, 0, LARGEST, closed="both"),
         ],
-        "max_epochs": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-        ],
+        "max_epochs": [StrOptions({"auto"}), EPOCHS],
         "normalizer": [None, StrOptions(set(NORMALIZERS)), BaseNormalizer],
         "memory": [None, str, HasMethods(["cache"])],
     }
@@ -397,8 +402,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             If the chains have not mixed (R-hat above 1.1).
         """
         check_is_fitted(self)
-        if not (isinstance(n_samples, Integral) and n_samples >= 1):
-            raise ValueError(f"n_samples must be an integer >= 1; got {n_samples!r}.")
+        n_samples = check_count_of_draws(n_samples, self.n_features_in_)
         fitted = self._fitted
         seed = fitted.seed if random_state is None else draw_seed(random_state)
-        return fitted.sample(int(n_samples), seed)
+        return fitted.sample(n_samples, seed)

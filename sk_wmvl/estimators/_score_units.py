@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_array
 from torch import Tensor
 
 from sk_wmvl._rows import Rows
+from sk_wmvl._validation import check_columns
 from sk_wmvl.coordinates import Coordinates
 from sk_wmvl.estimators._prepare import find_units, to_points
 from sk_wmvl.manifolds import BaseManifold
@@ -78,9 +78,7 @@ def check_context(
             raise ValueError(
                 f"method={method!r} takes no context; use one of {sorted(NEURAL)}."
             )
-        if isinstance(context, Tensor):
-            context = context.detach().cpu().numpy()
-        C = check_array(context, dtype=np.float64, input_name="context")
+        C = check_columns(context, "context")
         if len(C) != len(X):
             raise ValueError(
                 f"context has {len(C)} row(s) and X has {len(X)}: each row of X needs a "

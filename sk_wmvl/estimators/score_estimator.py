@@ -16,6 +16,7 @@ from sk_wmvl._component import resolve
 from sk_wmvl._random import draw_seed
 from sk_wmvl._rows import Rows
 from sk_wmvl._validation import (
+    LARGEST,
     Interval,
     Real,
     StrOptions,
@@ -237,8 +238,8 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
         "manifold": [StrOptions(set(MANIFOLDS)), BaseManifold],
         "kernel": [StrOptions(set(KERNELS)), BaseKernel],
         "structure": [StrOptions({"auto", *MATRIX_KERNELS})],
-        "bandwidth": [None, Interval(Real, 0, None, closed="neither")],
-        "regularization": [None, Interval(Real, 0, None, closed="neither")],
+        "bandwidth": [None, Interval(Real, 0, LARGEST, closed="right")],
+        "regularization": [None, Interval(Real, 0, LARGEST, closed="right")],
         "base": [None, StrOptions({"gaussian"})],
     }
 
@@ -576,6 +577,6 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
                 f"got {type(z).__name__}."
             )
         check_is_fitted(self)
-        points = self.manifold_.from_user(z)
         parts = [self._covector(x, c) for x, c in self._chunks(z, context, size=CHUNK)]
+        points = self.manifold_.from_user(z)
         return score_surrogate(torch.cat(parts).to(points), points)

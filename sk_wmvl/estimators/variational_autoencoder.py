@@ -23,6 +23,7 @@ from sk_wmvl.autoencoders import (
 from sk_wmvl.estimators._autoencoder import (
     CHUNK,
     EVALUATION,
+    WIDEST,
     BaseAutoencoder,
 )
 from sk_wmvl.estimators._row_units import RowUnits, choose_likelihood
@@ -189,12 +190,12 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
     _parameter_constraints: dict = {
         **BaseAutoencoder._parameter_constraints,
         "encoder": [StrOptions({"implicit", *POSTERIORS})],
-        "noise_dim": [None, Interval(Integral, 1, None, closed="left")],
+        "noise_dim": [None, Interval(Integral, 1, WIDEST, closed="both")],
         "likelihood": [StrOptions({"auto", "bernoulli", "gaussian"})],
         "log_likelihood": [StrOptions({"importance", "annealed"})],
-        "n_draws": [Interval(Integral, 2, None, closed="left")],
-        "n_temperatures": [Interval(Integral, 2, None, closed="left")],
-        "n_chains": [Interval(Integral, 1, None, closed="left")],
+        "n_draws": [Interval(Integral, 2, 10**6, closed="both")],
+        "n_temperatures": [Interval(Integral, 2, 10**6, closed="both")],
+        "n_chains": [Interval(Integral, 1, 10**4, closed="both")],
     }
     _divergence_weight = 1.0
     _draws_rows = True

@@ -5,7 +5,7 @@ import torch
 from sklearn.base import TransformerMixin
 
 from sk_wmvl._component import resolve
-from sk_wmvl._validation import Integral, Interval, Real, StrOptions
+from sk_wmvl._validation import LARGEST, Integral, Interval, Real, StrOptions
 from sk_wmvl.autoencoders import (
     DIVERGENCES,
     BaseDivergence,
@@ -17,6 +17,7 @@ from sk_wmvl.autoencoders import (
 )
 from sk_wmvl.estimators._autoencoder import (
     CHUNK,
+    WIDEST,
     BaseAutoencoder,
 )
 from sk_wmvl.estimators._row_units import RowUnits, choose_likelihood
@@ -148,8 +149,8 @@ class WassersteinAutoencoder(TransformerMixin, BaseAutoencoder):
     _parameter_constraints: dict = {
         **BaseAutoencoder._parameter_constraints,
         "divergence": [StrOptions(set(DIVERGENCES)), BaseDivergence],
-        "regularization": [Interval(Real, 0, None, closed="left")],
-        "noise_dim": [Interval(Integral, 0, None, closed="left")],
+        "regularization": [Interval(Real, 0, LARGEST, closed="both")],
+        "noise_dim": [Interval(Integral, 0, WIDEST, closed="both")],
         "cost": [StrOptions({"auto", "cross_entropy", "squared_error"})],
     }
     _draws_rows = False

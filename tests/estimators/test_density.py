@@ -596,7 +596,7 @@ def test_groups_reach_fit_through_a_pipeline_and_a_search():
 
 @pytest.mark.parametrize(
     ("groups", "message"),
-    [([0] * 600, "one group only"), ([0, 1], "inconsistent numbers of samples")],
+    [([0] * 600, "one group only"), ([0, 1], "one label per row")],
 )
 def test_groups_are_checked(groups, message):
     X, _ = grouped(0)

@@ -6,7 +6,6 @@ import pickle
 import pkgutil
 import threading
 
-import joblib
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -23,6 +22,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 from sklearn.utils.fixes import parse_version
 
+import joblib
 from sk_wmvl import MVLDensity, RiemannianMVLDensity
 from sk_wmvl.objectives import MinimumVelocity
 from sk_wmvl.samplers import Langevin
@@ -127,7 +127,7 @@ def test_not_fitted(method, X):
         ([[np.inf, 0.0]], "contains infinity"),
         ([0.0, 1.0], "Expected 2D array"),
         ([[0.0, 1.0, 2.0]], "3 features"),
-        ([["a", "b"]], "could not convert string"),
+        ([["a", "b"]], "which is text and no number"),
     ],
 )
 def test_bad_input(fitted, method, bad, message):
