@@ -57,6 +57,10 @@ class BasePosterior(ABC):
     def mean(self) -> Tensor:
         """Return the mean, or the mean direction, of shape (n, d)."""
 
+    @abstractmethod
+    def expectation(self) -> Tensor:
+        """Return E z in the ambient space, of shape (n, d), on or off the manifold."""
+
 
 class BaseEncoder(nn.Module, ABC):
     """Maps rows to distributions of codes."""
@@ -68,6 +72,10 @@ class BaseEncoder(nn.Module, ABC):
     @abstractmethod
     def code(self, x: Tensor) -> Tensor:
         """Return one code for each row, without noise."""
+
+    def center(self, x: Tensor) -> Tensor:
+        """Return what a decoder reconstructs a row from: `code`, or the codes' mean."""
+        return self.code(x)
 
     def posterior(self, x: Tensor) -> BasePosterior:
         """Return the distribution of the code of each row, where it has a density."""

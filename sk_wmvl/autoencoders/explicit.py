@@ -43,3 +43,11 @@ class ExplicitEncoder(BaseEncoder):
     def code(self, x: Tensor) -> Tensor:
         """Return the means, or mean directions."""
         return self.posterior(x).mean()
+
+    def center(self, x: Tensor) -> Tensor:
+        """Return the expectations of the codes.
+
+        That of unit vectors is inside the sphere. In many dimensions it is much shorter
+        than one, so that a decoder has never seen so long a vector in that direction.
+        """
+        return self.posterior(x).expectation()

@@ -73,3 +73,7 @@ class NormalPosterior(BasePosterior):
     def mean(self) -> Tensor:
         """Return the mean."""
         return self.loc
+
+    def expectation(self) -> Tensor:
+        """Return the mean."""
+        return self.loc

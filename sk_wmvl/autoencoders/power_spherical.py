@@ -4,11 +4,12 @@ import math
 from typing import ClassVar, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sk_wmvl.autoencoders._base import BasePosterior
 from sk_wmvl.autoencoders.latent import away_from_zero
 from sk_wmvl.autoencoders.von_mises_fisher import (
+    concentration_from_raw,
     log_sphere_area,
     orthogonal_direction,
 )
@@ -61,9 +62,9 @@ class PowerSphericalPosterior(BasePosterior):
 
     @classmethod
     def from_raw(cls, raw: Tensor) -> Self:
-        r"""Return distributions; :math:`\kappa` is 1 + softplus, as the authors have it."""
+        """Return distributions, with the concentrations of von Mises-Fisher ones."""
         mu = unit(away_from_zero(raw[:, :-1]))
-        return cls(mu, 1 + nn.functional.softplus(raw[:, -1]))
+        return cls(mu, concentration_from_raw(raw[:, -1], mu.shape[1]))
 
     def sample(self, *, generator: torch.Generator | None = None) -> Tensor:
         """Return one draw per row; see `BasePosterior.sample`."""
@@ -108,3 +109,8 @@ class PowerSphericalPosterior(BasePosterior):
     def mean(self) -> Tensor:
         """Return the mean direction."""
         return self.mu
+
+    def expectation(self) -> Tensor:
+        """Return the mean direction times the mean cosine."""
+        cosine = self.kappa / (self.kappa + self.d - 1)
+        return cosine[:, None] * self.mu

@@ -469,6 +469,9 @@ class BaseAutoencoder(
     def reconstruct(self, X) -> np.ndarray:
         """Return rows encoded and decoded.
 
+        The decoder gets the code that `transform` returns. For unit vectors with a density
+        it gets their expectation, which is the shorter the less certain the code.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
@@ -480,7 +483,7 @@ class BaseAutoencoder(
             Means of the rows given their codes.
         """
         parts = [
-            self.decoder_.mean(self.encoder_.code(u))
+            self.decoder_.mean(self.encoder_.center(u))
             for u in self._check_tensor(X).split(CHUNK)
         ]
         return self._units.to_user(torch.cat(parts))

@@ -157,6 +157,23 @@ def test_normal_divergence_against_torch():
     assert torch.allclose(law.log_prob(z), other.log_prob(z).sum(1), atol=1e-5)
 
 
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("d", DIMENSIONS)
+def test_codes_start_as_informative_in_any_dimension(law, d):
+    # Of a vector s e + N(0, I) the divergence from N(0, I) is s²/2, and sqrt(d) z is such
+    # a vector in the limit of large d, with s = kappa / sqrt(d) = 1 + softplus. At 1 +
+    # softplus alone the divergence falls like 1/d, to 3e-3 at d = 512.
+    raw = torch.zeros(2, d + 1, dtype=torch.float64)
+    raw[:, 0] = 1
+    raw[1, -1] = -50
+    start, least = law.from_raw(raw).kl().tolist()
+    assert 0.4 < start < 1.6
+    assert 0.2 < least < 0.6
+    if d == 512:
+        assert start == pytest.approx((1 + math.log(2)) ** 2 / 2, rel=0.15)
+        assert least == pytest.approx(0.5, rel=0.1)
+
+
 # --- draws ----------------------------------------------------------------------------
 
 
@@ -178,6 +195,8 @@ def test_draws_and_their_gradients(law, d, kappa, global_random_seed):
     else:
         mean = k[:1] / (k[:1] + d - 1)
     (slope,) = torch.autograd.grad(mean.sum(), k)
+    expectation = law(mu[:1], k[:1]).expectation()
+    assert torch.allclose(expectation, mean[:, None] * mu[:1], rtol=1e-9)
     for sample, truth in ((1 - deficit.detach(), mean), (grad, slope[0])):
         gap = sample.mean() - truth.detach()
         assert abs(gap / (sample.std() / math.sqrt(n))) < 4
