@@ -47,6 +47,8 @@ __all__ = [
     "with_callbacks",
 ]
 
+# Names of types begin so in numpy, pandas and polars.
+DATES = ("datetime", "timedelta", "date", "duration", "period")
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -75,9 +77,12 @@ def check_rows(estimator, X, *, reset: bool, min_samples: int = 1) -> np.ndarray
     ------
     ValueError
         For anything scikit-learn's `validate_data` refuses, and values beyond float32.
+    TypeError
+        For columns of dates or durations.
     """
     if isinstance(X, torch.Tensor):
         X = X.detach().cpu().numpy()
+    refuse_dates(X)
     X = validate_data(
         estimator,
         X,
@@ -93,6 +98,24 @@ def check_rows(estimator, X, *, reset: bool, min_samples: int = 1) -> np.ndarray
             "which the model is trained. Rescale the columns."
         )
     return X
+
+
+def refuse_dates(X) -> None:
+    """Raise TypeError if an array or a column of a table holds dates or durations.
+
+    As numbers they would be nanoseconds since 1970, of which 1e18 are to be expected.
+    """
+    types = [(None, getattr(X, "dtype", ""))]
+    if hasattr(X, "columns") and hasattr(X, "dtypes"):
+        types = list(zip(X.columns, X.dtypes, strict=False))
+    for name, dtype in types:
+        if str(dtype).lower().startswith(DATES):
+            where = "X" if name is None else f"Column {name!r} of X"
+            raise TypeError(
+                f"{where} holds {dtype}, and the unit and origin of its numbers are "
+                "arbitrary. Convert it to a number that means something, such as days "
+                "since a first date, or the hour of the day."
+            )
 
 
 def check_weights(sample_weight, X: np.ndarray) -> np.ndarray | None:

@@ -1,6 +1,6 @@
 """Coordinates: the units in which training is easy, and what repeats in the data.
 
-Imports the tools alone: whitened columns, nearly normal columns, ties.
+Imports the tools alone: whitened columns, nearly normal columns, columns that vary, ties.
 """
 
 from sk_wmvl.coordinates.johnson import (
@@ -10,6 +10,11 @@ from sk_wmvl.coordinates.johnson import (
     fit_johnson,
 )
 from sk_wmvl.coordinates.ties import Ties, find_ties, rounding_steps
+from sk_wmvl.coordinates.varying import (
+    Relation,
+    VaryingColumns,
+    find_relations,
+)
 from sk_wmvl.coordinates.whitening import (
     Coordinates,
     central_rows,
@@ -23,9 +28,12 @@ __all__ = [
     "InvertedColumns",
     "JohnsonColumns",
     "JohnsonTransform",
+    "Relation",
     "Ties",
+    "VaryingColumns",
     "central_rows",
     "central_units",
+    "find_relations",
     "find_ties",
     "fit_coordinates",
     "fit_johnson",

@@ -17,6 +17,7 @@ from sk_wmvl._warnings import warn
 from sk_wmvl.base_measures import BaseMeasure
 from sk_wmvl.base_measures.selection import select_base
 from sk_wmvl.estimators._base import BaseEnergyEstimator
+from sk_wmvl.estimators._inspect import inspect_columns, name_columns
 from sk_wmvl.estimators._prepare import Chosen, find_units, split
 from sk_wmvl.estimators._report import FitSummary, make_report
 from sk_wmvl.estimators._solve import find_family
@@ -181,6 +182,9 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             selected.chosen,
         )
 
+    def _find_columns(self, X, manifold):
+        return inspect_columns(X, manifold, getattr(self, "feature_names_in_", None))
+
     def _is_network(self) -> bool:
         return find_family(self.energy, self.alpha) is None
 
@@ -251,7 +255,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             n_judged=len(outcome.judged),
             judges=outcome.judges if is_network else "training",
             n_epochs=len(outcome.history) if is_network else None,
-            left_out=self._left_out(outcome, fitted),
+            left_out=self._left_out(outcome, fitted) + self._constants(fitted),
         )
         return {
             **super()._attributes(known, outcome, fitted),
@@ -278,6 +282,13 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
                 f"{verdict.needed:.2g} could be chance"
             )
         return [f"the {what}: {why}"]
+
+    def _constants(self, fitted) -> list[str]:
+        """Return the constant columns that a fit has left out, as a line of its report."""
+        if fitted.columns is None:
+            return []
+        names = getattr(self, "feature_names_in_", None)
+        return [f"constant columns: {name_columns(names, fitted.columns.constant)}"]
 
     def _publish(self, known, outcome, fitted):
         own, left_out = self._own_settings(), self._left_out(outcome, fitted)

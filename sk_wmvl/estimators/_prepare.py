@@ -10,7 +10,7 @@ import torch
 from sk_wmvl._rows import Fold, Rows, label_units, split_rows
 from sk_wmvl._validation import check_groups, check_rows, check_weights
 from sk_wmvl.base_measures import BaseMeasure
-from sk_wmvl.coordinates import Coordinates, fit_coordinates
+from sk_wmvl.coordinates import Coordinates, VaryingColumns, fit_coordinates
 from sk_wmvl.manifolds import BaseManifold
 
 __all__ = [
@@ -70,12 +70,16 @@ class Setup:
         The largest norm of the rows' features, at which the network's input is clipped.
         None if it is not clipped.
     seed : int
+    columns : VaryingColumns or None, default=None
+        Which of the user's columns vary, where constant ones are left out. The manifold is
+        that of these.
     """
 
     manifold: BaseManifold
     chosen: Chosen
     radius: float | None
     seed: int
+    columns: VaryingColumns | None = None
 
     @property
     def coordinates(self) -> Coordinates:
@@ -97,8 +101,14 @@ class Setup:
         """A normalised density close to the rows."""
         return self.chosen.proposal
 
+    def varying(self, rows: Rows) -> Rows:
+        """Return rows in the user's units, without the columns that are left out."""
+        if self.columns is None:
+            return rows
+        return rows._replace(points=self.columns.take(rows.points))
+
     def internal(self, rows: Rows) -> Rows:
-        """Return rows in the user's units in internal coordinates."""
+        """Return rows of `varying` in internal coordinates."""
         points = to_points(self.manifold, rows.points)
         return rows._replace(points=self.coordinates.to_internal(points))
 
@@ -195,6 +205,7 @@ def prepare(
     standardize: bool,
     robust: bool = False,
     clip: bool = True,
+    columns: VaryingColumns | None = None,
     seed: int,
 ) -> Setup:
     """Return the setup of a first fit.
@@ -202,7 +213,7 @@ def prepare(
     Parameters
     ----------
     rows : Rows
-        In the user's columns.
+        In the user's columns, without those that are left out.
     manifold : BaseManifold
         The space of the rows, with its dimension known.
     choose_base : callable
@@ -212,6 +223,8 @@ def prepare(
         See `fit_coordinates`.
     clip : bool, default=True
         Whether to clip the input of a network if the space is not compact.
+    columns : VaryingColumns or None, default=None
+        See `Setup`.
     seed : int
 
     Returns
@@ -228,7 +241,7 @@ def prepare(
         u = torch.from_numpy(chosen.coordinates.to_internal(points))
         norms = torch.linalg.vector_norm(manifold.features(u), dim=1)
         radius = max(1.0, float(norms.max()))
-    return Setup(manifold, chosen, radius, seed)
+    return Setup(manifold, chosen, radius, seed, columns)
 
 
 def split(rows: Rows, fraction: float, seed: int) -> Fold:
