@@ -9,7 +9,15 @@ from sk_wmvl.coordinates.johnson import (
     JohnsonTransform,
     fit_johnson,
 )
-from sk_wmvl.coordinates.ties import Ties, find_ties, rounding_steps
+from sk_wmvl.coordinates.ties import (
+    Atom,
+    Ties,
+    blur,
+    discrete_columns,
+    find_atoms,
+    find_ties,
+    rounding_steps,
+)
 from sk_wmvl.coordinates.varying import (
     Relation,
     VaryingColumns,
@@ -24,6 +32,7 @@ from sk_wmvl.coordinates.whitening import (
 )
 
 __all__ = [
+    "Atom",
     "Coordinates",
     "InvertedColumns",
     "JohnsonColumns",
@@ -31,8 +40,11 @@ __all__ = [
     "Relation",
     "Ties",
     "VaryingColumns",
+    "blur",
     "central_rows",
     "central_units",
+    "discrete_columns",
+    "find_atoms",
     "find_relations",
     "find_ties",
     "fit_coordinates",

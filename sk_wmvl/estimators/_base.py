@@ -143,13 +143,14 @@ class BaseEnergyEstimator(
         objective = self._make_objective(family)
         if rows.weight is not None:
             objective.check_weights()
+        given, rows = rows, self._divide(rows, objective)
         seconds: dict[str, float] = {}
         with timed(seconds, "base"):
             if resume:
                 setup = self._resumed(rows)
             else:
                 setup = self._set_up(rows, family, objective)
-        given, rows = rows, setup.varying(rows)
+        rows = setup.varying(rows)
         n_rows = len(rows.points)
         if resume and epochs is not None:
             n_rows += self._notes.n_rows  # of all calls
@@ -208,8 +209,11 @@ class BaseEnergyEstimator(
 
             return SklearnBridge(self, context, given.points, attributes)
 
+        rounding = known["ties_"].rounding
+        if setup.columns is not None:
+            rounding = rounding[setup.columns.varies]
         return train(
-            setup.internal(rows),
+            setup.internal(self._blur(rows, rounding, setup)),
             problem,
             self._make_correction(problem, setup),
             TrainingOptions.of(self),
@@ -262,6 +266,7 @@ class BaseEnergyEstimator(
             standardize=self.standardize,
             robust=family is not None and family.robustness > 0,
             clip=self._clips_input,
+            floor=self._find_floor(rows.points, manifold),
             columns=columns,
             seed=seed,
         )
@@ -334,6 +339,23 @@ class BaseEnergyEstimator(
         """Return which columns vary, or None if none of them is left out."""
         del X, manifold
         return None
+
+    def _divide(self, rows: Rows, objective: BaseObjective) -> Rows:
+        """Return distinct rows with weights, or equal ones in units of their own."""
+        del objective
+        return rows
+
+    def _find_floor(
+        self, points: np.ndarray, manifold: BaseManifold
+    ) -> np.ndarray | None:
+        """Return what is added to the variances of columns, (d,), if anything is."""
+        del points, manifold
+        return None
+
+    def _blur(self, rows: Rows, rounding: np.ndarray, setup: Setup) -> Rows:
+        """Return rows of the columns that vary, with noise as wide as their rounding."""
+        del rounding, setup
+        return rows
 
     def _check_resumed(self, X: np.ndarray) -> None:
         """Raise ValueError if a parameter that the last fit fixed has changed."""

@@ -5,7 +5,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from sk_wmvl._warnings import warn
-from sk_wmvl.coordinates import VaryingColumns, find_relations
+from sk_wmvl.coordinates import (
+    VaryingColumns,
+    discrete_columns,
+    find_atoms,
+    find_relations,
+    rounding_steps,
+)
 from sk_wmvl.coordinates.varying import find_constant
 from sk_wmvl.estimators._prepare import to_points
 from sk_wmvl.manifolds import BaseManifold, Euclidean
@@ -45,7 +51,8 @@ def inspect_columns(
     Warns
     -----
     UserWarning
-        That names columns which are constant, or exact linear functions of others.
+        That names columns which are constant, exact linear functions of others, discrete,
+        or have an atom.
     """
     if not isinstance(manifold, Euclidean):
         if manifold.flat_columns:
@@ -68,7 +75,9 @@ def inspect_columns(
             f"{values}). Log densities are those of the other columns, in their units; "
             "draws have the constants."
         )
-    _warn_of_relations(X, np.flatnonzero(columns.varies), names)
+    varying = np.flatnonzero(columns.varies)
+    _warn_of_relations(X, varying, names)
+    _warn_of_ties(X, varying, names)
     return columns if len(constant) else None
 
 
@@ -90,3 +99,32 @@ def _warn_of_relations(
         f"{'; '.join(told)}. The rows have no density there, and log densities are as "
         "large as rounding allows. Leave these columns out."
     )
+
+
+def _warn_of_ties(
+    X: np.ndarray, varying: np.ndarray, names: Sequence[str] | None
+) -> None:
+    points = X[:, varying]
+    rounding = rounding_steps(points)
+    discrete = discrete_columns(points, rounding)
+    if len(discrete):
+        warn(
+            f"X has discrete columns: {name_columns(names, varying[discrete])}. Each of "
+            "their values stands for an interval as wide as the step between values, and "
+            "log densities are those of the intervals. To model such a column exactly, fit "
+            "one density for each of its values."
+        )
+    atoms = find_atoms(points, rounding)
+    if atoms:
+        told = [
+            f"column {name_columns(names, [varying[a.column]])} is {a.value:g} in "
+            f"{a.share:.0%} of the rows"
+            for a in atoms[:MOST_NAMED]
+        ]
+        if len(atoms) > MOST_NAMED:
+            told.append(f"{len(atoms) - MOST_NAMED} more")
+        warn(
+            f"X has values of no width: {'; '.join(told)}. The density has a peak of their "
+            "mass there, whose height depends on a floor of its width. To compare log "
+            "densities, model these rows apart."
+        )

@@ -10,14 +10,20 @@ import torch
 from sk_wmvl._rows import Fold, Rows, label_units, split_rows
 from sk_wmvl._validation import check_groups, check_rows, check_weights
 from sk_wmvl.base_measures import BaseMeasure
-from sk_wmvl.coordinates import Coordinates, VaryingColumns, fit_coordinates
-from sk_wmvl.manifolds import BaseManifold
+from sk_wmvl.coordinates import (
+    Coordinates,
+    VaryingColumns,
+    fit_coordinates,
+    rounding_steps,
+)
+from sk_wmvl.manifolds import BaseManifold, Euclidean
 
 __all__ = [
     "Chosen",
     "Setup",
     "find_units",
     "prepare",
+    "rounding_floor",
     "select_weighted",
     "split",
     "to_points",
@@ -25,7 +31,7 @@ __all__ = [
 ]
 
 # Streams of the one seed that a fit draws from `random_state`.
-WEIGHTS, SHUFFLE, NOISE, SPLIT, NORMALIZER, SAMPLE, COMPARISON = range(7)
+WEIGHTS, SHUFFLE, NOISE, SPLIT, NORMALIZER, SAMPLE, COMPARISON, TIES = range(8)
 MIN_VALIDATION = 2  # rows; if fewer would be held out, none are
 
 
@@ -174,8 +180,11 @@ def find_units(
     *,
     standardize: bool,
     robust: bool = False,
+    floor: np.ndarray | None = None,
 ) -> tuple[Coordinates, np.ndarray, np.ndarray]:
     """Return internal coordinates, and mean and covariance of the points.
+
+    `floor`, of shape (d,), is added to the variances of Euclidean columns.
 
     Raises
     ------
@@ -188,6 +197,7 @@ def find_units(
         standardize=standardize,
         columns=manifold.flat_columns,
         robust=robust,
+        floor=floor,
     )
     if not np.isfinite(coordinates.scale).all():
         raise ValueError(
@@ -195,6 +205,17 @@ def find_units(
             "columns."
         )
     return coordinates, mean, covariance
+
+
+def rounding_floor(points: np.ndarray, manifold: BaseManifold) -> np.ndarray | None:
+    """Return the variances of rounding of the columns, (d,); None where there is none.
+
+    Mixtures have them as a floor, and what is trained over these sees rows with this noise.
+    """
+    if not isinstance(manifold, Euclidean):
+        return None
+    steps = rounding_steps(points)
+    return steps**2 / 12 if steps.any() else None
 
 
 def prepare(
@@ -205,6 +226,7 @@ def prepare(
     standardize: bool,
     robust: bool = False,
     clip: bool = True,
+    floor: np.ndarray | None = None,
     columns: VaryingColumns | None = None,
     seed: int,
 ) -> Setup:
@@ -223,6 +245,8 @@ def prepare(
         See `fit_coordinates`.
     clip : bool, default=True
         Whether to clip the input of a network if the space is not compact.
+    floor : ndarray of shape (d,) or None, default=None
+        Added to the variances of the points: those of rounding, see `rounding_floor`.
     columns : VaryingColumns or None, default=None
         See `Setup`.
     seed : int
@@ -233,7 +257,12 @@ def prepare(
     """
     points = to_points(manifold, rows.points)
     coordinates, mean, covariance = find_units(
-        points, rows.weight, manifold, standardize=standardize, robust=robust
+        points,
+        rows.weight,
+        manifold,
+        standardize=standardize,
+        robust=robust,
+        floor=floor,
     )
     chosen = choose_base(rows._replace(points=points), coordinates, (mean, covariance))
     radius = None
