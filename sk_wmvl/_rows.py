@@ -7,12 +7,22 @@ import numpy as np
 __all__ = [
     "Fold",
     "Rows",
+    "are_atoms",
+    "divide_values",
     "hold_out",
     "label_units",
     "make_folds",
     "merge_copies",
     "split_rows",
+    "weigh_copies",
 ]
+
+
+# Values are measured in groups if each is taken so often, on average, and numbers of rows
+# vary at least half as much as those of independent rows do. Numbers of copies vary less.
+GROUPED_COPIES, LEAST_DISPERSION = 4.0, 0.5
+# A value is an atom if it has such a part of the rows, and many times the rows of others.
+ATOM_SHARE, ATOM_COPIES = 0.05, 10.0
 
 
 class Rows(NamedTuple):
@@ -100,6 +110,54 @@ def merge_copies(
     keys = points if groups is None else np.column_stack([points, groups])
     _, first, label = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     return first, label.reshape(-1)
+
+
+def divide_values(points: np.ndarray) -> np.ndarray | None:
+    """Return units in which rows are divided although their values are equal.
+
+    Copies of a row are one unit, so that nothing is learned of them from one another. But
+    rows of a measurement in few steps are equal without being copies, and so are rows with
+    an atom: if all rows with a value were held out, nothing could be learned of it at all.
+    Numbers of rows tell: those of few steps and atoms vary more than those of copies.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n, d)
+
+    Returns
+    -------
+    units : ndarray of int of shape (n,) or None
+        Numbered by where they come first. None if equal rows are all copies.
+    """
+    label = merge_copies(points)[1]
+    counts = np.bincount(label)
+    mean = counts.mean()
+    if mean >= GROUPED_COPIES and counts.var() >= LEAST_DISPERSION * mean:
+        return np.arange(len(points))
+    is_atom = are_atoms(counts)
+    if not is_atom.any():
+        return None
+    own = np.where(is_atom[label], len(points) + np.arange(len(points)), label)
+    return label_units(own[:, None], in_order=True)
+
+
+def weigh_copies(rows: Rows) -> Rows:
+    """Return distinct rows, with the number of their copies, or its sum, as their weight.
+
+    Rows stay in the order in which they come first. Equal rows of different groups stay
+    apart. Weights that are all equal are no weights.
+    """
+    first, label = merge_copies(rows.points, rows.groups)
+    if len(first) == len(rows.points):
+        return rows
+    weight = np.bincount(label, rows.weight)[np.argsort(first)]
+    is_even = rows.weight is None and (weight == weight[0]).all()
+    return rows.take(np.sort(first))._replace(weight=None if is_even else weight)
+
+
+def are_atoms(counts: np.ndarray) -> np.ndarray:
+    """Return which values are atoms, by the number of rows that have each, (n_values,)."""
+    return counts >= max(ATOM_SHARE * counts.sum(), ATOM_COPIES * np.median(counts))
 
 
 def make_folds(

@@ -360,7 +360,9 @@ def _refuse_dates(value, name: str) -> None:
     names = list(getattr(value, "columns", []))
     for k, dtype in enumerate(dtypes):
         is_date = str(getattr(dtype, "kind", "")) in ("m", "M")
-        if is_date or str(dtype).startswith(("Date", "Duration", "Time")):
+        if is_date or str(dtype).lower().startswith(
+            ("date", "duration", "time", "period")
+        ):
             where = f" in column {names[k]!r}" if names else ""
             raise ValueError(
                 f"{name} holds dates or differences of dates ({dtype}){where}, which have "

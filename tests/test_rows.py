@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from sklearn.model_selection import GroupKFold
 
-from sk_wmvl._rows import hold_out, label_units, make_folds, merge_copies, split_rows
+from sk_wmvl._rows import (
+    Rows,
+    divide_values,
+    hold_out,
+    label_units,
+    make_folds,
+    merge_copies,
+    split_rows,
+    weigh_copies,
+)
 
 SEEDS = range(5)
 
@@ -61,6 +70,57 @@ def test_merged_copies_are_the_rows():
     np.testing.assert_array_equal(groups[first][label], groups)
     for i, j in enumerate(first):
         assert j == np.flatnonzero(label == i)[0]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_copies_become_weights(times):
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(20, 2)), rng.random(20) + 1
+    again = np.repeat(x, times, axis=0)
+    same = weigh_copies(Rows(again, None, None))
+    np.testing.assert_array_equal(same.points, x)
+    assert same.weight is None
+    weighted = weigh_copies(Rows(again, np.repeat(w, times), None))
+    np.testing.assert_allclose(weighted.weight, times * w)
+    more = weigh_copies(Rows(np.r_[again, x[:5]], None, None))
+    np.testing.assert_array_equal(more.points, x)
+    np.testing.assert_array_equal(more.weight, times + (np.arange(20) < 5))
+    groups = np.arange(20 * times) % 2
+    apart = weigh_copies(Rows(again, None, groups))
+    assert len(apart.points) == 20 * min(times, 2)
+
+
+# --- equal rows that are no copies ------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("times", [1, 2, 5, 20])
+def test_copies_are_not_divided(seed, times):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(200, 2))
+    assert divide_values(np.repeat(x, times, axis=0)) is None
+    assert divide_values(x[rng.integers(200, size=200)]) is None  # a bootstrap sample
+    few = np.repeat(x[:10], times, axis=0)
+    assert divide_values(few) is None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("decimals", [0, 1])
+def test_rows_in_few_steps_are_divided(seed, decimals):
+    x = np.random.default_rng(seed).normal(size=(600, 1)).round(decimals)
+    np.testing.assert_array_equal(divide_values(x), np.arange(600))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_rows_of_an_atom_are_divided_and_copies_are_not(seed):
+    rng = np.random.default_rng(seed)
+    x = np.where(rng.random(300) < 0.4, 0.0, rng.lognormal(size=300))
+    x = np.r_[x, x[x > 0][:5]][:, None]
+    units = divide_values(x)
+    zero = x[:, 0] == 0
+    assert len(np.unique(units[zero])) == zero.sum()
+    np.testing.assert_array_equal(units[300:], units[np.flatnonzero(~zero[:300])[:5]])
+    assert units.max() + 1 == 300
 
 
 # --- folds ----------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Coordinates: the units in which training is easy, and what repeats in the data.
 
-Imports the tools alone: whitened columns, nearly normal columns, ties.
+Imports the tools alone: whitened columns, nearly normal columns, columns that vary, ties.
 """
 
 from sk_wmvl.coordinates.johnson import (
@@ -9,7 +9,20 @@ from sk_wmvl.coordinates.johnson import (
     JohnsonTransform,
     fit_johnson,
 )
-from sk_wmvl.coordinates.ties import Ties, find_ties, rounding_steps
+from sk_wmvl.coordinates.ties import (
+    Atom,
+    Ties,
+    blur,
+    discrete_columns,
+    find_atoms,
+    find_ties,
+    rounding_steps,
+)
+from sk_wmvl.coordinates.varying import (
+    Relation,
+    VaryingColumns,
+    find_relations,
+)
 from sk_wmvl.coordinates.whitening import (
     Coordinates,
     central_rows,
@@ -19,13 +32,20 @@ from sk_wmvl.coordinates.whitening import (
 )
 
 __all__ = [
+    "Atom",
     "Coordinates",
     "InvertedColumns",
     "JohnsonColumns",
     "JohnsonTransform",
+    "Relation",
     "Ties",
+    "VaryingColumns",
+    "blur",
     "central_rows",
     "central_units",
+    "discrete_columns",
+    "find_atoms",
+    "find_relations",
     "find_ties",
     "fit_coordinates",
     "fit_johnson",

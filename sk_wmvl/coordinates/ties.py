@@ -4,12 +4,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Ties", "find_ties", "rounding_steps"]
+from sk_wmvl._rows import ATOM_SHARE, are_atoms, divide_values, label_units
+
+__all__ = [
+    "Atom",
+    "Ties",
+    "blur",
+    "discrete_columns",
+    "find_atoms",
+    "find_ties",
+    "rounding_steps",
+]
 
 EVEN = 1e-3  # of a step
 
 # A column is rounded if its values repeat this often on average.
 MEAN_COPIES = 2.0
+WIDE_STEP = 0.25  # of a standard deviation
 
 
 class Ties(NamedTuple):
@@ -31,9 +42,11 @@ def rounding_steps(X: np.ndarray) -> np.ndarray:
     """Return the steps to which columns are rounded, zero where they are not.
 
     A column whose values repeat in different rows is taken to be rounded to the median gap
-    between its distinct values. Copies of a row count once. A single column has no other
-    rows to compare: it is rounded if its values repeat and their gaps are multiples of one
-    step.
+    between its distinct values. Copies of a row count once. Values with more than a
+    twentieth of the rows may be atoms of a column that is not rounded, such as zeros among
+    amounts: the other values must repeat too. A single column has no other rows to compare:
+    it is rounded if its values repeat, and their gaps are multiples of one step or their
+    numbers are those of grouped rows (`divide_values`).
 
     Parameters
     ----------
@@ -43,24 +56,118 @@ def rounding_steps(X: np.ndarray) -> np.ndarray:
     -------
     steps : ndarray of shape (d,)
     """
-    rows = X if _is_even(X) else np.unique(X, axis=0)
+    rows = X if _is_grouped(X) else np.unique(X, axis=0)
     steps = np.zeros(rows.shape[1])
     for j, column in enumerate(rows.T):
-        values = np.unique(column)
-        if len(values) > 1 and len(values) * MEAN_COPIES <= len(rows):
+        values, counts = np.unique(column, return_counts=True)
+        if len(values) > 1 and _repeat(counts):
             steps[j] = np.median(np.diff(values))
     return steps
 
 
-def _is_even(X: np.ndarray) -> bool:
-    """Return whether there is one column, of values in even steps."""
+def _repeat(counts: np.ndarray) -> bool:
+    """Return whether values repeat, both with and without those that may be atoms."""
+    n, others = counts.sum(), counts[counts <= ATOM_SHARE * counts.sum()]
+    repeats = len(counts) * MEAN_COPIES <= n
+    return bool(repeats and len(others) * MEAN_COPIES <= others.sum())
+
+
+def _is_grouped(X: np.ndarray) -> bool:
+    """Return whether there is one column, of values in few steps or in even ones."""
     if X.shape[1] > 1:
         return False
+    units = divide_values(X)
+    if units is not None and units.max() + 1 == len(X):
+        return True
     gaps = np.diff(np.unique(X))
     if len(gaps) == 0:
         return False
     multiples = gaps / gaps.min()
     return bool((np.abs(multiples - multiples.round()) < EVEN).all())
+
+
+def discrete_columns(X: np.ndarray, rounding: np.ndarray) -> np.ndarray:
+    """Return the columns in so wide steps that they have no density to speak of.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+    rounding : ndarray of shape (d,)
+        The steps.
+
+    Returns
+    -------
+    columns : ndarray of int
+        Those with a step of a quarter of the standard deviation, or more.
+    """
+    return np.flatnonzero((rounding > 0) & (rounding >= WIDE_STEP * X.std(0)))
+
+
+class Atom(NamedTuple):
+    """A value that many rows have, in a column that is not rounded.
+
+    Attributes
+    ----------
+    column : int
+    value : float
+    share : float
+        The part of the rows that have it.
+    """
+
+    column: int
+    value: float
+    share: float
+
+
+def find_atoms(X: np.ndarray, rounding: np.ndarray) -> list[Atom]:
+    """Return the atoms of columns that are not rounded.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+    rounding : ndarray of shape (d,)
+        The steps of the columns.
+
+    Returns
+    -------
+    atoms : list of Atom
+        Values that a twentieth of the rows have, and ten times as many as a usual value.
+    """
+    atoms = []
+    for j in np.flatnonzero(rounding == 0).tolist():
+        values, counts = np.unique(X[:, j], return_counts=True)
+        for i in np.flatnonzero(are_atoms(counts)):
+            atoms.append(Atom(j, float(values[i]), float(counts[i] / len(X))))
+    return atoms
+
+
+def blur(
+    X: np.ndarray, rounding: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """Return rows with the noise of their rounding: as much as rounding has taken away.
+
+    The noise is normal, so that it is the same as the floor under the variances of a
+    mixture. Copies of a row get the same noise, and remain copies.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+    rounding : ndarray of shape (d,)
+        The steps; columns without are left as they are.
+    generator : Generator
+
+    Returns
+    -------
+    X : ndarray of shape (n, d)
+        The same object if nothing is rounded.
+    """
+    if not rounding.any():
+        return X
+    labels = divide_values(X)
+    if labels is None:
+        labels = label_units(X, in_order=True)
+    noise = generator.standard_normal((int(labels.max()) + 1, X.shape[1]))
+    return X + noise[labels] * rounding / np.sqrt(12)
 
 
 def find_ties(X: np.ndarray) -> Ties:

@@ -138,6 +138,7 @@ def fit_coordinates(
     standardize: bool,
     columns: list[int],
     robust: bool = False,
+    floor: np.ndarray | None = None,
 ) -> tuple[Coordinates, np.ndarray, np.ndarray]:
     """Return coordinates, and the data's mean and covariance in the user's units.
 
@@ -156,6 +157,8 @@ def fit_coordinates(
         their covariance is the identity.
     robust : bool, default=False
         Whether mean and covariance are of `central_rows` alone.
+    floor : ndarray of shape (d,) or None, default=None
+        Added to the variances: those of rounding.
 
     Returns
     -------
@@ -175,6 +178,7 @@ def fit_coordinates(
             standardize=standardize,
             columns=list(range(len(columns))),
             robust=robust,
+            floor=None if floor is None else floor[columns],
         )
         identity.mean[columns] = inner.mean
         identity.scale[np.ix_(columns, columns)] = inner.scale
@@ -183,6 +187,8 @@ def fit_coordinates(
         central = central_rows(X, columns)
         X, weight = X[central], None if weight is None else weight[central]
     mean, covariance = weighted_moments(X, weight)
+    if floor is not None:
+        covariance = covariance + np.diag(floor)
     if not standardize:
         return identity, mean, covariance
     std = np.sqrt(np.diag(covariance))

@@ -9,6 +9,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from sk_wmvl._validation import (
     resolve_device,
     with_callbacks,
 )
-from sk_wmvl.coordinates import Coordinates, find_ties
+from sk_wmvl.coordinates import Coordinates, VaryingColumns, find_ties
 from sk_wmvl.energies import ENERGIES
 from sk_wmvl.estimators._constraints import CONSTRAINTS
 from sk_wmvl.estimators._fitted import FittedEnergy
@@ -52,7 +53,7 @@ from sk_wmvl.estimators._solve import (
 )
 from sk_wmvl.estimators._train import Trained, TrainingOptions, train
 from sk_wmvl.exponential import ExponentialFamily
-from sk_wmvl.manifolds import BaseManifold
+from sk_wmvl.manifolds import BaseManifold, Euclidean
 from sk_wmvl.normalizers import BaseNormalizer
 from sk_wmvl.objectives import OBJECTIVES, BaseObjective, BaseProblem
 from sk_wmvl.training import SklearnBridge, limit_threads
@@ -146,19 +147,21 @@ class BaseEnergyEstimator(
         objective = self._make_objective(family)
         if rows.weight is not None:
             objective.check_weights()
+        given, rows = rows, self._divide(rows, objective)
         seconds: dict[str, float] = {}
         with timed(seconds, "base"):
             if resume:
                 setup = self._resumed(rows)
             else:
                 setup = self._set_up(rows, family, objective)
+        rows = setup.varying(rows)
         n_rows = len(rows.points)
         if resume and epochs is not None:
             n_rows += self._notes.n_rows  # of all calls
         problem = self._pose(objective, setup, n_rows, in_part=epochs is not None)
         goes_on = resume and epochs is not None
         known = {
-            "ties_": self.ties_ if goes_on else find_ties(rows.points),
+            "ties_": self.ties_ if goes_on else find_ties(given.points),
             "objective_": problem.objective,
             "_setup": setup,
             "_notes": FitNotes(n_rows, getattr(problem, "weight", None), seconds),
@@ -176,13 +179,13 @@ class BaseEnergyEstimator(
             check_uniform(self.energy, outcome, fitted)
             return self._publish(known, outcome, fitted)
         with (
-            self._open_context(rows.points, epochs) as context,
+            self._open_context(given.points, epochs) as context,
             self._limit(rows, device),
         ):
             state = self._training_state if resume else None
             with timed(seconds, "training"):
                 outcome = self._train(
-                    rows, problem, known, state, epochs, device, context
+                    rows, given, problem, known, state, epochs, device, context
                 )
             with timed(seconds, "normalizer"):
                 fitted = self._settle(outcome, setup, device)
@@ -191,6 +194,7 @@ class BaseEnergyEstimator(
     def _train(
         self,
         rows: Rows,
+        given: Rows,
         problem: BaseProblem,
         known: dict[str, Any],
         state: dict[str, Any] | None,
@@ -207,10 +211,13 @@ class BaseEnergyEstimator(
                 fitted = self._settle(outcome, setup, device)
                 return self._attributes(known, outcome, fitted)
 
-            return SklearnBridge(self, context, rows.points, attributes)
+            return SklearnBridge(self, context, given.points, attributes)
 
+        rounding = known["ties_"].rounding
+        if setup.columns is not None:
+            rounding = rounding[setup.columns.varies]
         return train(
-            setup.internal(rows),
+            setup.internal(self._blur(rows, rounding, setup)),
             problem,
             self._make_correction(problem, setup),
             TrainingOptions.of(self),
@@ -235,6 +242,10 @@ class BaseEnergyEstimator(
         """Return the setup of a first fit."""
         seed = draw_seed(self.random_state)
         manifold = self._make_manifold(rows.points)
+        columns = self._find_columns(rows.points, manifold)
+        if columns is not None:
+            manifold = Euclidean(int(columns.varies.sum()))
+            rows = rows._replace(points=columns.take(rows.points))
         objective.problem(manifold)  # refused before a base is searched for, if it is
         takes_base = family is None or family.takes_base
 
@@ -259,6 +270,8 @@ class BaseEnergyEstimator(
             standardize=self.standardize,
             robust=family is not None and family.robustness > 0,
             clip=self._clips_input,
+            floor=self._find_floor(rows.points, manifold),
+            columns=columns,
             seed=seed,
         )
 
@@ -270,7 +283,7 @@ class BaseEnergyEstimator(
     def _settle(
         self, outcome: Trained | Solved, setup: Setup, device: torch.device
     ) -> FittedEnergy:
-        return settle(
+        fitted = settle(
             outcome.correction,
             setup,
             outcome.judged,
@@ -280,6 +293,7 @@ class BaseEnergyEstimator(
             judges=outcome.judges if isinstance(outcome, Trained) else "training",
             device=device,
         )
+        return replace(fitted, columns=setup.columns)
 
     def _attributes(
         self, known: dict[str, Any], outcome: Trained | Solved, fitted: FittedEnergy
@@ -322,6 +336,30 @@ class BaseEnergyEstimator(
     @abstractmethod
     def _make_manifold(self, X: np.ndarray) -> BaseManifold:
         """Return the manifold of the rows of X, with its dimension known."""
+
+    def _find_columns(
+        self, X: np.ndarray, manifold: BaseManifold
+    ) -> VaryingColumns | None:
+        """Return which columns vary, or None if none of them is left out."""
+        del X, manifold
+        return None
+
+    def _divide(self, rows: Rows, objective: BaseObjective) -> Rows:
+        """Return distinct rows with weights, or equal ones in units of their own."""
+        del objective
+        return rows
+
+    def _find_floor(
+        self, points: np.ndarray, manifold: BaseManifold
+    ) -> np.ndarray | None:
+        """Return what is added to the variances of columns, (d,), if anything is."""
+        del points, manifold
+        return None
+
+    def _blur(self, rows: Rows, rounding: np.ndarray, setup: Setup) -> Rows:
+        """Return rows of the columns that vary, with noise as wide as their rounding."""
+        del rounding, setup
+        return rows
 
     def _check_resumed(self, X: np.ndarray) -> None:
         """Raise ValueError if a parameter that the last fit fixed has changed."""

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_wmvl._component import resolve
 from sk_wmvl._random import draw_seed
+from sk_wmvl._rows import divide_values, weigh_copies
 from sk_wmvl._validation import (
     LARGEST,
     HasMethods,
@@ -24,15 +25,17 @@ from sk_wmvl._validation import (
 from sk_wmvl._warnings import warn
 from sk_wmvl.base_measures import BaseMeasure
 from sk_wmvl.base_measures.selection import select_base
+from sk_wmvl.coordinates import blur
 from sk_wmvl.estimators._base import BaseEnergyEstimator
 from sk_wmvl.estimators._constraints import EPOCHS
-from sk_wmvl.estimators._prepare import Chosen, find_units, split
+from sk_wmvl.estimators._inspect import inspect_columns, name_columns
+from sk_wmvl.estimators._prepare import TIES, Chosen, find_units, rounding_floor, split
 from sk_wmvl.estimators._report import FitSummary, make_report
 from sk_wmvl.estimators._solve import find_family
 from sk_wmvl.estimators._train import Trained, TrainingOptions
 from sk_wmvl.exponential import KernelFamily
 from sk_wmvl.likelihood import Cover, affordable
-from sk_wmvl.manifolds import BaseManifold
+from sk_wmvl.manifolds import BaseManifold, Euclidean
 from sk_wmvl.metrics import hyvarinen_score
 from sk_wmvl.normalizers import NORMALIZERS, BaseNormalizer
 from sk_wmvl.objectives import AnnealedScoreMatching, BaseObjective, BaseProblem
@@ -176,7 +179,11 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         ):
             train = rows.take(np.setdiff1d(np.arange(len(rows.points)), held_out))
             _, mean, covariance = find_units(
-                train.points, train.weight, manifold, standardize=self.standardize
+                train.points,
+                train.weight,
+                manifold,
+                standardize=self.standardize,
+                floor=rounding_floor(rows.points, manifold),
             )
             honest = selected.refit(train, (mean, covariance))
         return Chosen(
@@ -187,6 +194,27 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             selected.candidates,
             selected.chosen,
         )
+
+    def _find_columns(self, X, manifold):
+        return inspect_columns(X, manifold, getattr(self, "feature_names_in_", None))
+
+    def _divide(self, rows, objective):
+        if not self._is_network():
+            return rows
+        units = divide_values(rows.points) if rows.groups is None else None
+        if units is not None:
+            return rows._replace(groups=units)
+        # Objectives that couple rows take no weights.
+        return rows if objective.couples_rows() else weigh_copies(rows)
+
+    def _find_floor(self, points, manifold):
+        return rounding_floor(points, manifold) if self._is_network() else None
+
+    def _blur(self, rows, rounding, setup):
+        if not isinstance(setup.manifold, Euclidean):
+            return rows
+        generator = np.random.default_rng([setup.seed, TIES])
+        return rows._replace(points=blur(rows.points, rounding, generator))
 
     def _is_network(self) -> bool:
         return find_family(self.energy, self.alpha) is None
@@ -267,7 +295,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             n_judged=len(outcome.judged),
             judges=outcome.judges if is_network else "training",
             n_epochs=len(outcome.history) if is_network else None,
-            left_out=self._left_out(outcome, fitted),
+            left_out=self._left_out(outcome, fitted) + self._constants(fitted),
         )
         return {
             **super()._attributes(known, outcome, fitted),
@@ -294,6 +322,13 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
                 f"{verdict.needed:.2g} could be chance"
             )
         return [f"the {what}: {why}"]
+
+    def _constants(self, fitted) -> list[str]:
+        """Return the constant columns that a fit has left out, as a line of its report."""
+        if fitted.columns is None:
+            return []
+        names = getattr(self, "feature_names_in_", None)
+        return [f"constant columns: {name_columns(names, fitted.columns.constant)}"]
 
     def _publish(self, known, outcome, fitted):
         own, left_out = self._own_settings(), self._left_out(outcome, fitted)

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from sk_wmvl._autodiff import energy_and_grad
 from sk_wmvl._random import make_generator
+from sk_wmvl._warnings import warn
 from sk_wmvl.base_measures import BaseMeasure
+from sk_wmvl.coordinates import VaryingColumns
 from sk_wmvl.energies import TransformedEnergy
 from sk_wmvl.estimators._judge import Verdict
 from sk_wmvl.estimators._prepare import SAMPLE
@@ -41,6 +43,8 @@ class FittedEnergy:
         Log Z. None if the energy is unnormalised.
     verdict : Verdict or None
         How the scale of a correction was decided; None without a base measure.
+    columns : VaryingColumns or None
+        Which of the user's columns the manifold is of; None for all of them.
     """
 
     energy: TransformedEnergy
@@ -50,6 +54,7 @@ class FittedEnergy:
     seed: int
     log_normalizer: LogNormalizer | None = None
     verdict: Verdict | None = None
+    columns: VaryingColumns | None = None
 
     @property
     def scale(self) -> float:
@@ -63,6 +68,15 @@ class FittedEnergy:
 
     def points(self, X: np.ndarray) -> Tensor:
         """Return rows in the user's units as points of the manifold, on the device."""
+        if self.columns is not None:
+            departing = self.columns.departing(X)
+            if len(departing):
+                warn(
+                    f"X differs from the rows of fit in column {departing[0]}, which was "
+                    f"constant there ({self.columns.values[departing[0]]:g}) and is left "
+                    "out of the density: these rows are treated as if it were the same."
+                )
+            X = self.columns.take(X)
         x = torch.tensor(X, dtype=torch.float64)
         return self.manifold.from_user(x).to(self.device)
 
@@ -86,7 +100,8 @@ class FittedEnergy:
             _, grad = energy_and_grad(self.energy, rows)
             u = self.manifold.egrad2rgrad(rows, -grad)
             scores.append(self.manifold.push_to_user(rows, u))
-        return torch.cat(scores).cpu().numpy()
+        values = torch.cat(scores).cpu().numpy()
+        return values if self.columns is None else self.columns.fill(values, zeros=True)
 
     def sample(self, n_samples: int, seed: int) -> np.ndarray:
         """Return draws, of shape (n_samples, n_features), in the user's units."""
@@ -99,7 +114,8 @@ class FittedEnergy:
             manifold=self.manifold,
             cover=None if self.verdict is None else self.verdict.cover,
         )
-        return self.manifold.to_user(self.energy.to_user(u)).cpu().numpy()
+        rows = self.manifold.to_user(self.energy.to_user(u)).cpu().numpy()
+        return rows if self.columns is None else self.columns.fill(rows)
 
     def cpu(self) -> "FittedEnergy":
         """Return the same on the CPU; its modules are moved, not copied."""

@@ -10,14 +10,20 @@ import torch
 from sk_wmvl._rows import Fold, Rows, label_units, split_rows
 from sk_wmvl._validation import check_groups, check_rows, check_weights
 from sk_wmvl.base_measures import BaseMeasure
-from sk_wmvl.coordinates import Coordinates, fit_coordinates
-from sk_wmvl.manifolds import BaseManifold
+from sk_wmvl.coordinates import (
+    Coordinates,
+    VaryingColumns,
+    fit_coordinates,
+    rounding_steps,
+)
+from sk_wmvl.manifolds import BaseManifold, Euclidean
 
 __all__ = [
     "Chosen",
     "Setup",
     "find_units",
     "prepare",
+    "rounding_floor",
     "select_weighted",
     "split",
     "to_points",
@@ -25,7 +31,7 @@ __all__ = [
 ]
 
 # Streams of the one seed that a fit draws from `random_state`.
-WEIGHTS, SHUFFLE, NOISE, SPLIT, NORMALIZER, SAMPLE, COMPARISON = range(7)
+WEIGHTS, SHUFFLE, NOISE, SPLIT, NORMALIZER, SAMPLE, COMPARISON, TIES = range(8)
 MIN_VALIDATION = 2  # rows; if fewer would be held out, none are
 
 
@@ -70,12 +76,16 @@ class Setup:
         The largest norm of the rows' features, at which the network's input is clipped.
         None if it is not clipped.
     seed : int
+    columns : VaryingColumns or None, default=None
+        Which of the user's columns vary, where constant ones are left out. The manifold is
+        that of these.
     """
 
     manifold: BaseManifold
     chosen: Chosen
     radius: float | None
     seed: int
+    columns: VaryingColumns | None = None
 
     @property
     def coordinates(self) -> Coordinates:
@@ -97,8 +107,14 @@ class Setup:
         """A normalised density close to the rows."""
         return self.chosen.proposal
 
+    def varying(self, rows: Rows) -> Rows:
+        """Return rows in the user's units, without the columns that are left out."""
+        if self.columns is None:
+            return rows
+        return rows._replace(points=self.columns.take(rows.points))
+
     def internal(self, rows: Rows) -> Rows:
-        """Return rows in the user's units in internal coordinates."""
+        """Return rows of `varying` in internal coordinates."""
         points = to_points(self.manifold, rows.points)
         return rows._replace(points=self.coordinates.to_internal(points))
 
@@ -164,8 +180,11 @@ def find_units(
     *,
     standardize: bool,
     robust: bool = False,
+    floor: np.ndarray | None = None,
 ) -> tuple[Coordinates, np.ndarray, np.ndarray]:
     """Return internal coordinates, and mean and covariance of the points.
+
+    `floor`, of shape (d,), is added to the variances of Euclidean columns.
 
     Raises
     ------
@@ -178,6 +197,7 @@ def find_units(
         standardize=standardize,
         columns=manifold.flat_columns,
         robust=robust,
+        floor=floor,
     )
     if not np.isfinite(coordinates.scale).all():
         raise ValueError(
@@ -185,6 +205,17 @@ def find_units(
             "columns."
         )
     return coordinates, mean, covariance
+
+
+def rounding_floor(points: np.ndarray, manifold: BaseManifold) -> np.ndarray | None:
+    """Return the variances of rounding of the columns, (d,); None where there is none.
+
+    Mixtures have them as a floor, and what is trained over these sees rows with this noise.
+    """
+    if not isinstance(manifold, Euclidean):
+        return None
+    steps = rounding_steps(points)
+    return steps**2 / 12 if steps.any() else None
 
 
 def prepare(
@@ -195,6 +226,8 @@ def prepare(
     standardize: bool,
     robust: bool = False,
     clip: bool = True,
+    floor: np.ndarray | None = None,
+    columns: VaryingColumns | None = None,
     seed: int,
 ) -> Setup:
     """Return the setup of a first fit.
@@ -202,7 +235,7 @@ def prepare(
     Parameters
     ----------
     rows : Rows
-        In the user's columns.
+        In the user's columns, without those that are left out.
     manifold : BaseManifold
         The space of the rows, with its dimension known.
     choose_base : callable
@@ -212,6 +245,10 @@ def prepare(
         See `fit_coordinates`.
     clip : bool, default=True
         Whether to clip the input of a network if the space is not compact.
+    floor : ndarray of shape (d,) or None, default=None
+        Added to the variances of the points: those of rounding, see `rounding_floor`.
+    columns : VaryingColumns or None, default=None
+        See `Setup`.
     seed : int
 
     Returns
@@ -220,7 +257,12 @@ def prepare(
     """
     points = to_points(manifold, rows.points)
     coordinates, mean, covariance = find_units(
-        points, rows.weight, manifold, standardize=standardize, robust=robust
+        points,
+        rows.weight,
+        manifold,
+        standardize=standardize,
+        robust=robust,
+        floor=floor,
     )
     chosen = choose_base(rows._replace(points=points), coordinates, (mean, covariance))
     radius = None
@@ -228,7 +270,7 @@ def prepare(
         u = torch.from_numpy(chosen.coordinates.to_internal(points))
         norms = torch.linalg.vector_norm(manifold.features(u), dim=1)
         radius = max(1.0, float(norms.max()))
-    return Setup(manifold, chosen, radius, seed)
+    return Setup(manifold, chosen, radius, seed, columns)
 
 
 def split(rows: Rows, fraction: float, seed: int) -> Fold:

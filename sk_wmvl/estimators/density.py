@@ -20,7 +20,8 @@ class MVLDensity(BaseDensity):
     :math:`E = E_\theta - \log q_0`. The network starts at zero. Held-out rows decide at
     which scale it is kept, and a search for modes looks for mass where there are no rows.
     Z is computed at the end. `score_samples` are therefore log densities, in nats, with
-    respect to Lebesgue measure in the units of X.
+    respect to Lebesgue measure in the units of X. Constant columns are left out of the
+    density, with a warning: it is that of the columns that vary.
 
     Parameters
     ----------
@@ -158,9 +159,9 @@ class MVLDensity(BaseDensity):
     ----------
     energy_ : Module
         The frozen energy in float64. It maps tensors of shape (n, n_features), in the
-        units of X, to energies of shape (n,).
+        units of X and without constant columns, to energies of shape (n,).
     manifold_ : Euclidean
-        The space.
+        The space of the columns that vary.
     base_ : BaseMeasure or None
         The base measure, in internal units. ``energy_.to_internal(x)`` converts a tensor x
         to these units, and ``energy_.log_det(x)`` is the log of the volume in units of X

@@ -345,6 +345,8 @@ class RiemannianMVLDensity(BaseDensity):
         if isinstance(self.manifold, str) and self.manifold == "auto":
             return
         manifold = self._given_manifold(X)
+        if isinstance(manifold, Euclidean) and self._setup.columns is not None:
+            manifold = Euclidean(int(self._setup.columns.varies.sum()))
         if repr(manifold) != repr(self.manifold_):
             raise ValueError(
                 f"Training cannot go on from the last fit, on {self.manifold_!r}: manifold "

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sk_wmvl import MVLDensity
-from sk_wmvl.coordinates.ties import rounding_steps
+from sk_wmvl.coordinates.ties import blur, discrete_columns, find_atoms, rounding_steps
 
 FAST = {"base": "gaussian", "max_epochs": 1, "random_state": 0}
 
@@ -47,3 +47,66 @@ def test_rows_without_weight_are_no_copies():
     density = MVLDensity(warm_start=True, **FAST)
     assert density.fit(np.r_[x, x], sample_weight=weight).ties_.copies == 0
     assert density.fit(np.r_[x, x]).ties_.copies == 0.5  # a second fit looks again
+
+
+# --- atoms and discrete columns ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95, 0.99])
+@pytest.mark.parametrize("d", [1, 3])
+def test_amounts_with_many_zeros_are_not_rounded(seed, share, d):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(1000, d))
+    zero = rng.random(1000) < share
+    x[:, -1] = np.where(zero, 0.0, rng.lognormal(1, 0.5, 1000))
+    rounding = rounding_steps(x)
+    np.testing.assert_array_equal(rounding, np.zeros(d))
+    assert [tuple(a) for a in find_atoms(x, rounding)] == [(d - 1, 0.0, zero.mean())]
+    assert len(discrete_columns(x, rounding)) == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_discrete_columns_are_seen(seed):
+    rng = np.random.default_rng(seed)
+    x = np.c_[
+        rng.normal(size=1000),
+        rng.random(1000) < 0.01,
+        rng.poisson(3.0, 1000),
+        rng.normal(size=1000).round(1),
+        rng.choice([1.0, 2.0, 5.0, 10.0], 1000),
+    ]
+    rounding = rounding_steps(x)
+    np.testing.assert_allclose(rounding, [0, 1, 1, 0.1, 3], rtol=1e-9)
+    np.testing.assert_array_equal(discrete_columns(x, rounding), [1, 2, 4])
+    assert find_atoms(x, rounding) == []
+
+
+def test_noise_has_the_variance_of_rounding_and_leaves_other_columns():
+    rng = np.random.default_rng(0)
+    x = np.c_[rng.normal(size=20_000), rng.random(20_000) < 0.3]
+    blurred = blur(x, np.array([0.0, 1.0]), rng)
+    np.testing.assert_array_equal(blurred[:, 0], x[:, 0])
+    noise = (blurred - x)[:, 1]
+    z = (12 * noise**2 - 1) / np.sqrt(2 / 20_000)  # of a chi square, row by row
+    assert abs(z.mean()) < 4
+    assert blur(x, np.zeros(2), rng) is x
+
+
+def test_copies_get_the_same_noise():
+    rng = np.random.default_rng(0)
+    x = np.c_[rng.normal(size=50), rng.random(50) < 0.3]
+    blurred = blur(np.repeat(x, 2, axis=0), np.array([0.0, 1.0]), rng)
+    np.testing.assert_array_equal(blurred[::2], blurred[1::2])
+
+
+def test_discrete_columns_and_atoms_are_named():
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"x": rng.normal(size=300), "flag": rng.random(300) < 0.1})
+    with pytest.warns(UserWarning, match="discrete columns: 'flag'. Each"):
+        MVLDensity(**FAST).fit(X)
+    X["rain"] = np.where(rng.random(300) < 0.5, 0.0, rng.gamma(2.0, size=300))
+    match = f"column 'rain' is 0 in {(X['rain'] == 0).mean():.0%} of the rows"
+    with pytest.warns(UserWarning, match=match):
+        MVLDensity(**FAST).fit(X[["x", "rain"]])

@@ -1,0 +1,130 @@
+"""Look at the columns of a fit: what has no density is left out, refused or named."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from sk_wmvl._warnings import warn
+from sk_wmvl.coordinates import (
+    VaryingColumns,
+    discrete_columns,
+    find_atoms,
+    find_relations,
+    rounding_steps,
+)
+from sk_wmvl.coordinates.varying import find_constant
+from sk_wmvl.estimators._prepare import to_points
+from sk_wmvl.manifolds import BaseManifold, Euclidean
+
+__all__ = ["inspect_columns", "name_columns"]
+
+MOST_NAMED = 5
+
+
+def name_columns(names: Sequence[str] | None, columns: Iterable[int]) -> str:
+    """Return the names of columns, or their indices, as a list in a sentence."""
+    named = [str(j) if names is None else repr(names[j]) for j in columns]
+    if len(named) > MOST_NAMED:
+        named = [*named[:MOST_NAMED], f"{len(named) - MOST_NAMED} more"]
+    return " and ".join([", ".join(named[:-1]), named[-1]] if named[1:] else named)
+
+
+def inspect_columns(
+    X: np.ndarray, manifold: BaseManifold, names: Sequence[str] | None
+) -> VaryingColumns | None:
+    """Return which columns vary, or None if none of them is left out.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+        The user's rows.
+    manifold : BaseManifold
+        Constant columns are left out of Euclidean space. In a product they are refused.
+    names : sequence of str or None
+        Of the columns.
+
+    Raises
+    ------
+    ValueError
+        If no column varies, or one does not that is a Euclidean factor of a product.
+
+    Warns
+    -----
+    UserWarning
+        That names columns which are constant, exact linear functions of others, discrete,
+        or have an atom.
+    """
+    if not isinstance(manifold, Euclidean):
+        if manifold.flat_columns:
+            flat = to_points(manifold, X)[:, manifold.flat_columns]
+            constant = np.flatnonzero(find_constant(flat))
+            if len(constant):
+                raise ValueError(
+                    f"Coordinate {constant[0]} of the Euclidean factors of {manifold!r} is "
+                    f"{flat[0, constant[0]]:g} in all rows, so that they have no density. "
+                    "Leave it out."
+                )
+        return None
+    columns = VaryingColumns.of(X)
+    constant = columns.constant
+    if len(constant):
+        values = ", ".join(f"{v:g}" for v in columns.values[constant][:MOST_NAMED])
+        warn(
+            f"Constant columns of X are left out of the density: column"
+            f"{'s' * (len(constant) > 1)} {name_columns(names, constant)} (value "
+            f"{values}). Log densities are those of the other columns, in their units; "
+            "draws have the constants."
+        )
+    varying = np.flatnonzero(columns.varies)
+    _warn_of_relations(X, varying, names)
+    _warn_of_ties(X, varying, names)
+    return columns if len(constant) else None
+
+
+def _warn_of_relations(
+    X: np.ndarray, varying: np.ndarray, names: Sequence[str] | None
+) -> None:
+    relations = find_relations(X[:, varying])
+    if not relations:
+        return
+    told = [
+        f"column {name_columns(names, [varying[r.column]])} of column"
+        f"{'s' * (len(r.others) > 1)} {name_columns(names, varying[list(r.others)])}"
+        for r in relations[:MOST_NAMED]
+    ]
+    if len(relations) > MOST_NAMED:
+        told.append(f"{len(relations) - MOST_NAMED} more")
+    warn(
+        "X has columns that are exact linear functions of others: "
+        f"{'; '.join(told)}. The rows have no density there, and log densities are as "
+        "large as rounding allows. Leave these columns out."
+    )
+
+
+def _warn_of_ties(
+    X: np.ndarray, varying: np.ndarray, names: Sequence[str] | None
+) -> None:
+    points = X[:, varying]
+    rounding = rounding_steps(points)
+    discrete = discrete_columns(points, rounding)
+    if len(discrete):
+        warn(
+            f"X has discrete columns: {name_columns(names, varying[discrete])}. Each of "
+            "their values stands for an interval as wide as the step between values, and "
+            "log densities are those of the intervals. To model such a column exactly, fit "
+            "one density for each of its values."
+        )
+    atoms = find_atoms(points, rounding)
+    if atoms:
+        told = [
+            f"column {name_columns(names, [varying[a.column]])} is {a.value:g} in "
+            f"{a.share:.0%} of the rows"
+            for a in atoms[:MOST_NAMED]
+        ]
+        if len(atoms) > MOST_NAMED:
+            told.append(f"{len(atoms) - MOST_NAMED} more")
+        warn(
+            f"X has values of no width: {'; '.join(told)}. The density has a peak of their "
+            "mass there, whose height depends on a floor of its width. To compare log "
+            "densities, model these rows apart."
+        )
