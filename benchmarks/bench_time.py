@@ -32,12 +32,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def chain_rows(n, d, seed=0):
-    """Return n rows of d columns, each a noisy parabola of the one before."""
+    """Return n rows of d columns; each depends on the one before, in place and width."""
     z = np.random.default_rng(seed).normal(size=(n, d))
     x = z.copy()
     for j in range(1, d):
-        x[:, j] = 0.5 * x[:, j - 1] ** 2 + (0.3 + 0.2 * np.abs(x[:, j - 1])) * z[:, j]
-        x[:, j] = (x[:, j] - x[:, j].mean()) / x[:, j].std()
+        last = x[:, j - 1]
+        x[:, j] = 1.5 * np.sin(2 * last) + (0.2 + 0.4 / (1 + last**2)) * z[:, j]
     return x
 
 
