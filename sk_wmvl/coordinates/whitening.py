@@ -18,6 +18,9 @@ N_FOLDS = 5
 # Never zero: an exact linear relation must not give a singular matrix.
 INTENSITIES = np.concatenate([np.logspace(-10, -1, 28), [0.2, 0.3, 0.5, 0.7, 1.0]])
 
+# For columns that are collinear but for a part in ten thousand, or less.
+THIN, SMALLER = 1e-8, np.logspace(-14, -10, 12, endpoint=False)
+
 NO_SPREAD = 1e-12  # a spread at the level of rounding
 FARTHEST = 10.0  # standard deviations of a column from its median
 MAD_TO_STD = 1.4826  # of a normal column
@@ -50,10 +53,11 @@ def weighted_moments(
     r"""Return the weighted mean and a shrunk, positive definite covariance.
 
     Each feature is scaled to unit variance, and the correlation matrix S is shrunk to
-    :math:`(1-\rho) S + \rho\,I`, with :math:`\rho` from a grid between 1e-10 and one by
-    the cross-validated Gaussian likelihood (5 folds). With many rows :math:`\rho` is
-    negligible even where S has tiny eigenvalues, which an intensity chosen for the
-    Frobenius norm would hide. A feature without variance keeps scale one.
+    :math:`(1-\rho) S + \rho\,I`, with :math:`\rho` from a grid between 1e-10 and one (from
+    1e-14 where columns are nearly collinear) by the cross-validated Gaussian likelihood (5
+    folds). With many rows :math:`\rho` is negligible even where S has tiny eigenvalues,
+    which an intensity chosen for the Frobenius norm would hide. A feature without variance
+    keeps scale one.
 
     Parameters
     ----------
@@ -84,7 +88,12 @@ def _shrinkage(Z: np.ndarray, w: np.ndarray) -> float:
     """Return the intensity with the best cross-validated Gaussian log-likelihood."""
     # Not `make_folds`: coordinates are the same for every seed, so rows go in their order.
     fold = np.arange(len(Z)) % N_FOLDS
-    loss = np.zeros(len(INTENSITIES))
+    intensities = INTENSITIES
+    if len(Z) > 2 * Z.shape[1] > 0:
+        least = np.linalg.eigvalsh((Z * w[:, None]).T @ Z)[0]
+        if least < THIN:
+            intensities = np.concatenate([SMALLER, INTENSITIES])
+    loss = np.zeros(len(intensities))
     for k in range(min(N_FOLDS, len(Z))):
         inside, outside = fold != k, fold == k
         w_in = w[inside] / w[inside].sum()
@@ -92,9 +101,9 @@ def _shrinkage(Z: np.ndarray, w: np.ndarray) -> float:
         R = Z[inside] - centre
         values, vectors = np.linalg.eigh((R * w_in[:, None]).T @ R)
         squares = w[outside] @ ((Z[outside] - centre) @ vectors) ** 2
-        shrunk = np.outer(1 - INTENSITIES, values.clip(0)) + INTENSITIES[:, None]
+        shrunk = np.outer(1 - intensities, values.clip(0)) + intensities[:, None]
         loss += w[outside].sum() * np.log(shrunk).sum(1) + (squares / shrunk).sum(1)
-    return float(INTENSITIES[np.argmin(loss)])
+    return float(intensities[np.argmin(loss)])
 
 
 def _central(X: np.ndarray) -> np.ndarray:

@@ -28,7 +28,11 @@ from sk_wmvl.base_measures.selection import select_base
 from sk_wmvl.coordinates import blur
 from sk_wmvl.estimators._base import BaseEnergyEstimator
 from sk_wmvl.estimators._constraints import EPOCHS
-from sk_wmvl.estimators._inspect import inspect_columns, name_columns
+from sk_wmvl.estimators._inspect import (
+    inspect_columns,
+    name_columns,
+    warn_if_elsewhere,
+)
 from sk_wmvl.estimators._prepare import TIES, Chosen, find_units, rounding_floor, split
 from sk_wmvl.estimators._report import FitSummary, make_report
 from sk_wmvl.estimators._solve import find_family
@@ -256,6 +260,13 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         setup = super()._resumed(rows)
         objective = self._make_objective(find_family(self.energy, self.alpha))
         self._check_normalizable(setup.base, setup.manifold, objective)
+        if setup.proposal is not None:
+            warn_if_elsewhere(
+                setup.internal(setup.varying(rows)),
+                setup.proposal,
+                flat=isinstance(setup.manifold, Euclidean),
+                seed=setup.seed,
+            )
         return setup
 
     def _check_normalizable(self, base, manifold, objective) -> None:

@@ -3,22 +3,33 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import torch
 
+from sk_wmvl._random import make_generator
+from sk_wmvl._rows import Rows
 from sk_wmvl._warnings import warn
+from sk_wmvl.base_measures import BaseMeasure, GaussianBase
 from sk_wmvl.coordinates import (
     VaryingColumns,
     discrete_columns,
     find_atoms,
     find_relations,
     rounding_steps,
+    weighted_moments,
 )
 from sk_wmvl.coordinates.varying import find_constant
 from sk_wmvl.estimators._prepare import to_points
 from sk_wmvl.manifolds import BaseManifold, Euclidean
 
-__all__ = ["inspect_columns", "name_columns"]
+__all__ = ["inspect_columns", "name_columns", "warn_if_elsewhere"]
 
 MOST_NAMED = 5
+# Rows are elsewhere if more of them than this lie where a base has so little of its mass,
+# and at least three; or if a normal density of their own is likelier by a nat per row.
+FAR = ((0.1, 1e-3), (0.5, 0.05))
+FEWEST_FAR, N_DRAWS, NATS, ROWS_PER_COLUMN = 3, 4096, 1.0, 10
+ROUNDING = 1e-9  # of log densities, which are all equal where a base is uniform
+ELSEWHERE = 2001  # a stream of the seed that nothing else uses
 
 
 def name_columns(names: Sequence[str] | None, columns: Iterable[int]) -> str:
@@ -127,4 +138,52 @@ def _warn_of_ties(
             f"X has values of no width: {'; '.join(told)}. The density has a peak of their "
             "mass there, whose height depends on a floor of its width. To compare log "
             "densities, model these rows apart."
+        )
+
+
+@torch.no_grad()
+def warn_if_elsewhere(rows: Rows, base: BaseMeasure, *, flat: bool, seed: int) -> None:
+    """Warn if rows do not suit the base measure of an earlier fit.
+
+    Parameters
+    ----------
+    rows : Rows
+        In internal coordinates.
+    base : BaseMeasure
+        In float64.
+    flat : bool
+        Whether the space is Euclidean, where rows may also be in a small part of the base.
+    seed : int
+        Of draws from the base.
+
+    Warns
+    -----
+    UserWarning
+        With the remedy.
+    """
+    x = torch.from_numpy(rows.points)
+    n, d = x.shape
+    at_rows = base.log_prob(x).numpy()
+    draws = base.sample(N_DRAWS, generator=make_generator(seed, ELSEWHERE))
+    at_draws = base.log_prob(draws).numpy()
+    told = ""
+    for most, mass in FAR:
+        is_far = at_rows < np.quantile(at_draws, mass) - ROUNDING
+        share = np.average(is_far, weights=rows.weight)
+        if share > most and is_far.sum() >= FEWEST_FAR:
+            told = f"{share:.0%} of them lie where it has {mass:.1%} of its mass"
+            break
+    if not told and flat and n >= ROWS_PER_COLUMN * d:
+        mean, covariance = weighted_moments(rows.points, rows.weight)
+        own = GaussianBase(mean, covariance).log_prob(x).numpy() - at_rows
+        gain = float(np.average(own, weights=rows.weight))
+        if gain > NATS:
+            told = (
+                f"a normal density of their own is likelier by {gain:.2g} nats per row"
+            )
+    if told:
+        warn(
+            "The rows are elsewhere than those of the first fit, whose coordinates and "
+            f"base measure are kept: {told}. The network can hardly make up for it. Fit "
+            "again with warm_start=False, or a new estimator."
         )

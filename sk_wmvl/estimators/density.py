@@ -141,7 +141,8 @@ class MVLDensity(BaseDensity):
         Further parameters of the skorch net, which take precedence over the others. An
         entry is also a parameter ``net__key`` of the estimator.
     warm_start : bool, default=False
-        Whether `fit` goes on from the last fit, with its coordinates and base measure.
+        Whether `fit` goes on from the last fit, with its coordinates and base measure. A
+        warning tells if the rows are elsewhere.
     memory : str, object with the interface of joblib.Memory, or None, default=None
         Where chosen base measures are kept on disk. A string is a folder. With an integer
         as `random_state`, a search over `epsilon`, `alpha` and the like then chooses a

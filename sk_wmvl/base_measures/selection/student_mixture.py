@@ -27,6 +27,11 @@ MOST_ENTRIES = 2**16  # of deviations at a time, so that they stay in the cache
 # least standard deviation, squared; up to this one it stays below 1e-6.
 MOST_PRODUCTS, MOST_RATIO = 2**23, 1e9
 FLOOR = 1e-6  # of variances, beside the floor of a column
+# Of the variance of nearly collinear columns in some direction, with columns of unit
+# variance. The prior and the floor would widen components in such directions by far.
+THIN = 1e-5
+# What rounding in float64 allows a covariance to tell; a thinner direction is exact.
+LEAST_VARIANCE, EXACT = 1e-14, 1e-13
 
 
 class StudentMixture(NamedTuple):
@@ -193,6 +198,9 @@ def fit_mixture(
     to leave these. Up to eight components are started four times, and the likeliest start
     goes on.
 
+    Directions in which nearly collinear columns hardly vary are widened to unit variance
+    first: the prior and the floor are relative to the spread of the rows there.
+
     Parameters
     ----------
     x : ndarray of shape (n, d)
@@ -224,7 +232,78 @@ def fit_mixture(
     """
     if axes is None and k > 1:
         axes = separating_axes(x, seed, floor=floor)
-    floor = floor + FLOOR
+    units = _thin_units(x, weight, floor)
+    if units is not None:
+        x, floor = units.to(x), units.floor
+        axes = None if axes is None else units.inverse @ axes
+        held_out = None if held_out is None else (units.to(held_out[0]), held_out[1])
+    else:
+        floor = floor + FLOOR
+    found = _fit(
+        x, weight, k, degrees_of_freedom, floor, seed, axes, held_out, n_iterations
+    )
+    return found if units is None else units.back(found)
+
+
+class Units(NamedTuple):
+    """Columns in which thin directions are as wide as others.
+
+    Attributes
+    ----------
+    matrix, inverse : ndarray of shape (d, d)
+        Symmetric; the columns are x times the matrix.
+    floor : ndarray of shape (d, d)
+        The floor of covariances there.
+    """
+
+    matrix: np.ndarray
+    inverse: np.ndarray
+    floor: np.ndarray
+
+    def to(self, x: np.ndarray) -> np.ndarray:
+        """Return rows in these units."""
+        return x @ self.matrix
+
+    def forward(self, mixture: StudentMixture) -> StudentMixture:
+        """Return a mixture in these units."""
+        return _moved(mixture, self.matrix)
+
+    def back(self, mixture: StudentMixture) -> StudentMixture:
+        """Return a mixture of these units in the columns as they were."""
+        return _moved(mixture, self.inverse)
+
+
+def _moved(mixture: StudentMixture, matrix: np.ndarray) -> StudentMixture:
+    covariances = matrix @ mixture.covariances @ matrix
+    return mixture._replace(
+        means=mixture.means @ matrix,
+        covariances=0.5 * (covariances + covariances.swapaxes(1, 2)),
+    )
+
+
+def _thin_units(x: np.ndarray, weight: np.ndarray, floor: np.ndarray) -> Units | None:
+    """Return units in which no direction is thin; None if there is none in x."""
+    deviation = x - np.average(x, axis=0, weights=weight)
+    covariance = (deviation * (weight / weight.sum())[:, None]).T @ deviation
+    variances, directions = np.linalg.eigh(covariance + np.diag(floor))
+    is_thin = (variances < THIN) & (variances > EXACT)
+    # Fewer rows than columns are thin because they are few.
+    if len(x) <= 2 * x.shape[1] or not is_thin.any():
+        return None
+    scale = np.where(is_thin, 1 / np.sqrt(variances.clip(EXACT)), 1.0)
+    own = np.maximum(FLOOR, LEAST_VARIANCE * scale**2)
+    matrix = (directions * scale) @ directions.T
+    return Units(
+        matrix,
+        (directions / scale) @ directions.T,
+        (directions * own) @ directions.T + matrix @ np.diag(floor) @ matrix,
+    )
+
+
+def _fit(
+    x, weight, k, degrees_of_freedom, floor, seed, axes, held_out, n_iterations
+) -> StudentMixture:
+    """Fit in units in which no direction is thin; see `fit_mixture`."""
     table = Table(x, has_products=k > 1)
     new = None if held_out is None else Table(held_out[0], has_products=k > 1)
     mixture, best_mean = None, -math.inf
@@ -314,7 +393,7 @@ def _maximize(table: Table, responsibility, pull, last, nu, floor) -> StudentMix
     means = np.where((mass < 1e-9)[:, None], last, means)
     scatter = table.scatter(pull, means)
     pooled = scatter.sum(0) / total.sum()
-    ridge = np.diag(floor)
+    ridge = np.diag(floor) if floor.ndim == 1 else floor
     common = (1 - SHRINKAGE) * pooled + SHRINKAGE * np.diag(np.diag(pooled))
     rows = 0.5 * d
     covariances = (scatter + rows * common) / (total + rows)[:, None, None] + ridge
@@ -369,9 +448,13 @@ def continue_fit(
     mixture : StudentMixture
     """
     weights, parts = zip(*mixture.parts(), strict=True)
-    continued, table = [], Table(x)
+    units = _thin_units(x, weight, floor)
+    ridge = floor + FLOOR if units is None else units.floor
+    continued, table = [], Table(x if units is None else units.to(x))
     for part in parts:
+        part = part if units is None else units.forward(part)
         for _ in range(n_steps):
-            part, _ = _step(part, table, weight, floor + FLOOR)
+            part, _ = _step(part, table, weight, ridge)
+        part = part if units is None else units.back(part)
         continued.append(part._replace(n_iterations=mixture.n_iterations))
     return join_mixtures(continued, np.array(weights))

@@ -5,7 +5,7 @@ import pytest
 from scipy import optimize, stats
 
 from sk_wmvl.base_measures.selection.separating_axes import separating_axes
-from sk_wmvl.base_measures.selection.student_mixture import fit_mixture
+from sk_wmvl.base_measures.selection.student_mixture import continue_fit, fit_mixture
 from sk_wmvl.coordinates.ties import rounding_steps
 
 
@@ -106,3 +106,32 @@ def test_few_or_equal_rows_have_a_finite_axes(n):
     x = np.random.default_rng(0).normal(size=(n, 4))
     assert np.isfinite(separating_axes(x, 0)).all()
     assert np.isfinite(separating_axes(np.repeat(x[:1], 9, 0), 0)).all()
+
+
+# --- nearly collinear columns -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("noise", [1e-4, 1e-5, 3e-6])
+@pytest.mark.parametrize("seed", range(3))
+def test_collinear_columns_cost_nothing(noise, seed):
+    rng = np.random.default_rng(seed)
+
+    def parts_and_total(n):
+        parts = rng.gamma(3.0, size=(n, 3))
+        return np.c_[parts, parts.sum(1) + noise * rng.normal(size=n)]
+
+    X, T = parts_and_total(800), parts_and_total(4000)
+    assert np.linalg.cond(np.corrcoef(X.T)) > 1e9
+    units = X.std(0)
+    x, t, weight = X / units, T / units, np.ones(800)
+    # of the normal density with the moments of a gamma density of shape 3
+    best = -0.5 * (4 * np.log(2 * np.pi * np.e) + 3 * np.log(3) + 2 * np.log(noise))
+    parameters = 14 / 800  # that 800 rows estimate: half of them is lost in either set
+    for k, nu in ((1, np.inf), (4, np.inf), (4, 10.0)):
+        mixture = fit_mixture(x, weight, k, nu, floor=np.zeros(4), seed=seed)
+        assert (
+            mixture.log_prob(t).mean() - np.log(units).sum() > best - 0.1 - parameters
+        )
+        again = continue_fit(mixture, x, weight, floor=np.zeros(4), n_steps=3)
+        change = again.log_prob(t).mean() - mixture.log_prob(t).mean()
+        assert abs(change) < 0.1

@@ -1,0 +1,56 @@
+"""A fit that goes on keeps its base measure, and warns where this does not suit."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from sk_wmvl import MVLDensity, RiemannianMVLDensity
+from sk_wmvl._rows import Rows
+
+FAST = {"max_epochs": 1, "warm_start": True, "random_state": 0}
+
+
+def normal(n=200, d=2, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, d))
+
+
+@pytest.mark.parametrize("base", ["gaussian", "auto"])
+@pytest.mark.parametrize("move", ["far", "apart", "narrow"])
+def test_rows_from_elsewhere_are_told_of(base, move):
+    density = MVLDensity(base=base, **FAST).fit(normal())
+    rng = np.random.default_rng(1)
+    rows = {
+        "far": normal(seed=1) + 6,
+        "apart": 0.05 * normal(seed=1) + rng.choice([-20.0, 20.0], size=(200, 1)),
+        "narrow": 0.1 * normal(seed=1),
+    }[move]
+    with pytest.warns(UserWarning, match="elsewhere .* warm_start=False"):
+        density.fit(rows)
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_rows_from_the_same_place_are_not(seed):
+    density = MVLDensity(base="gaussian", **FAST).fit(normal(100))
+    rng = np.random.default_rng(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        density._resumed(Rows(normal(100, seed=seed), None, None))
+        density._resumed(Rows(rng.standard_t(5, size=(100, 2)), None, None))
+        density._resumed(Rows(normal(3, seed=seed), None, None))
+
+
+def test_parts_from_elsewhere_are_told_of():
+    density = MVLDensity(base="gaussian", max_epochs=1, random_state=0)
+    density.partial_fit(normal())
+    with pytest.warns(UserWarning, match="elsewhere"):
+        density.partial_fit(normal() - 10)
+
+
+def test_directions_from_elsewhere_are_told_of():
+    rng = np.random.default_rng(0)
+    density = RiemannianMVLDensity("circle", **FAST).fit(
+        0.1 * rng.normal(size=(200, 1))
+    )
+    with pytest.warns(UserWarning, match="elsewhere"):
+        density.fit(2 + 0.1 * rng.normal(size=(200, 1)))
