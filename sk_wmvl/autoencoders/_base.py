@@ -112,7 +112,14 @@ class BaseDivergence(BaseComponent, ABC):
     """How far codes are from the prior, perhaps estimated by a network, the critic.
 
     The critic and the auto-encoder are trained in turns.
+
+    Attributes
+    ----------
+    default_weight : float
+        The weight λ in the loss of a Wasserstein auto-encoder, unless it is given.
     """
+
+    default_weight: ClassVar[float] = 10.0
 
     @abstractmethod
     def make_critic(

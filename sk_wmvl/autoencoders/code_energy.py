@@ -12,10 +12,10 @@ __all__ = ["CodeEnergy"]
 
 
 class CodeEnergy(BaseEnergy):
-    r"""The energy :math:`E(z\mid x) = (f, 1)^\top\psi(f, x)` with f the features of z.
+    r"""The energy :math:`E(z\mid x) = -\log p(z) + (f, 1)^\top\psi(f, x)` over the prior p.
 
-    A `ConditionalEnergy`, or without context an `InnerProductEnergy`, of what networks see
-    of a code.
+    A `ConditionalEnergy`, or without context an `InnerProductEnergy`, of the statistics f
+    of a code (`LatentSpace.statistics`).
 
     Parameters
     ----------
@@ -32,14 +32,14 @@ class CodeEnergy(BaseEnergy):
 
     Examples
     --------
-    It starts at zero.
+    It starts as that of the prior.
 
     >>> import torch
     >>> from sk_wmvl.autoencoders import CodeEnergy, LatentSpace
     >>> from sk_wmvl.manifolds import Euclidean
     >>> energy = CodeEnergy(LatentSpace(Euclidean(2)), 3, (8,), activation="tanh")
-    >>> energy(torch.ones(4, 2), torch.ones(4, 3)).detach()
-    tensor([0., 0., 0., 0.])
+    >>> energy(torch.ones(1, 2), torch.ones(1, 3)).detach()  # 1 + log(2 pi)
+    tensor([2.8379])
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class CodeEnergy(BaseEnergy):
         self.energy: ConditionalEnergy | InnerProductEnergy
         if n_context:
             self.energy = ConditionalEnergy(
-                latent.n_features,
+                latent.n_statistics,
                 n_context,
                 hidden_layer_sizes,
                 activation=activation,
@@ -64,7 +64,7 @@ class CodeEnergy(BaseEnergy):
             )
         else:
             self.energy = InnerProductEnergy(
-                latent.n_features,
+                latent.n_statistics,
                 hidden_layer_sizes,
                 activation=activation,
                 generator=generator,
@@ -82,7 +82,8 @@ class CodeEnergy(BaseEnergy):
             given = self.energy.given(context)
         else:
             given = self.energy
-        return lambda z: given(self.latent.features(z))
+        latent = self.latent
+        return lambda z: given(latent.statistics(z)) - latent.log_prob(z)
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the energies, of shape (n,)."""

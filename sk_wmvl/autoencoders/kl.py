@@ -13,6 +13,7 @@ from sk_wmvl.autoencoders.latent import LatentSpace
 from sk_wmvl.energies._network import ACTIVATIONS
 from sk_wmvl.entropy import entropy_surrogate
 from sk_wmvl.objectives import OBJECTIVES, BaseObjective, RiemannianObjective
+from sk_wmvl.objectives._base import LocalProblem
 
 __all__ = ["KullbackLeibler"]
 
@@ -31,11 +32,12 @@ class KullbackLeibler(BaseDivergence):
     epsilon : float, default=1e-3
         The step of the sampler in the objective.
     alpha : float, default=0.1
-        Weight of the mean square of the energy, at codes and after the step, on the
+        Weight of the mean square of :math:`E+\log p`, at codes and after the step, on the
         objective's scale, :math:`\frac12\|\nabla E\|^2-\Delta E`. The authors' code has
         1e-4 on a loss of the thousandth of it (its step), so 0.1 here.
     objective : str or BaseObjective, default='mvl'
-        What the energy minimises.
+        What the energy minimises: any objective that looks at the energy at the codes or
+        near them. If codes are given rows, it must take each code by itself.
 
     References
     ----------
@@ -68,7 +70,25 @@ class KullbackLeibler(BaseDivergence):
         activation: str,
         generator: torch.Generator,
     ) -> nn.Module:
-        """Return an energy of zero; see `BaseDivergence.make_critic`."""
+        """Return the prior's energy; see `BaseDivergence.make_critic`.
+
+        Raises
+        ------
+        ValueError
+            If the objective is not one of codes as they are, each by itself.
+        """
+        objective = self._make_objective()
+        if not isinstance(objective.problem(latent.manifold), LocalProblem):
+            raise ValueError(
+                f"objective={self.objective!r} needs draws of a proposal or noise levels, "
+                "which an energy of codes has not. Use 'mvl', 'ssm-vr', 'dsm' or another "
+                "that looks at the energy at the codes."
+            )
+        if n_context and objective.couples_rows():
+            raise ValueError(
+                f"objective={self.objective!r} lets codes act on one another, but each has "
+                "a distribution of its own, given its row. Use 'mvl', 'ssm-vr' or 'dsm'."
+            )
         return CodeEnergy(
             latent,
             n_context,
@@ -109,7 +129,9 @@ class KullbackLeibler(BaseDivergence):
 
         def recorded(z: Tensor) -> Tensor:
             value = critic(z)
-            energies.append(value)
+            # The prior's part is not penalised, so that a poor energy says that codes are
+            # distributed like the prior, and not that they have no entropy to gain.
+            energies.append(value + latent.log_prob(z))
             return value
 
         objective = RiemannianObjective(self._make_objective(), latent.manifold)
@@ -125,5 +147,5 @@ class KullbackLeibler(BaseDivergence):
         return resolve(self.objective, OBJECTIVES, BaseObjective, name="objective")
 
     def has_diverged(self, critic_loss: float, latent: LatentSpace) -> bool:
-        """Return whether the energy is far worse than the zero it started from."""
+        """Return whether the energy is far worse than one of zero."""
         return not critic_loss < USELESS * latent.dim

@@ -18,6 +18,33 @@ from sk_wmvl.manifolds._unit_vectors import UnitVectors
 
 __all__ = ["LatentSpace", "away_from_zero"]
 
+NEAR = 1e-6  # squared distance from the origin, below which tanh(r)/r is 1 - r²/3
+
+
+@singledispatch
+def seen(manifold: BaseManifold, z: Tensor) -> Tensor:
+    """Return what networks see of codes, of shape (n, n_features), before scaling."""
+    return manifold.features(z)
+
+
+@seen.register
+def _(manifold: Hyperbolic, z: Tensor) -> Tensor:
+    # Normal coordinates alone would undo the exponential map of the encoder, and leave a
+    # code of Euclidean space. Far out, those of Klein's model all but lose the distance.
+    v = manifold.features(z)
+    square = v.square().sum(-1, keepdim=True)
+    near = square < NEAR
+    r = torch.where(near, 1.0, square).sqrt()
+    slope = torch.where(near, 1 - square / 3, r.tanh() / r)
+    return torch.cat([v, math.sqrt(manifold._known_dim()) * slope * v], -1)
+
+
+@seen.register
+def _(manifold: Product, z: Tensor) -> Tensor:
+    members = manifold._members()
+    parts = z.split([m.ambient_dim for m in members], -1)
+    return torch.cat([seen(m, p) for m, p in zip(members, parts, strict=True)], -1)
+
 
 def away_from_zero(raw: Tensor) -> Tensor:
     """Return the vectors, with the first axis in place of zero, which has no direction.
@@ -105,7 +132,9 @@ class LatentSpace:
         if isinstance(manifold, SPD | Chart):
             # their random points have no known density
             log_prior.dispatch(BaseManifold)(manifold, torch.zeros(1, 1))
-        self.log_prob(manifold.random_point(1, generator=torch.Generator()))
+        point = manifold.random_point(1, generator=torch.Generator())
+        self.log_prob(point)
+        self._n_features = seen(manifold, point).shape[1]
 
     @property
     def dim(self) -> int:
@@ -121,7 +150,7 @@ class LatentSpace:
     @property
     def n_features(self) -> int:
         """The number of `features`."""
-        return self.manifold.n_features
+        return self._n_features
 
     def from_raw(self, raw: Tensor) -> Tensor:
         """Return the codes, of shape (n, d), given by a network's outputs (n, n_raw).
@@ -137,9 +166,32 @@ class LatentSpace:
         return self.manifold.exp(origin, self.manifold.frame(origin, raw))
 
     def features(self, z: Tensor) -> Tensor:
-        """Return what networks see of codes, of shape (n, n_features)."""
-        features = self.manifold.features(z)
+        r"""Return what networks see of codes, of shape (n, n_features).
+
+        They are the features of the manifold. In hyperbolic space, where these are normal
+        coordinates, those of Klein's model are added, :math:`\sqrt m\,s/x_0` in terms of
+        the hyperboloid: geodesics are straight lines there, and what is linear in them
+        divides space by totally geodesic hyperplanes.
+        """
+        features = seen(self.manifold, z)
         return features if self.scale == 1 else self.scale * features
+
+    @property
+    def n_statistics(self) -> int:
+        """The number of `statistics`."""
+        return self.n_features * (1 if self.manifold.is_compact else 2)
+
+    def statistics(self, z: Tensor) -> Tensor:
+        """Return what an energy of codes is linear in, of shape (n, n_statistics).
+
+        They are those of the simplest family of distributions on the manifold. Features
+        suffice for von Mises-Fisher distributions. Normal ones need squares too, here
+        with mean zero and unit variance under the prior of Euclidean space.
+        """
+        features = self.features(z)
+        if self.manifold.is_compact:
+            return features
+        return torch.cat([features, (features.square() - 1) / math.sqrt(2)], -1)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return the prior's log density w.r.t. the volume, of shape (n,)."""

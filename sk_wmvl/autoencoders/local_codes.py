@@ -11,8 +11,11 @@ from sk_wmvl._autodiff import energy_and_grad, pushforward
 from sk_wmvl.autoencoders.decoder import Decoder
 from sk_wmvl.energies import tangent_basis
 from sk_wmvl.manifolds import Euclidean, Hyperbolic, Sphere
+from sk_wmvl.manifolds._angles import Angles
 
-__all__ = ["Local", "Proposal", "coarse", "log_joint", "t_noise"]
+__all__ = ["LOCAL_MANIFOLDS", "Local", "Proposal", "coarse", "log_joint", "t_noise"]
+
+LOCAL_MANIFOLDS = Sphere | Euclidean | Hyperbolic | Angles  # those that `Local` knows
 
 N_NEWTON = 5
 STEPS = (1.0, 0.5, 0.2, 0.05)  # tried lengths of a Newton step: the best one, or none
@@ -22,13 +25,14 @@ MESH = 2.0**14  # nodes of the lattice per unit
 
 
 class Local:
-    """Isometric coordinates w, of shape (n, m), of tangent spaces, and a map to points.
+    r"""Isometric coordinates w, of shape (n, m), of tangent spaces, and a map to points.
 
-    The map is the central projection to the hemisphere on a sphere, and exp elsewhere. It
-    is one to one, so that a density of w gives a density of points.
+    The map is the central projection to the hemisphere on a sphere. An angle moves by
+    :math:`2\arctan(w/2)`, less than half a turn. Elsewhere the map is exp. It is one to
+    one, so that a density of w gives a density of points.
     """
 
-    def __init__(self, manifold: Sphere | Euclidean | Hyperbolic, x: Tensor):
+    def __init__(self, manifold: LOCAL_MANIFOLDS, x: Tensor):
         self.manifold = manifold
         self.x = x
         self.basis = tangent_basis(manifold, x)  # (n, k, m)
@@ -45,6 +49,8 @@ class Local:
         x, u = self.vector(w)
         if isinstance(self.manifold, Sphere):
             return self.manifold.retract(x, u)
+        if isinstance(self.manifold, Angles):
+            u = 2 * (u / 2).atan()
         return self.manifold.exp(x, u)
 
     def log_det(self, w: Tensor) -> Tensor:
@@ -52,6 +58,8 @@ class Local:
         if isinstance(self.manifold, Sphere):
             square = w.square().sum(-1)
             return -0.5 * (self.m + 1) * torch.log1p(square)
+        if isinstance(self.manifold, Angles):
+            return -torch.log1p((w / 2).square()).sum(-1)
         x, u = self.vector(w)
         return self.manifold.log_det_exp(x, u).view(w.shape[:-1])
 
@@ -67,6 +75,8 @@ class Local:
         else:
             inside = torch.ones(len(flat), dtype=torch.bool, device=z.device)
             u = self.manifold.log(x, flat)
+            if isinstance(self.manifold, Angles):
+                u = 2 * (u / 2).tan()
         columns = []
         for k in range(self.m):
             e = self.manifold.frame(self.x, self.basis[:, :, k])

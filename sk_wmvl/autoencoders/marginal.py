@@ -17,12 +17,19 @@ from torch import Tensor
 from sk_wmvl._random import make_generator
 from sk_wmvl.autoencoders.bridging import bridge, draw_noise, stack_noise
 from sk_wmvl.autoencoders.decoder import Decoder
-from sk_wmvl.autoencoders.local_codes import Proposal, log_joint, t_noise
-from sk_wmvl.manifolds import Euclidean, Hyperbolic, Sphere
+from sk_wmvl.autoencoders.local_codes import (
+    LOCAL_MANIFOLDS,
+    Proposal,
+    log_joint,
+    t_noise,
+)
+from sk_wmvl.manifolds._angles import Angles
 
 __all__ = ["RowLikelihood", "importance_log_likelihood"]
 
 PRIOR_SHARE = 0.1  # of draws, so that weights are bounded by 10 p(x|z)
+# As many draws of the prior find the other modes, which codes of angles often have.
+ANGLES_SHARE = 1.0
 CHUNK = 4096  # draws at a time
 # In few dimensions draws of the prior cover what the t distribution misses.
 FEW_DIMENSIONS = 8
@@ -88,19 +95,20 @@ def importance_log_likelihood(
     Raises
     ------
     NotImplementedError
-        On other manifolds than Euclidean and hyperbolic space and the sphere.
+        On other manifolds than Euclidean and hyperbolic space, the sphere and the torus.
 
     References
     ----------
     [Burda2016]_, [Neal2001]_, [Owen2000]_
     """
     manifold = decoder.latent.manifold
-    if not isinstance(manifold, Sphere | Euclidean | Hyperbolic):
+    if not isinstance(manifold, LOCAL_MANIFOLDS):
         raise NotImplementedError(
             f"Importance sampling is not written for codes on {manifold!r}. Use "
             "log_likelihood='annealed'."
         )
-    n_prior = max(1, round(PRIOR_SHARE * n_draws))
+    share = ANGLES_SHARE if isinstance(manifold, Angles) else PRIOR_SHARE
+    n_prior = max(1, round(share * n_draws))
     size = max(1, CHUNK // n_draws)
     parts = []
     for rows, codes in zip(x.split(size), z.split(size), strict=True):

@@ -1,6 +1,7 @@
 """Maximum mean discrepancy: the WAE-MMD, which needs no critic."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,9 @@ class MaximumMeanDiscrepancy(BaseDivergence):
     >>> MaximumMeanDiscrepancy()
     MaximumMeanDiscrepancy()
     """
+
+    # The authors' code multiplies the paper's 10 by 100.
+    default_weight: ClassVar[float] = 1000.0
 
     def make_critic(
         self,

@@ -12,6 +12,7 @@ _SHARED = {
     "order": "autoencoder-first",
     "optimizer": "rmsprop-debiased",
     "lr": 1e-3,
+    "critic_lr": 1e-3,
     "batch_size": 128,
     "binarize": True,
     "hidden_layer_sizes": (256, 256),

@@ -11,7 +11,7 @@ from sk_wmvl.autoencoders._base import BasePosterior
 from sk_wmvl.autoencoders._bessel import bessel_ratio, log_bessel
 from sk_wmvl.autoencoders._quadrature import angle_slope
 from sk_wmvl.autoencoders.latent import away_from_zero
-from sk_wmvl.base_measures.components._concentration import sample_cosine
+from sk_wmvl.base_measures.components._concentration import sample_deficit
 from sk_wmvl.manifolds import BaseManifold, Sphere
 from sk_wmvl.manifolds._unit_vectors import unit
 
@@ -96,8 +96,9 @@ class VonMisesFisherPosterior(BasePosterior):
     def sample(self, *, generator: torch.Generator | None = None) -> Tensor:
         """Return one draw per row; see `BasePosterior.sample`."""
         kappa = self.kappa.double()
-        cosine = sample_cosine(kappa.detach().cpu()[:, None], self.d, generator)
-        angle = cosine.squeeze(1).arccos().to(kappa.device)
+        deficit = sample_deficit(kappa.detach().cpu()[:, None], self.d, generator)
+        # The arc cosine of 1 - deficit would lose the digits of small angles.
+        angle = 2 * (deficit.squeeze(1) / 2).sqrt().asin().to(kappa.device)
         if kappa.requires_grad:
             slope = angle_slope(angle, kappa.detach(), self.d)
             angle = angle + slope * (kappa - kappa.detach())

@@ -1,5 +1,6 @@
 """The template of auto-encoders, which train on rows, then encode and decode."""
 
+import copy
 from abc import ABC, abstractmethod
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from sk_wmvl._validation import (
     Interval,
     Real,
     StrOptions,
+    check_callbacks,
     check_columns,
     check_count_of_draws,
     check_optimizer,
@@ -24,6 +26,7 @@ from sk_wmvl._validation import (
     fit_context,
     resolve_device,
 )
+from sk_wmvl._warnings import warn
 from sk_wmvl.autoencoders import (
     BaseDivergence,
     BaseEncoder,
@@ -60,9 +63,12 @@ from sk_wmvl.training import (
 __all__ = ["CHUNK", "EVALUATION", "WIDEST", "BaseAutoencoder"]
 
 # Streams of the one seed that a fit draws from `random_state`.
-ENCODER, DECODER, CRITIC, SHUFFLE, NOISE, SAMPLE, EVALUATION = range(7)
+ENCODER, DECODER, CRITIC, SHUFFLE, NOISE, SAMPLE, EVALUATION, USE = range(8)
 CHUNK = 4096  # rows at a time in evaluation
 WIDEST = 10_000  # codes or inputs of noise: a layer of 256 then has 3 million weights
+# A code is unused if it tells the decoder less than so many nats about a row. Fewer steps
+# than these teach a decoder little more than the mean.
+UNUSED, MIN_STEPS, N_ROWS = 0.1, 500, 1000
 
 
 class BaseAutoencoder(
@@ -93,6 +99,7 @@ class BaseAutoencoder(
         "optimizer": [StrOptions(set(OPTIMIZERS) - {"lbfgs"}), type],
         "lr": [Interval(Real, 0, LARGEST, closed="right")],
         "critic_lr": [None, Interval(Real, 0, LARGEST, closed="right")],
+        "callbacks": [None, list, tuple],
         "averaging": [Interval(Real, 0, 1, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_epochs": [EPOCHS],
@@ -131,7 +138,10 @@ class BaseAutoencoder(
         """
         resume = self.warm_start and self.__sklearn_is_fitted__()
         X = check_rows(self, X, reset=not resume, min_samples=2)
-        return self._run(X, resume=resume, n_epochs=self.max_epochs)
+        self._run(X, resume=resume, n_epochs=self.max_epochs)
+        if self.n_steps_ >= MIN_STEPS:
+            self._check_use(X)
+        return self
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
@@ -214,7 +224,9 @@ class BaseAutoencoder(
             conditional=n_context > 0,
             regularization=self._divergence_weight,
             optimizer=self.optimizer,
-            critic_lr=self.lr if self.critic_lr is None else self.critic_lr,
+            critic_lr=self._critic_pace * self.lr
+            if self.critic_lr is None
+            else self.critic_lr,
             n_critic_updates=self.n_critic_updates,
             order=self.order,
             generator=make_generator(seed, NOISE),
@@ -230,7 +242,12 @@ class BaseAutoencoder(
             optimizer, options = OPTIMIZERS[self.optimizer]
         else:
             optimizer, options = self.optimizer, {}
-        label = type(self).__name__
+        # The user's callbacks are copied, because skorch initialises them in place.
+        callbacks = copy.deepcopy(list(self.callbacks or []))
+        check_callbacks(callbacks)
+        if self.verbose:
+            label = type(self).__name__
+            callbacks.append(("fit_progress", FitProgress(label, n_epochs)))
         net = TrainingNet(
             both,
             task=task,
@@ -245,7 +262,7 @@ class BaseAutoencoder(
             iterator_train__shuffle=True,
             iterator_train__generator=make_generator(seed, SHUFFLE),
             train_split=None,
-            callbacks=[FitProgress(label, n_epochs)] if self.verbose else [],
+            callbacks=callbacks,
             device=device,
             verbose=0,
             **{f"optimizer__{k}": v for k, v in options.items()},
@@ -289,6 +306,26 @@ class BaseAutoencoder(
                 "_training_state": state,
             },
         )
+
+    @torch.no_grad()
+    def _check_use(self, X: np.ndarray) -> None:
+        """Warn if rows are as likely given the codes of other rows as given their own."""
+        generator = make_generator(self._seed, USE)
+        some = torch.randperm(len(X), generator=generator)[:N_ROWS]
+        u = self._check_tensor(X)[some.to(self.device_)]
+        x = self.decoder_.likelihood.prepare(u, generator=generator)
+        z = self.encoder_.sample(x, generator=generator)
+        own, other = (self.decoder_.log_prob(x, code) for code in (z, z.roll(1, 0)))
+        gain = float((own - other).mean())
+        if gain < UNUSED:
+            warn(
+                f"The code is not used: rows are {gain:.2g} nats more likely given their "
+                "own codes than given those of other rows. Reconstructions are hardly "
+                "better than the mean row. Use fewer components, a larger lr, more "
+                "epochs, or another encoder or latent; columns that are independent of "
+                "one another have no code to find.",
+                UserWarning,
+            )
 
     def _make_manifold(self) -> BaseManifold:
         manifold = (
@@ -371,6 +408,7 @@ class BaseAutoencoder(
     # --- what a subclass supplies -----------------------------------------------------
 
     _draws_rows: bool  # whether a row is random given its code
+    _critic_pace: float  # the critic's learning rate, in units of the other, by default
 
     @property
     @abstractmethod

@@ -20,6 +20,7 @@ from sk_wmvl.autoencoders import (
     RowLikelihood,
     importance_log_likelihood,
 )
+from sk_wmvl.autoencoders.local_codes import LOCAL_MANIFOLDS
 from sk_wmvl.estimators._autoencoder import (
     CHUNK,
     EVALUATION,
@@ -28,6 +29,7 @@ from sk_wmvl.estimators._autoencoder import (
 )
 from sk_wmvl.estimators._row_units import RowUnits, choose_likelihood
 from sk_wmvl.evaluation import LogLikelihood, annealed_log_likelihood
+from sk_wmvl.objectives import OBJECTIVES, BaseObjective
 
 __all__ = ["ImplicitVAE"]
 
@@ -86,10 +88,15 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
         Shape of a row for ``'conv'``: (height, width) or (channels, height, width).
     rescale : bool, default=True
         Whether networks see codes on the m-sphere multiplied by :math:`\sqrt{m+1}`.
+    objective : str or BaseObjective, default='mvl'
+        What the energy minimises; see `MVLDensity`. Objectives that need a proposal or
+        noise levels (``'nce'``, ``'mle'``, ``'annealed'``), or in which rows act on one
+        another, are refused.
     epsilon : float, default=1e-3
-        The step of minimum velocity.
+        The step of the sampler in the objective, if that is a string.
     alpha : float, default=0.1
-        Weight of the mean square of the energy in its loss, which has the scale of
+        Weight of the mean square of :math:`E+\log p(z)` in the energy's loss, which has
+        the scale of
         :math:`\frac12\|\nabla E\|^2-\Delta E`. The authors use 1e-4 with a thousandth of
         this loss.
     n_critic_updates : int, default=1
@@ -104,18 +111,22 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
     lr : float, default=1e-3
         Learning rate.
     critic_lr : float or None, default=None
-        Learning rate of the energy; None is `lr`.
+        Learning rate of the energy. None is five times `lr`, because an energy that lags
+        behind the codes has them contract.
     averaging : float, default=0.999
         Decay rate of the average of weights that is kept; 0 keeps the last weights.
     batch_size : int, default=128
         Rows per step.
     max_epochs : int, default=100
         Passes over the data.
-    log_likelihood : {'importance', 'annealed'}, default='importance'
+    callbacks : list of skorch callbacks or None, default=None
+        Copied and called during training.
+    log_likelihood : {'auto', 'importance', 'annealed'}, default='auto'
         How `score_samples` integrates over codes. ``'importance'`` is importance sampling
         about each row's best code; with more than eight dimensions, rows with a large
         error are annealed from there. ``'annealed'`` is annealed importance sampling from
-        the prior, as in the paper.
+        the prior, as in the paper. ``'auto'`` is the former in Euclidean and hyperbolic
+        space and on spheres and tori, and the latter elsewhere.
     n_draws : int, default=100
         Codes per row in importance sampling.
     n_temperatures : int, default=1000
@@ -190,14 +201,16 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
     _parameter_constraints: dict = {
         **BaseAutoencoder._parameter_constraints,
         "encoder": [StrOptions({"implicit", *POSTERIORS})],
+        "objective": [StrOptions(set(OBJECTIVES)), BaseObjective],
         "noise_dim": [None, Interval(Integral, 1, WIDEST, closed="both")],
         "likelihood": [StrOptions({"auto", "bernoulli", "gaussian"})],
-        "log_likelihood": [StrOptions({"importance", "annealed"})],
+        "log_likelihood": [StrOptions({"auto", "importance", "annealed"})],
         "n_draws": [Interval(Integral, 2, 10**6, closed="both")],
         "n_temperatures": [Interval(Integral, 2, 10**6, closed="both")],
         "n_chains": [Interval(Integral, 1, 10**4, closed="both")],
     }
     _divergence_weight = 1.0
+    _critic_pace = 5.0
     _draws_rows = True
 
     def __init__(
@@ -217,6 +230,7 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
         decoder_network="mlp",
         image_shape=None,
         rescale=True,
+        objective="mvl",
         epsilon=1e-3,
         alpha=0.1,
         n_critic_updates=1,
@@ -227,7 +241,8 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
         averaging=0.999,
         batch_size=128,
         max_epochs=100,
-        log_likelihood="importance",
+        callbacks=None,
+        log_likelihood="auto",
         n_draws=100,
         n_temperatures=1000,
         n_chains=16,
@@ -250,6 +265,7 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
         self.decoder_network = decoder_network
         self.image_shape = image_shape
         self.rescale = rescale
+        self.objective = objective
         self.epsilon = epsilon
         self.alpha = alpha
         self.n_critic_updates = n_critic_updates
@@ -260,6 +276,7 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
         self.averaging = averaging
         self.batch_size = batch_size
         self.max_epochs = max_epochs
+        self.callbacks = callbacks
         self.log_likelihood = log_likelihood
         self.n_draws = n_draws
         self.n_temperatures = n_temperatures
@@ -299,7 +316,8 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
     def _make_divergence(self, n_features: int) -> tuple[BaseDivergence | None, int]:
         if self.encoder != "implicit":
             return None, 0
-        return KullbackLeibler(self.epsilon, self.alpha), n_features
+        divergence = KullbackLeibler(self.epsilon, self.alpha, objective=self.objective)
+        return divergence, n_features
 
     def score_samples(self, X, *, return_std=False):
         """Return estimates of the marginal log likelihood of rows, in nats.
@@ -326,7 +344,10 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
         """
         x = self._check_tensor(X)
         result: RowLikelihood | LogLikelihood
-        if self.log_likelihood == "annealed":
+        is_local = isinstance(self.manifold_, LOCAL_MANIFOLDS)
+        if self.log_likelihood == "annealed" or not (
+            is_local or self.log_likelihood == "importance"
+        ):
             result = annealed_log_likelihood(
                 self.decoder_.log_prob,
                 x,

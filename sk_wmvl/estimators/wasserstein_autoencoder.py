@@ -43,8 +43,9 @@ class WassersteinAutoencoder(TransformerMixin, BaseAutoencoder):
         ``'kl'``, the Kullback-Leibler divergence by score estimation; ``'gan'``, by a
         discriminator; ``'mmd'``, the maximum mean discrepancy. An object keeps its own
         parameters.
-    regularization : float, default=10.0
-        The weight λ of the divergence. The authors use 1000 with ``'mmd'``.
+    regularization : float or None, default=None
+        The weight λ of the divergence. None is 1000 for ``'mmd'`` and 10 for the others,
+        as the authors have it.
     noise_dim : int, default=0
         Dimension of the encoder's noise. With 0 the code is a function of the row.
     cost : {'auto', 'cross_entropy', 'squared_error'}, default='auto'
@@ -71,9 +72,10 @@ class WassersteinAutoencoder(TransformerMixin, BaseAutoencoder):
     epsilon : float, default=1e-3
         The step of minimum velocity, for ``'kl'``.
     alpha : float, default=0.01
-        For ``'kl'``, the weight of the mean square of the energy in its loss. The authors
-        use 1e-5 with a thousandth of this loss. For ``'gan'``, half the weight of the mean
-        square of the discriminator at codes, for which the authors use 1e-5.
+        For ``'kl'``, the weight of the mean square of :math:`E+\log p(z)` in the energy's
+        loss. The authors use 1e-5 with a thousandth of this loss. For ``'gan'``, half the
+        weight of the mean square of the discriminator at codes, for which the authors use
+        1e-5.
     n_critic_updates : int, default=1
         Updates of the critic per update of the auto-encoder.
     order : {'autoencoder-first', 'critic-first'}, default='autoencoder-first'
@@ -90,6 +92,8 @@ class WassersteinAutoencoder(TransformerMixin, BaseAutoencoder):
         Rows per step.
     max_epochs : int, default=100
         Passes over the data.
+    callbacks : list of skorch callbacks or None, default=None
+        Copied and called during training.
     warm_start : bool, default=False
         Whether `fit` goes on from the last fit.
     device : str or torch.device, default='auto'
@@ -149,11 +153,12 @@ class WassersteinAutoencoder(TransformerMixin, BaseAutoencoder):
     _parameter_constraints: dict = {
         **BaseAutoencoder._parameter_constraints,
         "divergence": [StrOptions(set(DIVERGENCES)), BaseDivergence],
-        "regularization": [Interval(Real, 0, LARGEST, closed="both")],
+        "regularization": [None, Interval(Real, 0, LARGEST, closed="both")],
         "noise_dim": [Interval(Integral, 0, WIDEST, closed="both")],
         "cost": [StrOptions({"auto", "cross_entropy", "squared_error"})],
     }
     _draws_rows = False
+    _critic_pace = 1.0
 
     def __init__(
         self,
@@ -161,7 +166,7 @@ class WassersteinAutoencoder(TransformerMixin, BaseAutoencoder):
         *,
         latent="sphere",
         divergence="kl",
-        regularization=10.0,
+        regularization=None,
         noise_dim=0,
         cost="auto",
         binarize=True,
@@ -183,6 +188,7 @@ class WassersteinAutoencoder(TransformerMixin, BaseAutoencoder):
         averaging=0.999,
         batch_size=128,
         max_epochs=100,
+        callbacks=None,
         warm_start=False,
         device="auto",
         random_state=None,
@@ -213,6 +219,7 @@ class WassersteinAutoencoder(TransformerMixin, BaseAutoencoder):
         self.averaging = averaging
         self.batch_size = batch_size
         self.max_epochs = max_epochs
+        self.callbacks = callbacks
         self.warm_start = warm_start
         self.device = device
         self.random_state = random_state
@@ -220,7 +227,9 @@ class WassersteinAutoencoder(TransformerMixin, BaseAutoencoder):
 
     @property
     def _divergence_weight(self) -> float:
-        return self.regularization
+        if self.regularization is not None:
+            return self.regularization
+        return self._choose_divergence().default_weight
 
     def _choose_likelihood(self, X: np.ndarray) -> str:
         return choose_likelihood(self.cost, X, "cross_entropy", "squared_error")
@@ -238,11 +247,12 @@ class WassersteinAutoencoder(TransformerMixin, BaseAutoencoder):
 
     def _make_divergence(self, n_features: int) -> tuple[BaseDivergence | None, int]:
         del n_features
+        return self._choose_divergence(), 0
+
+    def _choose_divergence(self) -> BaseDivergence:
         if isinstance(self.divergence, str):
-            return DIVERGENCES[self.divergence](self.epsilon, self.alpha), 0
-        return resolve(
-            self.divergence, DIVERGENCES, BaseDivergence, name="divergence"
-        ), 0
+            return DIVERGENCES[self.divergence](self.epsilon, self.alpha)
+        return resolve(self.divergence, DIVERGENCES, BaseDivergence, name="divergence")
 
     def score_samples(self, X):
         """Return minus the cost of reconstructing each row from its code.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sk_wmvl._autodiff import energy_and_grad
 from sk_wmvl.base_measures.components._concentration import (
     mean_resultant_length,
-    sample_cosine,
+    sample_deficit,
 )
 from sk_wmvl.manifolds import BaseManifold, Euclidean, Product
 from sk_wmvl.manifolds._angles import Angles
@@ -125,9 +125,10 @@ class VonMisesNoise(DirectionalNoise):
     def draw(self, x, sigma, generator):
         """Return pairs of draws; see `Noise.draw`."""
         kappa = self.concentration(sigma)[0].expand(x.shape).reshape(-1, 1)
-        t = sample_cosine(kappa.cpu(), 2, generator).view(x.shape)
+        deficit = sample_deficit(kappa.cpu(), 2, generator).view(x.shape)
         sign = torch.randint(0, 2, x.shape, generator=generator) * 2 - 1
-        angle = sign * torch.atan2((1 - t * t).clamp(min=0).sqrt(), t)
+        # Cosines would lose the digits of small angles.
+        angle = 2 * sign * (deficit / 2).sqrt().asin()
         angle = angle.to(x)
         return torch.cat([x + angle, x - angle])
 
@@ -153,11 +154,13 @@ class VonMisesFisherNoise(DirectionalNoise):
     def draw(self, x, sigma, generator):
         """Return pairs of draws; see `Noise.draw`."""
         kappa, _ = self.concentration(sigma)
-        t = sample_cosine(kappa.cpu(), self.d, generator).to(x)
+        deficit = sample_deficit(kappa.cpu(), self.d, generator).to(x)
         z = torch.randn(x.shape, dtype=x.dtype, generator=generator).to(x.device)
         e = z - (z * x).sum(1, keepdim=True) * x
-        e = (1 - t * t).clamp(min=0).sqrt() * torch.nn.functional.normalize(e, dim=1)
-        return torch.cat([t * x + e, t * x - e])
+        sine = (deficit * (2 - deficit)).sqrt()
+        e = sine * torch.nn.functional.normalize(e, dim=1)
+        along = x - deficit * x
+        return torch.cat([along + e, along - e])
 
     def features(self, x):
         """Return the unit vectors."""

@@ -202,6 +202,19 @@ def test_draws_and_their_gradients(law, d, kappa, global_random_seed):
         assert abs(gap / (sample.std() / math.sqrt(n))) < 4
 
 
+@pytest.mark.parametrize("kappa", [1e12, 1e16, 1e20])
+def test_draws_keep_their_digits_at_large_concentrations(kappa):
+    # kappa |z - mu|^2 is chi-squared with two degrees of freedom: its mean is 2, its
+    # standard deviation 2. The arc cosine of a cosine gives zero from about 1e16.
+    n = 20_000
+    pole = torch.tensor([[0.0, 0.0, 1.0]]).double().expand(n, 3)
+    law = VonMisesFisherPosterior(pole, torch.full((n,), kappa).double())
+    z = law.sample(generator=torch.Generator().manual_seed(0))
+    square = kappa * z[:, :2].square().sum(1)
+    assert abs(square.mean() - 2) < 4 * 2 / math.sqrt(n)
+    assert abs((square > 2 * math.log(2)).double().mean() - 0.5) < 2 / math.sqrt(n)
+
+
 @pytest.mark.statistical
 def test_directions_are_uniform_about_the_mean(global_random_seed):
     n, d = 20_000, 4

@@ -18,11 +18,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+from skorch.callbacks import Callback
 from torch import nn
 
 from sk_wmvl import ImplicitVAE, WassersteinAutoencoder
 from sk_wmvl.autoencoders import PRESETS, KullbackLeibler
 from sk_wmvl.manifolds import Hyperbolic, Product, Sphere, Torus
+from sk_wmvl.objectives import SlicedScoreMatching
 
 SMALL = {"max_epochs": 2, "hidden_layer_sizes": (8,), "critic_layer_sizes": (8,)}
 BOTH = [ImplicitVAE, WassersteinAutoencoder]
@@ -363,6 +365,63 @@ def test_many_components_beat_the_mean(encoder, latent, n_components, digits):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("latent", ["euclidean", "sphere"])
+def test_implicit_codes_do_not_contract(latent, seed, digits):
+    # The error of new rows over that of their mean was 0.74 to 0.85 in Euclidean space.
+    # Codes have the prior's variance, one per coordinate in Euclidean space; it was 0.2.
+    vae = ImplicitVAE(8, latent=latent, random_state=seed).fit(digits[:1200])
+    rows = digits[1200:]
+    error = ((vae.reconstruct(rows) - rows) ** 2).mean() / rows.var(0).mean()
+    assert error < 0.45
+    if latent == "euclidean":
+        x = torch.tensor(rows)
+        with torch.no_grad():
+            z = vae.encoder_.sample(x, generator=torch.Generator().manual_seed(seed))
+        assert 0.5 < z.var(0).mean() < 1.5
+
+
+class Deaf(nn.Module):
+    """An encoder that ignores its rows."""
+
+    def __init__(self, n_in, n_out):
+        super().__init__()
+        self.bias = nn.Parameter(torch.ones(n_out))
+
+    def forward(self, x):
+        return self.bias.expand(len(x), -1)
+
+
+@pytest.mark.parametrize(
+    "estimator", [ImplicitVAE(1), WassersteinAutoencoder(1, divergence="mmd")]
+)
+def test_codes_that_are_not_used_are_named(estimator):
+    # a bit that is copied is a code, in 500 steps
+    X = (np.random.default_rng(0).random((500, 1)) < 0.5).astype(float).repeat(4, 1)
+    estimator = (
+        clone(estimator)
+        .set_params(**SMALL)
+        .set_params(batch_size=50, max_epochs=50, lr=1e-2, random_state=0)
+    )
+    estimator.fit(X)
+    with pytest.warns(UserWarning, match="code is not used"):
+        estimator.set_params(encoder_network=Deaf).fit(X)
+
+
+def test_each_divergence_has_its_own_weight(X):
+    for divergence, weight in (("kl", 10), ("gan", 10), ("mmd", 1000)):
+        by_default, given = (
+            WassersteinAutoencoder(
+                divergence=divergence, regularization=value, random_state=0, **SMALL
+            ).fit(X)
+            for value in (None, weight)
+        )
+        assert np.array_equal(by_default.transform(X), given.transform(X))
+        preset = PRESETS[f"wae-{divergence}"]
+        assert preset["regularization"] == weight
+
+
+@pytest.mark.slow
 def test_unsure_importance_sampling_says_so(digits):
     vae = ImplicitVAE(16, max_epochs=10, n_draws=4, n_chains=1, random_state=0)
     vae.fit(digits)
@@ -399,6 +458,9 @@ def test_annealed_and_importance_agree(digits):
     ],
 )
 def test_other_manifolds(X, latent, n_components, columns):
+    vae = ImplicitVAE(n_components, latent=latent, n_temperatures=5, n_chains=2)
+    vae.set_params(random_state=0, **SMALL)
+    assert np.isfinite(vae.fit(X).score(X[:5]))
     for Estimator in BOTH:
         fitted = Estimator(n_components, latent=latent, random_state=0, **SMALL).fit(X)
         codes = fitted.transform(X)
@@ -408,6 +470,30 @@ def test_other_manifolds(X, latent, n_components, columns):
         )
         assert fitted.sample(4).shape == (4, 4)
         assert fitted.get_feature_names_out().shape == (codes.shape[1],)
+
+
+def test_likelihoods_on_a_torus_agree(digits):
+    binary = (digits[:300] > 0.5).astype(float)
+    vae = ImplicitVAE(2, latent="torus", max_epochs=20, random_state=0, n_draws=1000)
+    rows = binary[:12]
+    one, se1 = vae.fit(binary).score_samples(rows, return_std=True)
+    vae.set_params(log_likelihood="annealed", n_temperatures=100, n_chains=8)
+    two, se2 = vae.score_samples(rows, return_std=True)
+    assert abs((one - two).sum() / math.sqrt((se1**2).sum() + (se2**2).sum())) < 4
+
+
+@both
+def test_hyperbolic_codes_are_not_euclidean_ones(Estimator, X):
+    # The encoder's outputs are normal coordinates of hyperbolic space, and the codes of
+    # Euclidean space. From the same weights the same decoder must not see the same.
+    plane = Hyperbolic(2)
+    codes = {}
+    for latent in ("euclidean", "hyperbolic"):
+        fitted = Estimator(latent=latent, random_state=0, **SMALL)
+        codes[latent] = fitted.fit(X).transform(X)
+    flat = plane.features(plane.from_user(torch.tensor(codes["hyperbolic"])))
+    assert not np.allclose(flat.numpy(), codes["euclidean"], rtol=1e-3)
+    assert fitted.decoder_.network[0].in_features == 4  # the plane's, and Klein's
 
 
 @both
@@ -482,6 +568,57 @@ def test_divergence_objects(X):
     assert "divergence__alpha" in wae.get_params()
     with pytest.raises(ValueError, match="'divergence' parameter"):
         WassersteinAutoencoder(divergence="wrong").fit(X)
+
+
+@pytest.mark.parametrize("objective", ["mvl-graph", "sm", "ssm-vr", "dsm", "cd1"])
+@pytest.mark.parametrize("latent", ["sphere", "euclidean", "hyperbolic", "torus"])
+def test_objectives_of_the_energy(X, objective, latent):
+    options = {"latent": latent, "random_state": 0, **SMALL, "max_epochs": 4}
+    default = ImplicitVAE(**options).fit(X).transform(X)
+    codes = ImplicitVAE(objective=objective, **options).fit(X).transform(X)
+    assert np.isfinite(codes).all()
+    assert not np.array_equal(codes, default)
+
+
+def test_objectives_are_objects_too_or_refused(X):
+    params = ImplicitVAE(objective=SlicedScoreMatching(n_projections=2), **SMALL)
+    assert params.fit(X).get_params()["objective__n_projections"] == 2
+    for objective, words in (
+        ("nce", "proposal or noise levels"),
+        ("annealed", "proposal or noise levels"),
+        ("mvl-svgd", "act on one another"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            ImplicitVAE(latent="euclidean", objective=objective, **SMALL).fit(X)
+    with pytest.raises(ValueError, match="'objective' parameter"):
+        ImplicitVAE(objective="wrong", **SMALL).fit(X)
+
+
+class Stop(Callback):
+    """Ends a training after two epochs, and counts batches."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_batch_end(self, net, batch, **kwargs):
+        self.seen.append(len(batch.x))
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 2:
+            raise KeyboardInterrupt
+
+
+@both
+def test_callbacks(Estimator, X):
+    stop = Stop()
+    fitted = Estimator(callbacks=[("stop", stop)], random_state=0, max_epochs=9)
+    fitted.set_params(hidden_layer_sizes=(8,), critic_layer_sizes=(8,)).fit(X)
+    assert fitted.n_iter_ == 2
+    assert stop.seen == []  # copied
+    same = Estimator(random_state=0, **SMALL).fit(X)
+    assert np.array_equal(fitted.transform(X), same.transform(X))
+    with pytest.raises(TypeError, match="skorch callbacks"):
+        Estimator(callbacks=["stop"], **SMALL).fit(X)
 
 
 def test_progress_bar(X, capsys):
