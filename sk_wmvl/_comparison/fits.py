@@ -1,0 +1,184 @@
+"""Held-out likelihoods of several estimators on the same random splits."""
+
+import time
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GridSearchCV, GroupShuffleSplit
+from sklearn.neighbors import KernelDensity
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sk_wmvl._comparison.data import DataSet
+from sk_wmvl._comparison.progress import Stages
+from sk_wmvl._rows import label_units
+from sk_wmvl.estimators.density import MVLDensity
+
+__all__ = ["BASE", "OURS", "Comparison", "LastFit", "Result", "compare"]
+
+OURS, BASE = "MVLDensity", "its base alone"
+TEST_SHARE = 0.2
+BANDWIDTHS = np.geomspace(0.05, 2.0, 16)
+MAX_COMPONENTS = 15
+
+
+class Result(NamedTuple):
+    """What one estimator has reached, one entry per split.
+
+    Attributes
+    ----------
+    name : str
+    scores : ndarray of shape (n_splits,)
+        Mean log densities of the held-out rows, in nats, in columns of unit variance.
+    log_normalizer_std : ndarray of shape (n_splits,)
+        Standard errors of log Z, in nats; 0 where it is exact.
+    seconds : ndarray of shape (n_splits,)
+        Wall-clock time of the fit.
+    """
+
+    name: str
+    scores: np.ndarray
+    log_normalizer_std: np.ndarray
+    seconds: np.ndarray
+
+
+class LastFit(NamedTuple):
+    """The density of the last split.
+
+    Attributes
+    ----------
+    density : MVLDensity
+        Fitted to `units` of the training rows.
+    units : Pipeline
+        Takes rows to the units of the density.
+    is_held_out : ndarray of bool of shape (n_samples,)
+        Which rows the density has not seen.
+    """
+
+    density: MVLDensity
+    units: Pipeline
+    is_held_out: np.ndarray
+
+
+class Comparison(NamedTuple):
+    """The results on one data set.
+
+    Attributes
+    ----------
+    results : list of Result
+        `MVLDensity` first, its base alone second.
+    reports : list of dict
+        The `fit_report_` of each split.
+    last : LastFit
+    """
+
+    results: list[Result]
+    reports: list[dict[str, Any]]
+    last: LastFit
+
+
+def best_mixture(Z: np.ndarray, seed: int) -> GaussianMixture:
+    """Return the mixture with the lowest BIC over components and covariance types."""
+    candidates = (
+        GaussianMixture(k, covariance_type=kind, random_state=seed).fit(Z)
+        for kind in ("full", "tied", "diag", "spherical")
+        for k in range(1, min(MAX_COMPONENTS, len(Z) // 4) + 1)
+    )
+    return min(candidates, key=lambda mixture: mixture.bic(Z))
+
+
+def best_kernel(Z: np.ndarray) -> KernelDensity:
+    """Return the Gaussian kernel estimate with the best cross-validated bandwidth."""
+    search = GridSearchCV(KernelDensity(), {"bandwidth": BANDWIDTHS}, cv=5)
+    return search.fit(Z).best_estimator_
+
+
+@torch.no_grad()
+def base_log_density(density: MVLDensity, Z: np.ndarray) -> np.ndarray:
+    """Return log densities of the base measure that a fit has chosen.
+
+    Parameters
+    ----------
+    density : MVLDensity
+    Z : ndarray of shape (n, d)
+        In the units of its training rows.
+
+    Returns
+    -------
+    log_density : ndarray of shape (n,)
+    """
+    energy = density.energy_
+    z = torch.as_tensor(Z, dtype=torch.float64, device=density.device_)
+    log_density = energy.energy.base.log_prob(energy.to_internal(z))
+    return (log_density - energy.log_det(z)).cpu().numpy()
+
+
+def compare(
+    data: DataSet, *, n_splits: int, seed: int, params: dict, stages: Stages
+) -> Comparison:
+    """Fit all estimators on random splits of one data set.
+
+    All are fitted to the same rows and compared in the same units, in which the training
+    rows have unit variance. Copies of a row are on the same side of a split.
+
+    Parameters
+    ----------
+    data : DataSet
+    n_splits : int
+        Number of splits, each with 20 % of the rows for testing.
+    seed : int
+        Seed of the first split. The next ones count up from it.
+    params : dict
+        Parameters of `MVLDensity`.
+    stages : Stages
+        Shows what is done. Its bar advances three times per split.
+
+    Returns
+    -------
+    comparison : Comparison
+    """
+    table: dict[str, list[tuple[float, float, float]]] = {}
+    reports: list[dict[str, Any]] = []
+    copies = label_units(data.X)
+    for k in range(n_splits):
+        halves = GroupShuffleSplit(1, test_size=TEST_SHARE, random_state=seed + k)
+        inside, outside = next(halves.split(data.X, groups=copies))
+        steps: list[Any] = [StandardScaler()]
+        if data.n_components is not None:
+            steps.insert(0, PCA(data.n_components, random_state=seed + k))
+        units = make_pipeline(*steps)
+        train = units.fit_transform(data.X[inside])
+        test = units.transform(data.X[outside])
+        density = MVLDensity(random_state=seed + k, callbacks=[stages], **params)
+        makers = {
+            OURS: density.fit,
+            "GaussianMixture (BIC)": lambda Z, k=k: best_mixture(Z, seed + k),
+            "KernelDensity (CV)": best_kernel,
+        }
+        for name, make in makers.items():
+            what = f"{data.name}, split {k + 1} of {n_splits}: {name}"
+            stages.begin(what, "base" if name == OURS else "")
+            start = time.perf_counter()
+            with warnings.catch_warnings():
+                # Warnings of single fits, such as those of mixtures that have not
+                # converged, would only repeat what the table shows.
+                warnings.simplefilter("ignore")
+                model = make(train)
+            seconds = time.perf_counter() - start
+            std = getattr(model, "log_normalizer_std_", 0.0)
+            score = model.score_samples(test).mean()
+            table.setdefault(name, []).append((score, std, seconds))
+            if name == OURS:
+                score = base_log_density(density, test).mean()
+                seconds = density.fit_report_["seconds"]["base"]
+                table.setdefault(BASE, []).append((score, 0.0, seconds))
+                reports.append(density.fit_report_)
+            stages.bar.update()
+    is_held_out = np.zeros(len(data.X), dtype=bool)
+    is_held_out[outside] = True
+    results = [Result(name, *np.array(rows).T) for name, rows in table.items()]
+    return Comparison(results, reports, LastFit(density, units, is_held_out))
