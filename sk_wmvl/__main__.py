@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None) -> int:
         unit="fit",
         miniters=0,
         mininterval=SECONDS_PER_REDRAW,
-        bar_format="{desc} |{bar:10}| {n}/{total} [{elapsed}]",
+        bar_format="{n}/{total} |{bar:6}| {elapsed} {desc}",
     ) as bar:
         for data in sets:
             with bar.external_write_mode(file=sys.stdout):

@@ -56,7 +56,7 @@ def test_table_figure_and_scores(tmp_path, capsys):
     ):
         assert name in out
     for stage in ("base", "network", "normaliser"):  # on the progress bar
-        assert f"mine, split 1 of 1: MVLDensity, {stage}" in err
+        assert f"mine, split 1/1: MVLDensity, {stage}" in err
     assert (tmp_path / "new" / "sk_wmvl_mine.png").stat().st_size > 10_000
     lines = (tmp_path / "new" / "sk_wmvl_mine_scores.csv").read_text().splitlines()
     assert lines[0] == "row,log_density,held_out"

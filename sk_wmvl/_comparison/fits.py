@@ -160,7 +160,7 @@ def compare(
             "KernelDensity (CV)": best_kernel,
         }
         for name, make in makers.items():
-            what = f"{data.name}, split {k + 1} of {n_splits}: {name}"
+            what = f"{data.name}, split {k + 1}/{n_splits}: {name}"
             stages.begin(what, "base" if name == OURS else "")
             start = time.perf_counter()
             with warnings.catch_warnings():

@@ -41,7 +41,7 @@ class Stages(Callback):
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
         """Show the epoch, as often as the bar is redrawn."""
-        text = f"{self.what}, network, epoch {len(net.history)} of {net.max_epochs}"
+        text = f"{self.what}, network, epoch {len(net.history)}/{net.max_epochs}"
         self.bar.set_description_str(text, refresh=False)
         self.bar.update(0)
 

@@ -30,11 +30,14 @@ def describe(data: DataSet) -> str:
     if data.n_components is not None:
         return "\n".join(lines)
     ties = find_ties(data.X)
-    lines += [
-        f"  rounded: {name}, to {step:.3g}, which flatters densities that pile up there"
+    rounded = [
+        f"{name} to {step:.3g}"
         for name, step in zip(data.columns, ties.rounding, strict=True)
         if step > 0
     ]
+    if rounded:
+        what = ", ".join(rounded)
+        lines.append(f"  rounded: {what} (which flatters densities that pile up there)")
     if ties.copies > 0:
         lines.append(f"  copies: {ties.copies:.1%} of the rows repeat an earlier one")
     if np.linalg.matrix_rank(StandardScaler().fit_transform(data.X)) < d:

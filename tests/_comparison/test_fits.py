@@ -113,8 +113,8 @@ def test_every_stage_is_shown():
     assert bar.texts == [
         "it, base",
         "it, network",
-        "it, network, epoch 1 of 2",
-        "it, network, epoch 2 of 2",
+        "it, network, epoch 1/2",
+        "it, network, epoch 2/2",
         "it, normaliser",
         "another",
     ]
