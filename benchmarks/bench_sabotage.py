@@ -142,6 +142,8 @@ def main():
         else (COLUMNS, WIDTHS, DISTANCES, LOG_MASSES, N_SOUND)
     )
     seeds = args.seeds[:1] if args.quick else args.seeds
+    if args.only:
+        columns = [int(name) for name in args.only]
     for d in columns:
         models = [fitted(d, seed) for seed in seeds]
         for width in widths:

@@ -31,8 +31,8 @@ note            what was chosen; of MVLDensity the first warning too
 version         of the peer; of this package the version and a digest of its code
 
 Each fit leaves a file in --folder. A run that was cut off goes on with --resume, which
-takes the fits that are there and says so where other code made them. Without it every
-fit is made anew.
+takes the fits that are there and says so where other code made them; with --collect what
+is missing is left out. Without either every fit is made anew.
 
     python benchmarks/bench_tables.py --out benchmarks/results/tables.csv
 """
@@ -94,6 +94,8 @@ def add_options(parser):
     parser.add_argument("--folder", type=Path, help="where finished fits are kept")
     text = "take the fits that --folder has; make what is missing"
     parser.add_argument("--resume", action="store_true", help=text)
+    text = "take the fits that --folder has; make none"
+    parser.add_argument("--collect", action="store_true", help=text)
 
 
 def version_of_code():
@@ -162,8 +164,8 @@ def fit_peer(method, parts, seed, sizes, settings):
     return {method: cell | {"fit_s": fit_s, "version": table_peers.package_of(method)}}
 
 
-def cells_of(method, case, fit, folder, resume):
-    """Return the cells of a fit, from its file if that is there and wanted."""
+def cells_of(method, case, fit, folder, resume, collect):
+    """Return the cells of a fit, from its file if that is there and wanted, or none."""
     path = folder and folder / f"{case}, {method}.pkl"
     if resume and path and path.exists():
         cells = checkpoints.load(path)
@@ -172,6 +174,8 @@ def cells_of(method, case, fit, folder, resume):
         if made != now:
             show_progress(f"made by {made}, now {now}; to fit again, delete {path}")
         return cells
+    if collect:
+        return {}
     cells = fit()
     if path:
         checkpoints.save(path, cells)
@@ -276,7 +280,9 @@ def main():
                     return fit_peer(method, parts, number, sizes, own)
 
                 case = f"{name}, split {number}"
-                new = cells_of(method, case, fit, folder, args.resume)
+                new = cells_of(
+                    method, case, fit, folder, args.resume or args.collect, args.collect
+                )
                 cells |= new
                 for key, cell in new.items():
                     sheet.add(

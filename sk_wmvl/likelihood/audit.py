@@ -16,7 +16,7 @@ from sk_wmvl.energies import CorrectedEnergy
 from sk_wmvl.energies._base import CHUNK, evaluate_in_chunks
 from sk_wmvl.likelihood.gain import log_mean_exp
 from sk_wmvl.likelihood.modes import find_modes
-from sk_wmvl.likelihood.pool import Cover, Pool
+from sk_wmvl.likelihood.pool import Cover, Pool, affordable
 from sk_wmvl.manifolds import BaseManifold, Euclidean
 
 __all__ = ["Audit", "audit"]
@@ -24,6 +24,9 @@ __all__ = ["Audit", "audit"]
 N_STARTS = 512  # of ascents
 MOST_WORK = 4e6  # starts times components, so that an ascent stays a matter of seconds
 N_STEEP = 8192  # draws among which those are found where the correction is steepest
+# Further points at which the correction alone is evaluated, which takes a fraction of the
+# time of weighing draws: narrow places have few draws near them.
+N_SCOUTS = 2**18
 TOLERANCE = 0.01  # nats of log Z; less is not worth a repair
 
 
@@ -85,7 +88,9 @@ def audit(
     n_starts = int(min(N_STARTS, max(32, MOST_WORK // work), len(pool)))
     # Where modes are need not be known to many digits, and float32 takes half the time.
     quick = copy.deepcopy(energy).float()
-    starts = _starts(quick, pool, at_draws, n_starts)
+    n_scouts = affordable(N_SCOUTS, cover.base)
+    scouts = cover.sample(n_scouts, generator=generator).float()
+    starts = _starts(quick, pool, at_draws, scouts, n_starts)
     modes = find_modes(quick, starts, manifold, unit=_unit(pool, manifold))
     n_modes = int(modes.has_converged.sum())
     if len(modes.x) == 0:
@@ -108,22 +113,28 @@ def audit(
 
 
 def _starts(
-    energy: CorrectedEnergy, pool: Pool, at_draws: torch.Tensor, n: int
+    energy: CorrectedEnergy,
+    pool: Pool,
+    at_draws: torch.Tensor,
+    scouts: torch.Tensor,
+    n: int,
 ) -> torch.Tensor:
-    """Return draws from which to climb, in float32.
+    """Return points from which to climb, in float32.
 
     They are where the correction is lowest, where the model has most mass for one draw,
     where the correction is steepest, and anywhere: a mode that few draws are near is among
     the first three.
     """
     quarter = max(1, n // 4)
-    lowest = torch.topk(at_draws, quarter).indices
+    at_scouts = evaluate_in_chunks(energy.correction, scouts)
+    lowest = scouts[torch.topk(-at_scouts, quarter).indices]
     heaviest = torch.topk(pool.log_weight + at_draws, quarter).indices
     some = pool.x[:N_STEEP].float()
     slopes = [energy_and_grad(energy.correction, rows)[1] for rows in some.split(CHUNK)]
     steepest = torch.topk(torch.cat(slopes).square().sum(1), quarter).indices
     anywhere = torch.arange(max(1, n - 3 * quarter), device=pool.x.device)
-    return pool.x[torch.cat([lowest, heaviest, steepest, anywhere])].float()
+    others = pool.x[torch.cat([heaviest, steepest, anywhere])].float()
+    return torch.cat([lowest, others])
 
 
 def _unit(pool: Pool, manifold: BaseManifold) -> torch.Tensor:

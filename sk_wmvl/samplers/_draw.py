@@ -52,11 +52,11 @@ def draw(
 
     In all other cases proposals are resampled by importance weight, so that separated modes
     have about the right weights. There are ten proposals per draw, or more, up to 200 000
-    in all. If at least three per draw are effective, a proposal is taken :math:`\lfloor n
-    w_i + u_i\rfloor` times, which is at most once but for the heaviest; further copies are
-    moved apart by 20 moves of `HMC`, whose step size is adapted and then fixed. If not, 256
-    chains explore the model: after 200 moves of warm-up they make at least 200 more. Every
-    tenth state is used, and R-hat is checked.
+    in all. If at least three per draw are effective, systematic resampling takes a proposal
+    :math:`nw_i` times to within one [Kitagawa1996]_: at most once, but for the heaviest.
+    Further copies are moved apart by 20 moves of `HMC`, whose step size is adapted and then
+    fixed. If not, 256 chains explore the model: after 200 moves of warm-up they make at
+    least 200 more. Every tenth state is used, and R-hat is checked.
 
     Parameters
     ----------
@@ -83,6 +83,10 @@ def draw(
     -----
     UserWarning
         If R-hat exceeds 1.1: the chains have not mixed.
+
+    References
+    ----------
+    [Kitagawa1996]_
     """
     independent = _draw_independently(energy, proposal, n_samples, generator, manifold)
     if independent is not None:
@@ -146,19 +150,15 @@ def draw(
 def _take(weights: Tensor, n: int, generator: torch.Generator) -> tuple[Tensor, int]:
     """Return n rows, each taken n w times on average, and how many are further copies.
 
-    These come first. Row i is taken floor(n w + u) times, with u uniform. Too many are left
-    out at random, too few are made up by others in proportion to their weights.
+    These come first. Marks at equal distances along the sum of the weights say which rows
+    are taken, so that a row is taken n w times to within one. Its neighbors in the sum are
+    random ones, as proposals come in random order.
     """
-    share = n * weights.double() / weights.sum(dtype=torch.float64)
-    u = torch.rand(len(share), generator=generator, dtype=torch.float64)
-    times = (share + u).floor().long()
-    rows = torch.repeat_interleave(times)
-    if len(rows) < n:
-        more = torch.multinomial(
-            weights, n - len(rows), replacement=True, generator=generator
-        )
-        rows = torch.cat([rows, more])
-    rows = rows[torch.randperm(len(rows), generator=generator)[:n]].sort().values
+    ends = n * weights.double().cumsum(0) / weights.sum(dtype=torch.float64)
+    start = torch.rand((), generator=generator, dtype=torch.float64)
+    marks = (ends - start).ceil().clamp(0, n).long()
+    marks[-1] = n  # whatever the rounding of the sum
+    rows = torch.repeat_interleave(marks.diff(prepend=marks.new_zeros(1)))
     is_copy = torch.zeros(n, dtype=torch.bool)
     is_copy[1:] = rows[1:] == rows[:-1]
     return torch.cat([rows[is_copy], rows[~is_copy]]), int(is_copy.sum())

@@ -5,7 +5,12 @@ import pytest
 from scipy import optimize, stats
 
 from sk_wmvl.base_measures.selection.separating_axes import separating_axes
-from sk_wmvl.base_measures.selection.student_mixture import continue_fit, fit_mixture
+from sk_wmvl.base_measures.selection.student_mixture import (
+    Table,
+    _step,
+    continue_fit,
+    fit_mixture,
+)
 from sk_wmvl.coordinates.ties import rounding_steps
 
 
@@ -135,3 +140,27 @@ def test_collinear_columns_cost_nothing(noise, seed):
         again = continue_fit(mixture, x, weight, floor=np.zeros(4), n_steps=3)
         change = again.log_prob(t).mean() - mixture.log_prob(t).mean()
         assert abs(change) < 0.1
+
+
+@pytest.mark.parametrize("nu", [np.inf, 10.0])
+@pytest.mark.parametrize("spread", [1.0, 1e-3])
+def test_a_step_by_products_is_a_step_by_deviations(nu, spread):
+    rng = np.random.default_rng(0)
+    means = rng.normal(size=(6, 4))
+    x = means[rng.integers(6, size=400)] + spread * rng.normal(size=(400, 4))
+    x[0] = 1e3  # far from all
+    mixture = fit_mixture(x, np.ones(400), 6, nu, floor=np.zeros(4), seed=0)
+    weight, floor = rng.uniform(0.5, 2, 400), np.full(4, 1e-6)
+    steps = [
+        _step(mixture, Table(x, has_products=those), weight, floor)
+        for those in (True, False)
+    ]
+    assert Table(x).products is not None
+    (by_products, mean), (by_deviations, expected) = steps
+    assert mean == pytest.approx(expected, abs=1e-7)
+    for own, other in zip(by_products[:3], by_deviations[:3], strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-5, atol=1e-8 * spread**2)
+
+
+def test_products_of_many_columns_are_not_held():
+    assert Table(np.zeros((3000, 80))).products is None
