@@ -19,6 +19,13 @@ class MaximumMeanDiscrepancy(BaseDivergence):
     the median squared distance between a code and a draw from the prior plus that of two
     draws, as in the authors' code; it is held constant.
 
+    Notes
+    -----
+    So wide a kernel sees little but the mean, because it weighs moments of order k like
+    :math:`s^{-2k}`. Of 128 codes in 8 dimensions that lie in ten clusters, with the mean
+    and the variances of a normal prior, the estimate is 1.2 times its standard deviation
+    under the prior. With an eighth of :math:`s^2` it would be 12 times.
+
     References
     ----------
     [Tolstikhin2018]_, [Gretton2012]_

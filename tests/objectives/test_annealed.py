@@ -85,6 +85,28 @@ def test_noise_knows_its_derivatives(name, sigma):
 
 
 @pytest.mark.statistical
+@pytest.mark.parametrize("name", ["circle", "torus", "sphere", "sphere5"])
+@pytest.mark.parametrize("sigma", [1e-6, 1e-9, 1e-11])
+def test_little_noise_keeps_its_digits(name, sigma, global_random_seed):
+    # |y - x|²/σ² is chi-squared with m degrees of freedom: n = 20 000, |z| < 4. Rows are
+    # zero or an axis, about which small numbers have all digits.
+    space, n = SPACES[name], 20_000
+    x0 = torch.zeros(n, space.ambient_dim, dtype=torch.float64)
+    if name.startswith("sphere"):
+        x0[:, 0] = 1
+    noised = add_noise(
+        space,
+        x0,
+        torch.full((n,), sigma, dtype=torch.float64),
+        torch.Generator().manual_seed(global_random_seed),
+        pooled=False,
+    )
+    square = (noised.x - x0.repeat(2, 1)).square().sum(1).view(2, n)[0] / sigma**2
+    z = (square.mean() - space.dim) / (2 * space.dim / n) ** 0.5
+    assert abs(z) < 4
+
+
+@pytest.mark.statistical
 @pytest.mark.parametrize("name", SPACES)
 def test_noise_has_that_density(name, global_random_seed):
     # n = 40 000; the derivative in the level, and the gradient along a fixed direction at
