@@ -1,7 +1,11 @@
-"""Pickles without devices, stamped with the version that wrote them."""
+"""Pickles without devices, stamped with their version and a checksum."""
 
 import copy
+import hashlib
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from torch import nn
@@ -10,11 +14,17 @@ from sk_wmvl._version import __version__
 from sk_wmvl._warnings import warn
 from sk_wmvl.estimators._fitted import FittedEnergy
 
-__all__ = ["PersistenceMixin"]
+__all__ = ["PersistenceMixin", "checksum"]
+
+PLAIN = str | bytes | bool | int | float | complex | None
 
 
 class PersistenceMixin(BaseEstimator):
-    """Makes the state of a fitted estimator one that loads on any machine."""
+    """Makes the state of a fitted estimator one that loads on any machine, or not at all.
+
+    A pickle carries a checksum of its numbers. If one has changed, loading raises
+    ValueError.
+    """
 
     def __getstate__(self) -> dict:
         state = {**super().__getstate__(), "_sk_wmvl_version": __version__}
@@ -24,9 +34,18 @@ class PersistenceMixin(BaseEstimator):
                 state[name] = copy.deepcopy(value, memo).cpu()
         if "device_" in state:
             state["device_"] = torch.device("cpu")
+        state["_sk_wmvl_checksum"] = checksum(_own(state))
         return state
 
     def __setstate__(self, state: dict) -> None:
+        state = dict(state)
+        known = state.pop("_sk_wmvl_checksum", None)  # older pickles have none
+        if known is not None and checksum(_own(state)) != known:
+            raise ValueError(
+                f"This {type(self).__name__} is damaged: its numbers are not those that "
+                "were saved, by their checksum. Load another copy of the file, or fit "
+                "again."
+            )
         version = state.pop("_sk_wmvl_version", __version__)
         if version != __version__:
             warn(
@@ -34,3 +53,75 @@ class PersistenceMixin(BaseEstimator):
                 f"by {__version__}; results may differ.",
             )
         super().__setstate__(state)
+
+
+def _own(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a state without what other classes stamp on it."""
+    return {k: v for k, v in state.items() if k != "_sklearn_version"}
+
+
+def checksum(value: object) -> str:
+    """Return a SHA-256 of the numbers and texts in nested objects.
+
+    Objects that pickle in a way of their own are left out, because they need not look the
+    same when loaded; so are estimators of this package, which have a checksum themselves.
+
+    Parameters
+    ----------
+    value : object
+        Of arrays, tensors, modules, plain values, containers and objects of these.
+    """
+    total = hashlib.sha256()
+    _add(total, value, set())
+    return total.hexdigest()
+
+
+def _add(total, value: object, above: set[int]) -> None:
+    """Add a value to a hash; `above` has what it is a part of, for cycles."""
+    total.update(type(value).__qualname__.encode())
+    if isinstance(value, PLAIN):
+        total.update(repr(value).encode())
+        return
+    if isinstance(value, torch.Tensor):
+        value = _bytes_of(value)
+    if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
+        total.update(f"{value.dtype.str}{value.shape}".encode())
+        total.update(np.ascontiguousarray(value).tobytes())
+        return
+    if id(value) in above:
+        return
+    above = above | {id(value)}
+    for part in _parts(value):
+        _add(total, part, above)
+
+
+def _bytes_of(x: torch.Tensor) -> np.ndarray:
+    """Return the bytes of a tensor, of any dtype; those of odd layouts are left out."""
+    if x.layout != torch.strided or x.is_meta:
+        return np.empty(0)
+    x = x.detach().cpu().resolve_conj().contiguous().reshape(-1)
+    return x.view(torch.uint8).numpy()
+
+
+def _parts(value: object) -> list:
+    """Return the parts of a container, module or object that a pickle keeps as they are."""
+    if isinstance(value, np.ndarray):
+        return list(value.ravel())
+    if isinstance(value, Mapping):
+        return [part for item in value.items() for part in item]
+    if isinstance(value, list | tuple):
+        return list(value)
+    if isinstance(value, type | PersistenceMixin):
+        return []
+    if isinstance(value, nn.Module):
+        # torch adds attributes of its own, which depend on its version
+        plain = {k: v for k, v in vars(value).items() if not k.startswith("_")}
+        children = [value._parameters, value._buffers, value._modules]
+        return [*children, {k: v for k, v in plain.items() if k != "training"}]
+    kind = type(value)
+    is_plain = kind.__reduce_ex__ is object.__reduce_ex__ and not (
+        hasattr(kind, "__setstate__") or kind.__reduce__ is not object.__reduce__
+    )
+    if isinstance(value, BaseEstimator) or is_plain:
+        return [dict(getattr(value, "__dict__", {}))]
+    return []

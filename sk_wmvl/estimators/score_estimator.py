@@ -27,7 +27,7 @@ from sk_wmvl._validation import (
 from sk_wmvl.entropy import score_surrogate
 from sk_wmvl.estimators._constraints import CONSTRAINTS
 from sk_wmvl.estimators._energy_score import EnergyScore
-from sk_wmvl.estimators._field import solve_field
+from sk_wmvl.estimators._field import column_names, solve_field
 from sk_wmvl.estimators._net_params import NetParamsMixin
 from sk_wmvl.estimators._persistence import PersistenceMixin
 from sk_wmvl.estimators._prepare import select_weighted
@@ -130,8 +130,9 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
         The manifold.
     model_ : EnergyScore
         The trained energy, in internal units. Only for ``'mvl'``, ``'ssm'``, ``'dsm'``.
-    field_ : KernelField
-        The kernel estimate, in internal units. Only for kernel methods.
+    field_ : KernelField or SpanField
+        The kernel estimate, in internal units, across which rows vary. Only for kernel
+        methods.
     regularization_ : float
         The weight of the regularisation. Only for kernel methods.
     regularization_scores_ : ndarray of shape (n_grid,) or None
@@ -339,6 +340,8 @@ class ImplicitScoreEstimator(PersistenceMixin, NetParamsMixin, BaseEstimator):
                 bandwidth=self.bandwidth,
                 regularization=self.regularization,
                 seed=seed,
+                inverse=units.inverse(u).to(device),
+                names=column_names(self),
             )
         known = {
             "device_": device,

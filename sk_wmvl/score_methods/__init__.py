@@ -8,7 +8,7 @@ from sk_wmvl.score_methods._matrix_kernel import BaseMatrixKernel
 from sk_wmvl.score_methods.choice import GRID, choose_regularization
 from sk_wmvl.score_methods.curl_free import CurlFreeKernel
 from sk_wmvl.score_methods.diagonal import DiagonalKernel
-from sk_wmvl.score_methods.field import KernelField
+from sk_wmvl.score_methods.field import KernelField, SpanField
 from sk_wmvl.score_methods.kernel_exponential import KernelExponential
 from sk_wmvl.score_methods.landweber import Landweber
 from sk_wmvl.score_methods.nu_method import NuMethod
@@ -40,6 +40,7 @@ __all__ = [
     "KernelField",
     "Landweber",
     "NuMethod",
+    "SpanField",
     "SpectralCutoff",
     "Stein",
     "System",

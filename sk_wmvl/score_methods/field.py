@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from sk_wmvl.score_methods._matrix_kernel import BaseMatrixKernel
 
-__all__ = ["KernelField"]
+__all__ = ["KernelField", "SpanField"]
 
 PAIRS = 4_000_000  # pairs of points at a time, which bounds the memory
 
@@ -91,3 +91,48 @@ class KernelField(nn.Module):
     def hyvarinen_values(self, x: Tensor) -> Tensor:
         r"""Return :math:`\frac12\|s\|^2 + \nabla\cdot s`, of shape (n,)."""
         return 0.5 * self(x).square().sum(1) + self.divergence(x)
+
+
+class SpanField(nn.Module):
+    r"""A field of points of a subspace, zero across it.
+
+    Where columns are constant, or exact combinations of others, rows have a density on a
+    subspace only. With an orthonormal basis P of its directions the field is
+    :math:`x\mapsto P\,s(P^\top x)`.
+
+    Parameters
+    ----------
+    field : KernelField
+        The field s of k coordinates.
+    basis : Tensor of shape (d, k)
+        The basis P.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_wmvl.kernels import RBF
+    >>> from sk_wmvl.score_methods import CurlFreeKernel, KernelField, SpanField
+    >>> x, c = torch.tensor([[0.0]]), torch.tensor([[1.0]])
+    >>> field = KernelField(CurlFreeKernel(RBF(2.0)), x, c, torch.zeros(1))
+    >>> SpanField(field, torch.tensor([[1.0], [0.0]]))(torch.tensor([[0.0, 7.0]]))
+    tensor([[1., 0.]])
+    """
+
+    basis: Tensor
+
+    def __init__(self, field: KernelField, basis: Tensor):
+        super().__init__()
+        self.field = field
+        self.register_buffer("basis", basis)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the score of shape (n, d)."""
+        return self.field(x @ self.basis) @ self.basis.T
+
+    def divergence(self, x: Tensor) -> Tensor:
+        """Return the divergence of the score, of shape (n,)."""
+        return self.field.divergence(x @ self.basis)
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """Return a log density with this score; see `KernelField.log_density`."""
+        return self.field.log_density(x @ self.basis)
