@@ -143,13 +143,22 @@ class BaseEnergyEstimator(
         objective = self._make_objective(family)
         if rows.weight is not None:
             objective.check_weights()
-        given, rows = rows, self._divide(rows, objective)
+        given = rows
+        if resume:
+            seed, manifold = self._setup.seed, self._setup.manifold
+        else:
+            seed = draw_seed(self.random_state)
+            manifold = self._make_manifold(rows.points)
+            # refused before a base is searched for, if it is
+            objective.problem(manifold)
+        rows = self._divide(self._spread(rows, manifold, seed), objective)
         seconds: dict[str, float] = {}
         with timed(seconds, "base"):
             if resume:
                 setup = self._resumed(rows)
             else:
-                setup = self._set_up(rows, family, objective)
+                columns = self._find_columns(given.points, manifold)
+                setup = self._set_up(rows, family, objective, manifold, columns, seed)
         rows = setup.varying(rows)
         n_rows = len(rows.points)
         if resume and epochs is not None:
@@ -233,16 +242,18 @@ class BaseEnergyEstimator(
         return limit_threads(batch_size, width, device)
 
     def _set_up(
-        self, rows: Rows, family: ExponentialFamily | None, objective: BaseObjective
+        self,
+        rows: Rows,
+        family: ExponentialFamily | None,
+        objective: BaseObjective,
+        manifold: BaseManifold,
+        columns: VaryingColumns | None,
+        seed: int,
     ) -> Setup:
         """Return the setup of a first fit."""
-        seed = draw_seed(self.random_state)
-        manifold = self._make_manifold(rows.points)
-        columns = self._find_columns(rows.points, manifold)
         if columns is not None:
             manifold = Euclidean(int(columns.varies.sum()))
             rows = rows._replace(points=columns.take(rows.points))
-        objective.problem(manifold)  # refused before a base is searched for, if it is
         takes_base = family is None or family.takes_base
 
         def choose(rows: Rows, coordinates: Coordinates, moments) -> Chosen:
@@ -339,6 +350,11 @@ class BaseEnergyEstimator(
         """Return which columns vary, or None if none of them is left out."""
         del X, manifold
         return None
+
+    def _spread(self, rows: Rows, manifold: BaseManifold, seed: int) -> Rows:
+        """Return rows with grouped values spread over the intervals they stand for."""
+        del manifold, seed
+        return rows
 
     def _divide(self, rows: Rows, objective: BaseObjective) -> Rows:
         """Return distinct rows with weights, or equal ones in units of their own."""

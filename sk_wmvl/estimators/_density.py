@@ -22,6 +22,7 @@ from sk_wmvl.estimators._base import BaseEnergyEstimator
 from sk_wmvl.estimators._inspect import (
     inspect_columns,
     name_columns,
+    spread_rows,
     warn_if_elsewhere,
 )
 from sk_wmvl.estimators._prepare import TIES, Chosen, find_units, rounding_floor, split
@@ -195,6 +196,11 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
     def _find_columns(self, X, manifold):
         return inspect_columns(X, manifold, getattr(self, "feature_names_in_", None))
 
+    def _spread(self, rows, manifold, seed):
+        if not self._is_network():
+            return rows
+        return rows._replace(points=spread_rows(rows.points, manifold, seed))
+
     def _divide(self, rows, objective):
         if not self._is_network():
             return rows
@@ -208,7 +214,8 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         return rounding_floor(points, manifold) if self._is_network() else None
 
     def _blur(self, rows, rounding, setup):
-        if not isinstance(setup.manifold, Euclidean):
+        # a single column was spread over its steps
+        if not isinstance(setup.manifold, Euclidean) or len(rounding) == 1:
             return rows
         generator = np.random.default_rng([setup.seed, TIES])
         return rows._replace(points=blur(rows.points, rounding, generator))

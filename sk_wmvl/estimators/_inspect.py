@@ -14,14 +14,17 @@ from sk_wmvl.coordinates import (
     discrete_columns,
     find_atoms,
     find_relations,
+    find_sectors,
     rounding_steps,
+    spread_angles,
+    spread_line,
     weighted_moments,
 )
 from sk_wmvl.coordinates.varying import find_constant
-from sk_wmvl.estimators._prepare import to_points
-from sk_wmvl.manifolds import BaseManifold, Euclidean
+from sk_wmvl.estimators._prepare import INTERVALS, to_points
+from sk_wmvl.manifolds import BaseManifold, Circle, Euclidean, Torus
 
-__all__ = ["inspect_columns", "name_columns", "warn_if_elsewhere"]
+__all__ = ["inspect_columns", "name_columns", "spread_rows", "warn_if_elsewhere"]
 
 MOST_NAMED = 5
 # Rows are elsewhere if more of them than this lie where a base has so little of its mass,
@@ -29,6 +32,7 @@ MOST_NAMED = 5
 FAR = ((0.1, 1e-3), (0.5, 0.05))
 FEWEST_FAR, N_DRAWS, NATS, ROWS_PER_COLUMN = 3, 4096, 1.0, 10
 ROUNDING = 1e-9  # of log densities, which are all equal where a base is uniform
+FEW_SECTORS = 36  # of a turn; more of them change nothing that one could see
 ELSEWHERE = 2001  # a stream of the seed that nothing else uses
 
 
@@ -139,6 +143,57 @@ def _warn_of_ties(
             "mass there, whose height depends on a floor of its width. To compare log "
             "densities, model these rows apart."
         )
+
+
+def spread_rows(X: np.ndarray, manifold: BaseManifold, seed: int) -> np.ndarray:
+    """Return rows with grouped values spread over the intervals that they stand for.
+
+    These are a single varying column of Euclidean space that is rounded, and angles in
+    sectors on circles and tori. Of several columns others tell more than the intervals;
+    mixtures have a floor for these, and training has noise (`blur`).
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+        The user's rows.
+    manifold : BaseManifold
+    seed : int
+
+    Returns
+    -------
+    X : ndarray of shape (n, d)
+        The same object if nothing is grouped.
+
+    Warns
+    -----
+    UserWarning
+        If angles are in fewer than 36 sectors.
+    """
+    generator = np.random.default_rng([seed, INTERVALS])
+    if isinstance(manifold, Euclidean):
+        varying = np.flatnonzero(~find_constant(X))
+        if len(varying) != 1:
+            return X
+        column = X[:, varying[0]]
+        spread = spread_line(column, generator)
+        if spread is column:
+            return X
+        X = X.copy()
+        X[:, varying[0]] = spread
+        return X
+    if not isinstance(manifold, Circle | Torus):
+        return X
+    angles = to_points(manifold, X)
+    spread = spread_angles(angles, generator)
+    if spread is angles:
+        return X
+    n_sectors = [n for n in map(find_sectors, angles.T) if n]
+    if min(n_sectors) < FEW_SECTORS:
+        warn(
+            f"X has angles in sectors, {min(n_sectors)} to a turn. Each row was spread "
+            "over its sector; the density cannot tell more than the sectors do."
+        )
+    return manifold.to_user(manifold.projection(torch.from_numpy(spread))).numpy()
 
 
 @torch.no_grad()
