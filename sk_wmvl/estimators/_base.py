@@ -194,7 +194,13 @@ class BaseEnergyEstimator(
                 )
             with timed(seconds, "normalizer"):
                 fitted = self._settle(outcome, setup, device)
+            self._inspect_ties(fitted, rows, self._rounding(known), setup)
             return self._publish(known, outcome, fitted)
+
+    def _rounding(self, known: dict[str, Any]) -> np.ndarray:
+        """Return the steps of the columns that vary, zero where they are not rounded."""
+        rounding, columns = known["ties_"].rounding, known["_setup"].columns
+        return rounding if columns is None else rounding[columns.varies]
 
     def _train(
         self,
@@ -209,6 +215,7 @@ class BaseEnergyEstimator(
     ) -> Trained:
         """Train the network that the parameters name, under scikit-learn's callbacks."""
         setup = known["_setup"]
+        rounding = self._rounding(known)
 
         def make_bridge(outcome_so_far: Callable[[], Trained]) -> SklearnBridge:
             def attributes() -> dict[str, Any]:
@@ -218,9 +225,6 @@ class BaseEnergyEstimator(
 
             return SklearnBridge(self, context, given.points, attributes)
 
-        rounding = known["ties_"].rounding
-        if setup.columns is not None:
-            rounding = rounding[setup.columns.varies]
         return train(
             setup.internal(self._blur(rows, rounding, setup)),
             problem,
@@ -372,6 +376,12 @@ class BaseEnergyEstimator(
         """Return rows of the columns that vary, with noise as wide as their rounding."""
         del rounding, setup
         return rows
+
+    def _inspect_ties(
+        self, fitted: FittedEnergy, rows: Rows, rounding: np.ndarray, setup: Setup
+    ) -> None:
+        """Warn if the correction has wells at values that repeat."""
+        del fitted, rows, rounding, setup
 
     def _check_resumed(self, X: np.ndarray) -> None:
         """Raise ValueError if a parameter that the last fit fixed has changed."""

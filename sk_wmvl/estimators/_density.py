@@ -24,6 +24,7 @@ from sk_wmvl.estimators._inspect import (
     name_columns,
     spread_rows,
     warn_if_elsewhere,
+    warn_of_wells,
 )
 from sk_wmvl.estimators._prepare import TIES, Chosen, find_units, rounding_floor, split
 from sk_wmvl.estimators._report import FitSummary, make_report
@@ -219,6 +220,17 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             return rows
         generator = np.random.default_rng([setup.seed, TIES])
         return rows._replace(points=blur(rows.points, rounding, generator))
+
+    def _inspect_ties(self, fitted, rows, rounding, setup):
+        blurred = self._blur(rows, rounding, setup)
+        if blurred.points is rows.points or fitted.scale == 0:
+            return
+        energy, device = fitted.energy.energy, fitted.device
+        warn_of_wells(
+            lambda x: energy.scale * energy.correction(x.to(device)),
+            setup.internal(rows),
+            setup.internal(blurred),
+        )
 
     def _is_network(self) -> bool:
         return find_family(self.energy, self.alpha) is None

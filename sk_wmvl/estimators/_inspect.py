@@ -1,9 +1,10 @@
 """Look at the columns of a fit: what has no density is left out, refused or named."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 from sk_wmvl._random import make_generator
 from sk_wmvl._rows import Rows
@@ -24,14 +25,21 @@ from sk_wmvl.coordinates.varying import find_constant
 from sk_wmvl.estimators._prepare import INTERVALS, to_points
 from sk_wmvl.manifolds import BaseManifold, Circle, Euclidean, Torus
 
-__all__ = ["inspect_columns", "name_columns", "spread_rows", "warn_if_elsewhere"]
+__all__ = [
+    "inspect_columns",
+    "name_columns",
+    "spread_rows",
+    "warn_if_elsewhere",
+    "warn_of_wells",
+]
 
-MOST_NAMED = 5
+MOST_NAMED, CHUNK = 5, 8192
 # Rows are elsewhere if more of them than this lie where a base has so little of its mass,
 # and at least three; or if a normal density of their own is likelier by a nat per row.
 FAR = ((0.1, 1e-3), (0.5, 0.05))
 FEWEST_FAR, N_DRAWS, NATS, ROWS_PER_COLUMN = 3, 4096, 1.0, 10
 ROUNDING = 1e-9  # of log densities, which are all equal where a base is uniform
+DEEP = 1.0  # nats by which a correction is lower at tied values than around them
 FEW_SECTORS = 36  # of a turn; more of them change nothing that one could see
 ELSEWHERE = 2001  # a stream of the seed that nothing else uses
 
@@ -241,4 +249,45 @@ def warn_if_elsewhere(rows: Rows, base: BaseMeasure, *, flat: bool, seed: int) -
             "The rows are elsewhere than those of the first fit, whose coordinates and "
             f"base measure are kept: {told}. The network can hardly make up for it. Fit "
             "again with warm_start=False, or a new estimator."
+        )
+
+
+@torch.no_grad()
+def warn_of_wells(
+    correction: Callable[[torch.Tensor], torch.Tensor],
+    tied: Rows,
+    blurred: Rows,
+) -> None:
+    """Warn if a correction has wells at the values to which columns are rounded.
+
+    Parameters
+    ----------
+    correction : callable
+        Maps points, (n, d), to energies, (n,): the correction at its scale.
+    tied : Rows
+        In internal coordinates, in float64.
+    blurred : Rows
+        The same with the noise of their rounding.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If it is lower at the values, by a nat or more, than within their rounding.
+    """
+    at_values, around = (
+        np.concatenate(
+            [
+                correction(x).cpu().numpy()
+                for x in torch.from_numpy(rows.points).split(CHUNK)
+            ]
+        )
+        for rows in (tied, blurred)
+    )
+    depth = float(np.average(around - at_values, weights=tied.weight))
+    if depth >= DEEP:
+        warn(
+            f"The learned correction is lower by {depth:.2g} nats at values that repeat "
+            "than within their rounding: log densities there are too high by so much. Use "
+            "a larger alpha or epsilon, or model the discrete columns apart.",
+            ConvergenceWarning,
         )
