@@ -3,6 +3,7 @@
 Imports the tools alone: whitened columns, nearly normal columns, columns that vary, ties.
 """
 
+from sk_wmvl.coordinates.intervals import find_sectors, spread_angles, spread_line
 from sk_wmvl.coordinates.johnson import (
     InvertedColumns,
     JohnsonColumns,
@@ -46,9 +47,12 @@ __all__ = [
     "discrete_columns",
     "find_atoms",
     "find_relations",
+    "find_sectors",
     "find_ties",
     "fit_coordinates",
     "fit_johnson",
     "rounding_steps",
+    "spread_angles",
+    "spread_line",
     "weighted_moments",
 ]

@@ -44,9 +44,9 @@ def rounding_steps(X: np.ndarray) -> np.ndarray:
     A column whose values repeat in different rows is taken to be rounded to the median gap
     between its distinct values. Copies of a row count once. Values with more than a
     twentieth of the rows may be atoms of a column that is not rounded, such as zeros among
-    amounts: the other values must repeat too. A single column has no other rows to compare:
-    it is rounded if its values repeat, and their gaps are multiples of one step or their
-    numbers are those of grouped rows (`divide_values`).
+    amounts: the other values must repeat too, or all be multiples of one step. A single
+    column has no other rows to compare: it is rounded if its values repeat, and their gaps
+    are multiples of one step or their numbers are those of grouped rows (`divide_values`).
 
     Parameters
     ----------
@@ -60,16 +60,20 @@ def rounding_steps(X: np.ndarray) -> np.ndarray:
     steps = np.zeros(rows.shape[1])
     for j, column in enumerate(rows.T):
         values, counts = np.unique(column, return_counts=True)
-        if len(values) > 1 and _repeat(counts):
+        if len(values) < 2 or len(values) * MEAN_COPIES > len(rows):
+            continue
+        others = counts[counts <= ATOM_SHARE * len(rows)]
+        if len(others) * MEAN_COPIES <= others.sum():
             steps[j] = np.median(np.diff(values))
+        elif _are_even(values):
+            steps[j] = np.diff(values).min()
     return steps
 
 
-def _repeat(counts: np.ndarray) -> bool:
-    """Return whether values repeat, both with and without those that may be atoms."""
-    n, others = counts.sum(), counts[counts <= ATOM_SHARE * counts.sum()]
-    repeats = len(counts) * MEAN_COPIES <= n
-    return bool(repeats and len(others) * MEAN_COPIES <= others.sum())
+def _are_even(values: np.ndarray) -> bool:
+    """Return whether all gaps between sorted values are multiples of one step."""
+    multiples = np.diff(values) / np.diff(values).min()
+    return bool((np.abs(multiples - multiples.round()) < EVEN).all())
 
 
 def _is_grouped(X: np.ndarray) -> bool:
@@ -79,11 +83,8 @@ def _is_grouped(X: np.ndarray) -> bool:
     units = divide_values(X)
     if units is not None and units.max() + 1 == len(X):
         return True
-    gaps = np.diff(np.unique(X))
-    if len(gaps) == 0:
-        return False
-    multiples = gaps / gaps.min()
-    return bool((np.abs(multiples - multiples.round()) < EVEN).all())
+    values = np.unique(X)
+    return len(values) > 1 and _are_even(values)
 
 
 def discrete_columns(X: np.ndarray, rounding: np.ndarray) -> np.ndarray:

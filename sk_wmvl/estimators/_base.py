@@ -147,13 +147,22 @@ class BaseEnergyEstimator(
         objective = self._make_objective(family)
         if rows.weight is not None:
             objective.check_weights()
-        given, rows = rows, self._divide(rows, objective)
+        given = rows
+        if resume:
+            seed, manifold = self._setup.seed, self._setup.manifold
+        else:
+            seed = draw_seed(self.random_state)
+            manifold = self._make_manifold(rows.points)
+            # refused before a base is searched for, if it is
+            objective.problem(manifold)
+        rows = self._divide(self._spread(rows, manifold, seed), objective)
         seconds: dict[str, float] = {}
         with timed(seconds, "base"):
             if resume:
                 setup = self._resumed(rows)
             else:
-                setup = self._set_up(rows, family, objective)
+                columns = self._find_columns(given.points, manifold)
+                setup = self._set_up(rows, family, objective, manifold, columns, seed)
         rows = setup.varying(rows)
         n_rows = len(rows.points)
         if resume and epochs is not None:
@@ -189,7 +198,13 @@ class BaseEnergyEstimator(
                 )
             with timed(seconds, "normalizer"):
                 fitted = self._settle(outcome, setup, device)
+            self._inspect_ties(fitted, rows, self._rounding(known), setup)
             return self._publish(known, outcome, fitted)
+
+    def _rounding(self, known: dict[str, Any]) -> np.ndarray:
+        """Return the steps of the columns that vary, zero where they are not rounded."""
+        rounding, columns = known["ties_"].rounding, known["_setup"].columns
+        return rounding if columns is None else rounding[columns.varies]
 
     def _train(
         self,
@@ -204,6 +219,7 @@ class BaseEnergyEstimator(
     ) -> Trained:
         """Train the network that the parameters name, under scikit-learn's callbacks."""
         setup = known["_setup"]
+        rounding = self._rounding(known)
 
         def make_bridge(outcome_so_far: Callable[[], Trained]) -> SklearnBridge:
             def attributes() -> dict[str, Any]:
@@ -213,9 +229,6 @@ class BaseEnergyEstimator(
 
             return SklearnBridge(self, context, given.points, attributes)
 
-        rounding = known["ties_"].rounding
-        if setup.columns is not None:
-            rounding = rounding[setup.columns.varies]
         return train(
             setup.internal(self._blur(rows, rounding, setup)),
             problem,
@@ -237,16 +250,18 @@ class BaseEnergyEstimator(
         return limit_threads(batch_size, width, device)
 
     def _set_up(
-        self, rows: Rows, family: ExponentialFamily | None, objective: BaseObjective
+        self,
+        rows: Rows,
+        family: ExponentialFamily | None,
+        objective: BaseObjective,
+        manifold: BaseManifold,
+        columns: VaryingColumns | None,
+        seed: int,
     ) -> Setup:
         """Return the setup of a first fit."""
-        seed = draw_seed(self.random_state)
-        manifold = self._make_manifold(rows.points)
-        columns = self._find_columns(rows.points, manifold)
         if columns is not None:
             manifold = Euclidean(int(columns.varies.sum()))
             rows = rows._replace(points=columns.take(rows.points))
-        objective.problem(manifold)  # refused before a base is searched for, if it is
         takes_base = family is None or family.takes_base
 
         def choose(rows: Rows, coordinates: Coordinates, moments) -> Chosen:
@@ -344,6 +359,11 @@ class BaseEnergyEstimator(
         del X, manifold
         return None
 
+    def _spread(self, rows: Rows, manifold: BaseManifold, seed: int) -> Rows:
+        """Return rows with grouped values spread over the intervals they stand for."""
+        del manifold, seed
+        return rows
+
     def _divide(self, rows: Rows, objective: BaseObjective) -> Rows:
         """Return distinct rows with weights, or equal ones in units of their own."""
         del objective
@@ -360,6 +380,12 @@ class BaseEnergyEstimator(
         """Return rows of the columns that vary, with noise as wide as their rounding."""
         del rounding, setup
         return rows
+
+    def _inspect_ties(
+        self, fitted: FittedEnergy, rows: Rows, rounding: np.ndarray, setup: Setup
+    ) -> None:
+        """Warn if the correction has wells at values that repeat."""
+        del fitted, rows, rounding, setup
 
     def _check_resumed(self, X: np.ndarray) -> None:
         """Raise ValueError if a parameter that the last fit fixed has changed."""

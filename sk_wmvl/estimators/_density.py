@@ -31,7 +31,9 @@ from sk_wmvl.estimators._constraints import EPOCHS
 from sk_wmvl.estimators._inspect import (
     inspect_columns,
     name_columns,
+    spread_rows,
     warn_if_elsewhere,
+    warn_of_wells,
 )
 from sk_wmvl.estimators._prepare import TIES, Chosen, find_units, rounding_floor, split
 from sk_wmvl.estimators._report import FitSummary, make_report
@@ -202,6 +204,11 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
     def _find_columns(self, X, manifold):
         return inspect_columns(X, manifold, getattr(self, "feature_names_in_", None))
 
+    def _spread(self, rows, manifold, seed):
+        if not self._is_network():
+            return rows
+        return rows._replace(points=spread_rows(rows.points, manifold, seed))
+
     def _divide(self, rows, objective):
         if not self._is_network():
             return rows
@@ -215,10 +222,22 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         return rounding_floor(points, manifold) if self._is_network() else None
 
     def _blur(self, rows, rounding, setup):
-        if not isinstance(setup.manifold, Euclidean):
+        # a single column was spread over its steps
+        if not isinstance(setup.manifold, Euclidean) or len(rounding) == 1:
             return rows
         generator = np.random.default_rng([setup.seed, TIES])
         return rows._replace(points=blur(rows.points, rounding, generator))
+
+    def _inspect_ties(self, fitted, rows, rounding, setup):
+        blurred = self._blur(rows, rounding, setup)
+        if blurred.points is rows.points or fitted.scale == 0:
+            return
+        energy, device = fitted.energy.energy, fitted.device
+        warn_of_wells(
+            lambda x: energy.scale * energy.correction(x.to(device)),
+            setup.internal(rows),
+            setup.internal(blurred),
+        )
 
     def _is_network(self) -> bool:
         return find_family(self.energy, self.alpha) is None

@@ -1,9 +1,10 @@
 """Look at the columns of a fit: what has no density is left out, refused or named."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 from sk_wmvl._random import make_generator
 from sk_wmvl._rows import Rows
@@ -14,21 +15,32 @@ from sk_wmvl.coordinates import (
     discrete_columns,
     find_atoms,
     find_relations,
+    find_sectors,
     rounding_steps,
+    spread_angles,
+    spread_line,
     weighted_moments,
 )
 from sk_wmvl.coordinates.varying import find_constant
-from sk_wmvl.estimators._prepare import to_points
-from sk_wmvl.manifolds import BaseManifold, Euclidean
+from sk_wmvl.estimators._prepare import INTERVALS, to_points
+from sk_wmvl.manifolds import BaseManifold, Circle, Euclidean, Torus
 
-__all__ = ["inspect_columns", "name_columns", "warn_if_elsewhere"]
+__all__ = [
+    "inspect_columns",
+    "name_columns",
+    "spread_rows",
+    "warn_if_elsewhere",
+    "warn_of_wells",
+]
 
-MOST_NAMED = 5
+MOST_NAMED, CHUNK = 5, 8192
 # Rows are elsewhere if more of them than this lie where a base has so little of its mass,
 # and at least three; or if a normal density of their own is likelier by a nat per row.
 FAR = ((0.1, 1e-3), (0.5, 0.05))
 FEWEST_FAR, N_DRAWS, NATS, ROWS_PER_COLUMN = 3, 4096, 1.0, 10
 ROUNDING = 1e-9  # of log densities, which are all equal where a base is uniform
+DEEP = 1.0  # nats by which a correction is lower at tied values than around them
+FEW_SECTORS = 36  # of a turn; more of them change nothing that one could see
 ELSEWHERE = 2001  # a stream of the seed that nothing else uses
 
 
@@ -141,6 +153,57 @@ def _warn_of_ties(
         )
 
 
+def spread_rows(X: np.ndarray, manifold: BaseManifold, seed: int) -> np.ndarray:
+    """Return rows with grouped values spread over the intervals that they stand for.
+
+    These are a single varying column of Euclidean space that is rounded, and angles in
+    sectors on circles and tori. Of several columns others tell more than the intervals;
+    mixtures have a floor for these, and training has noise (`blur`).
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+        The user's rows.
+    manifold : BaseManifold
+    seed : int
+
+    Returns
+    -------
+    X : ndarray of shape (n, d)
+        The same object if nothing is grouped.
+
+    Warns
+    -----
+    UserWarning
+        If angles are in fewer than 36 sectors.
+    """
+    generator = np.random.default_rng([seed, INTERVALS])
+    if isinstance(manifold, Euclidean):
+        varying = np.flatnonzero(~find_constant(X))
+        if len(varying) != 1:
+            return X
+        column = X[:, varying[0]]
+        spread = spread_line(column, generator)
+        if spread is column:
+            return X
+        X = X.copy()
+        X[:, varying[0]] = spread
+        return X
+    if not isinstance(manifold, Circle | Torus):
+        return X
+    angles = to_points(manifold, X)
+    spread = spread_angles(angles, generator)
+    if spread is angles:
+        return X
+    n_sectors = [n for n in map(find_sectors, angles.T) if n]
+    if min(n_sectors) < FEW_SECTORS:
+        warn(
+            f"X has angles in sectors, {min(n_sectors)} to a turn. Each row was spread "
+            "over its sector; the density cannot tell more than the sectors do."
+        )
+    return manifold.to_user(manifold.projection(torch.from_numpy(spread))).numpy()
+
+
 @torch.no_grad()
 def warn_if_elsewhere(rows: Rows, base: BaseMeasure, *, flat: bool, seed: int) -> None:
     """Warn if rows do not suit the base measure of an earlier fit.
@@ -186,4 +249,45 @@ def warn_if_elsewhere(rows: Rows, base: BaseMeasure, *, flat: bool, seed: int) -
             "The rows are elsewhere than those of the first fit, whose coordinates and "
             f"base measure are kept: {told}. The network can hardly make up for it. Fit "
             "again with warm_start=False, or a new estimator."
+        )
+
+
+@torch.no_grad()
+def warn_of_wells(
+    correction: Callable[[torch.Tensor], torch.Tensor],
+    tied: Rows,
+    blurred: Rows,
+) -> None:
+    """Warn if a correction has wells at the values to which columns are rounded.
+
+    Parameters
+    ----------
+    correction : callable
+        Maps points, (n, d), to energies, (n,): the correction at its scale.
+    tied : Rows
+        In internal coordinates, in float64.
+    blurred : Rows
+        The same with the noise of their rounding.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If it is lower at the values, by a nat or more, than within their rounding.
+    """
+    at_values, around = (
+        np.concatenate(
+            [
+                correction(x).cpu().numpy()
+                for x in torch.from_numpy(rows.points).split(CHUNK)
+            ]
+        )
+        for rows in (tied, blurred)
+    )
+    depth = float(np.average(around - at_values, weights=tied.weight))
+    if depth >= DEEP:
+        warn(
+            f"The learned correction is lower by {depth:.2g} nats at values that repeat "
+            "than within their rounding: log densities there are too high by so much. Use "
+            "a larger alpha or epsilon, or model the discrete columns apart.",
+            ConvergenceWarning,
         )

@@ -31,7 +31,9 @@ __all__ = [
 ]
 
 # Streams of the one seed that a fit draws from `random_state`.
-WEIGHTS, SHUFFLE, NOISE, SPLIT, NORMALIZER, SAMPLE, COMPARISON, TIES = range(8)
+WEIGHTS, SHUFFLE, NOISE, SPLIT, NORMALIZER, SAMPLE, COMPARISON, TIES, INTERVALS = range(
+    9
+)
 MIN_VALIDATION = 2  # rows; if fewer would be held out, none are
 
 

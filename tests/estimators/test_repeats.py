@@ -1,10 +1,16 @@
 """Values that repeat: no well is dug at them, and atoms keep their mass."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 from sk_wmvl import MVLDensity
+from sk_wmvl._rows import Rows
+from sk_wmvl.coordinates import blur
+from sk_wmvl.estimators._inspect import warn_of_wells
 
 
 def base_scores(density, X):
@@ -44,6 +50,25 @@ def test_a_rare_flag_is_no_well_after_a_whole_fit(seed):
     new, flagged = density.score_samples(T), T[:, 2] == 1
     assert new.mean() > base_scores(density, T).mean() - 0.02
     assert new[flagged].mean() > base_scores(density, T)[flagged].mean() - 2
+
+
+@pytest.mark.parametrize(("depth", "is_told"), [(5.0, True), (0.5, False)])
+def test_wells_at_tied_values_are_told_of(depth, is_told):
+    rng = np.random.default_rng(0)
+    tied = Rows(
+        np.c_[rng.normal(size=300), rng.random(300) < 0.3].astype(float), None, None
+    )
+    blurred = tied._replace(points=blur(tied.points, np.array([0.0, 1.0]), rng))
+
+    def correction(x):  # a well as narrow as no row can tell
+        return -depth * torch.exp(-0.5 * ((x[:, 1] - x[:, 1].round()) / 0.01) ** 2)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_wells(correction, tied, blurred)
+    assert bool(caught) == is_told
+    if is_told:
+        assert issubclass(caught[0].category, ConvergenceWarning)
 
 
 def rain(n, seed):
