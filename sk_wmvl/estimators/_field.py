@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sk_wmvl._rows import Rows, label_units
 from sk_wmvl._warnings import warn
@@ -164,13 +164,9 @@ def solve_field(
             regularization, scores = choose_regularization(
                 method, matrix_kernel, x, w, groups=groups, seed=seed
             )
-        field: nn.Module = method.fit(
-            System(matrix_kernel, x, w), float(regularization)
-        )
-        if basis is not None:
-            field = SpanField(field, basis)
+        field = method.fit(System(matrix_kernel, x, w), float(regularization))
     return {
-        "field_": field,
+        "field_": field if basis is None else SpanField(field, basis),
         "bandwidth_": float(length_scale),
         "regularization_": regularization,
         "regularization_scores_": scores,

@@ -5,7 +5,7 @@ Imports what is below it: tools to objectives, normalizers and metrics.
 
 from sk_wmvl.training.averaging import WeightAverage
 from sk_wmvl.training.batches import BatchIterator, TensorData, make_data
-from sk_wmvl.training.callbacks import FitProgress, SklearnBridge
+from sk_wmvl.training.callbacks import Checkpoint, FitProgress, SklearnBridge
 from sk_wmvl.training.net import TrainingNet
 from sk_wmvl.training.optimizers import OPTIMIZERS, limit_threads, make_optimizer
 from sk_wmvl.training.task import BaseTask, ObjectiveTask
@@ -14,6 +14,7 @@ __all__ = [
     "OPTIMIZERS",
     "BaseTask",
     "BatchIterator",
+    "Checkpoint",
     "FitProgress",
     "ObjectiveTask",
     "SklearnBridge",

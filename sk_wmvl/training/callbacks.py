@@ -1,11 +1,155 @@
-"""Callbacks that report progress: a progress bar, and scikit-learn's callbacks."""
+"""Callbacks: a progress bar, scikit-learn's callbacks, and checkpoints on disk."""
 
+import hashlib
+import io
+import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import torch
 from skorch.callbacks import Callback
 from tqdm.auto import tqdm
 
-__all__ = ["FitProgress", "SklearnBridge"]
+from sk_wmvl._warnings import warn
+from sk_wmvl.training.state import to_arrays, to_tensors
+
+__all__ = ["Checkpoint", "FitProgress", "SklearnBridge"]
+
+MAGIC = b"sk_wmvl checkpoint 1 "
+
+
+class Checkpoint(Callback):
+    """Writes the training to a file after each epoch, and goes on from it.
+
+    A fit that was killed goes on if it is called again with the same rows, parameters and
+    an integer `random_state`. It loses the epoch in which it was killed. With the objective
+    alone, ``objective_weight=None``, the model has the same bits as if it had not been
+    killed; with the likelihood, draws of the base measure are made anew. The file is
+    replaced as a whole, so that a kill or a full disk leaves the last good one. It has a
+    checksum, and is read without executing code.
+
+    What comes before training, such as the choice of a base measure, is done again; an
+    estimator's `memory` saves that. So are the epochs after a search for missed mass.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file. Each fit needs its own: in a search over parameters, fits would overwrite
+        one another's.
+
+    Raises
+    ------
+    ValueError
+        In a fit, if the file is damaged.
+
+    Warns
+    -----
+    UserWarning
+        If the file is that of another fit, which is then overwritten, or cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sk_wmvl import MVLDensity
+    >>> from sk_wmvl.training import Checkpoint
+    >>> X = np.random.default_rng(0).normal(size=(50, 1))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     callbacks = [Checkpoint(f"{folder}/fit.ckpt")]
+    ...     params = {"base": "gaussian", "max_epochs": 2, "random_state": 0}
+    ...     density = MVLDensity(callbacks=callbacks, **params).fit(X)
+    >>> density.n_iter_
+    2
+    """
+
+    def __init__(self, path):
+        self.path = path
+
+    def initialize(self):
+        """Begin a fit."""
+        self.fit_: str | None = None
+        self.is_done_ = False
+        return self
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        """Go on from the file, if there is one of this fit."""
+        if self.fit_ is not None:  # training goes on after a search for missed mass
+            return
+        self.fit_ = _name_of_fit(net, X)
+        path = Path(self.path)
+        if not path.exists():
+            return
+        saved = _read(path)
+        if saved["fit"] != self.fit_:
+            warn(
+                f"{path} is the checkpoint of another fit, with other rows, parameters or "
+                "random_state, and is overwritten. Give each fit a file of its own."
+            )
+            return
+        net.set_training_state(to_arrays(saved["state"]))
+        kept = to_arrays(saved["loop"]["kept"])
+        if net.steps_per_copy is None:  # the kept weights, and not a whole state
+            kept = to_tensors(kept, next(net.module_.parameters()).device)
+        net.resumed_ = {**saved["loop"], "kept": kept}
+
+    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        """Replace the file."""
+        if self.is_done_:
+            return
+        saved = {
+            "fit": self.fit_,
+            "state": to_tensors(net.get_training_state()),
+            "loop": to_tensors(to_arrays(net.loop_state_)),
+        }
+        try:
+            _write(Path(self.path), saved)
+        except OSError as error:
+            warn(
+                f"The checkpoint {self.path} cannot be written ({error}); the training "
+                "goes on, and the last good file stays. Free some space, or choose another "
+                "path."
+            )
+
+    def on_train_end(self, net, X=None, y=None, **kwargs):
+        """Write no more: what follows is a repair, which has an end of its own."""
+        self.is_done_ = True
+
+
+def _name_of_fit(net, data) -> str:
+    """Return a hash of the rows and of the untrained network, that is of its seed too."""
+    total = hashlib.sha256(repr((net.lr, net.max_epochs, net.batch_size)).encode())
+    for x in (data.x, data.weight, *net.module_.state_dict().values()):
+        total.update(x.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def _write(path: Path, saved: dict[str, Any]) -> None:
+    """Write a file beside the path, and put it there as a whole."""
+    buffer = io.BytesIO()
+    torch.save(saved, buffer)
+    content = buffer.getvalue()
+    head = MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n"
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(head + content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what a file holds; raise ValueError if it is not what was written."""
+    head, _, content = path.read_bytes().partition(b"\n")
+    if head != MAGIC + hashlib.sha256(content).hexdigest().encode():
+        raise ValueError(
+            f"{path} is no checkpoint of sk_wmvl, or is damaged: its checksum is wrong. "
+            "Delete it, and the fit begins anew."
+        )
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
 class FitProgress(Callback):

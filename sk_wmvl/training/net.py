@@ -91,6 +91,7 @@ class TrainingNet(NeuralNet):
         super().initialize()
         self.average_ = WeightAverage(self.module_, memory=self.averaging)
         self.n_steps_ = 0
+        self.resumed_: dict[str, Any] | None = None
         self.task.begin(self.module_)
         return self
 
@@ -198,7 +199,10 @@ class TrainingNet(NeuralNet):
         sets = {"dataset_train": data, "dataset_valid": valid}
         iterator = self.get_iterator(data, training=True)
         watch = None if valid is None else BatchIterator(valid, -1)
-        self.n_total_steps_ = self.n_steps_ + max(1, epochs * len(iterator))
+        resumed, self.resumed_ = self.resumed_, None
+        n_done = 0 if resumed is None else resumed["n_done"]
+        before = self.n_steps_ if resumed is None else resumed["n_steps_before"]
+        self.n_total_steps_ = before + max(1, epochs * len(iterator))
         self.full_callbacks_ = any(
             getattr(type(cb), name) is not getattr(Callback, name)
             for _, cb in self.callbacks_
@@ -209,7 +213,15 @@ class TrainingNet(NeuralNet):
         best = math.inf if watch is None else self._monitor(valid)
         kept, copied = self._copy(), self.n_steps_
         reference, waited = best, 0
-        for _ in range(epochs):
+        if resumed is not None:
+            best, reference, waited = (
+                resumed[k] for k in ("best", "reference", "waited")
+            )
+            kept, copied = resumed["kept"], resumed["copied"]
+            self.stopped_ = resumed["stopped"]
+        for k in range(n_done, epochs):
+            if self.stopped_:
+                break
             self.epoch_: dict[str, float] = {}  # losses of this one
             self.notify("on_epoch_begin", **sets)
             self.run_single_epoch(iterator, True, "train", self.train_step)
@@ -240,12 +252,22 @@ class TrainingNet(NeuralNet):
                 reference, waited = loss, 0
             elif not self._is_warming_up():
                 waited += 1
+            if watch is not None and waited == self.n_iter_no_change:
+                self.stopped_ = True
+            self.loop_state_ = {
+                "n_done": k + 1,
+                "n_steps_before": before,
+                "best": best,
+                "reference": reference,
+                "waited": waited,
+                "kept": kept,
+                "copied": copied,
+                "stopped": self.stopped_,
+            }
             try:
                 self.notify("on_epoch_end", **sets)
             except KeyboardInterrupt:  # how skorch's callbacks ask to stop
                 self.stopped_ = self.was_halted_ = True
-            if watch is not None and waited == self.n_iter_no_change:
-                self.stopped_ = True
             if self.stopped_:
                 break
         if watch is not None:

@@ -1,0 +1,137 @@
+"""A fit that is killed goes on from its checkpoint to the same model."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from skorch.callbacks import Callback
+
+from sk_wmvl import MVLDensity
+from sk_wmvl.training import Checkpoint
+from sk_wmvl.training import callbacks as room
+
+X = np.random.default_rng(0).normal(size=(300, 2)) ** 3
+PARAMS = {
+    "base": "gaussian",
+    "hidden_layer_sizes": (16,),
+    "max_epochs": 8,
+    "random_state": 0,
+    "objective_weight": None,
+    "normalizer": None,
+}
+
+
+class Killed(Exception):
+    """As far as the fit can tell."""
+
+
+class Killer(Callback):
+    """Ends a fit at the beginning of an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == self.epoch:
+            raise Killed
+
+
+class Counter(Callback):
+    """Counts the epochs that are trained."""
+
+    n = 0
+
+    def on_epoch_end(self, net, **kwargs):
+        type(self).n += 1
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.filterwarnings("ignore")
+def test_resumed_fits_have_the_same_bits(tmp_path, early_stopping):
+    params = PARAMS | {"early_stopping": early_stopping}
+    whole = MVLDensity(**params).fit(X)
+    checkpoint = Checkpoint(tmp_path / "fit.ckpt")
+    with pytest.raises(Killed):
+        MVLDensity(callbacks=[checkpoint, Killer(5)], **params).fit(X)
+    Counter.n = 0
+    resumed = MVLDensity(callbacks=[checkpoint, Counter], **params).fit(X)
+    assert Counter.n <= 4  # three are left, and one may have been lost
+    assert resumed.loss_curve_ == whole.loss_curve_
+    np.testing.assert_array_equal(resumed.score_samples(X), whole.score_samples(X))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_with_the_likelihood_epochs_that_were_saved_are_kept(tmp_path):
+    params = PARAMS | {"objective_weight": "auto", "normalizer": "auto"}
+    whole = MVLDensity(**params).fit(X)
+    checkpoint = Checkpoint(tmp_path / "fit.ckpt")
+    with pytest.raises(Killed):
+        MVLDensity(callbacks=[checkpoint, Killer(5)], **params).fit(X)
+    resumed = MVLDensity(callbacks=[checkpoint], **params).fit(X)
+    assert resumed.loss_curve_[:4] == whole.loss_curve_[:4]
+    assert len(resumed.loss_curve_) == len(whole.loss_curve_)
+
+
+@pytest.mark.slow
+def test_a_fit_killed_by_a_signal(tmp_path):
+    path = tmp_path / "fit.ckpt"
+    program = f"""
+        import os, signal
+        from skorch.callbacks import Callback
+        from sk_wmvl.training import Checkpoint
+        from tests.training.test_checkpoint import PARAMS, X, MVLDensity
+        class Kill(Callback):
+            def on_epoch_begin(self, net, **kwargs):
+                if len(net.history) == 4:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        MVLDensity(callbacks=[Checkpoint({str(path)!r}), Kill()], **PARAMS).fit(X)
+    """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=False)
+    assert run.returncode == -signal.SIGKILL
+    assert [p.name for p in tmp_path.iterdir()] == ["fit.ckpt"]
+    resumed = MVLDensity(callbacks=[Checkpoint(path)], **PARAMS).fit(X)
+    assert resumed.loss_curve_ == MVLDensity(**PARAMS).fit(X).loss_curve_
+
+
+def test_a_full_disk_leaves_the_last_good_file(tmp_path, monkeypatch):
+    path = tmp_path / "fit.ckpt"
+    with pytest.raises(Killed):
+        MVLDensity(callbacks=[Checkpoint(path), Killer(3)], **PARAMS).fit(X)
+    good = path.read_bytes()
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(room.os, "fsync", full)
+    with pytest.warns(UserWarning, match="cannot be written .*No space.* last good"):
+        MVLDensity(callbacks=[Checkpoint(path)], **PARAMS).fit(X)
+    assert path.read_bytes() == good
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_checkpoints_of_other_fits_and_damaged_ones(tmp_path):
+    path = tmp_path / "fit.ckpt"
+    density = MVLDensity(callbacks=[Checkpoint(path)], **PARAMS)
+    density.fit(X)
+    with pytest.warns(UserWarning, match="checkpoint of another fit"):
+        density.fit(X[:200])
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match="fit.ckpt is no checkpoint.* or is damaged"):
+        density.fit(X)
+
+
+def test_no_code_is_executed(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("executed",))
+
+    path = tmp_path / "fit.ckpt"
+    room._write(path, {"fit": Evil()})
+    with pytest.raises(Exception, match="[Ww]eights.only") as caught:
+        room._read(path)
+    assert type(caught.value).__name__ == "UnpicklingError"
