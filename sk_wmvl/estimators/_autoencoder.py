@@ -66,6 +66,7 @@ __all__ = ["CHUNK", "EVALUATION", "WIDEST", "BaseAutoencoder"]
 ENCODER, DECODER, CRITIC, SHUFFLE, NOISE, SAMPLE, EVALUATION, USE = range(8)
 CHUNK = 4096  # rows at a time in evaluation
 WIDEST = 10_000  # codes or inputs of noise: a layer of 256 then has 3 million weights
+FAST = 5e-3  # a learning rate above which a critic's own noise reaches the encoder
 # A code is unused if it tells the decoder less than so many nats about a row. Fewer steps
 # than these teach a decoder little more than the mean.
 UNUSED, MIN_STEPS, N_ROWS = 0.1, 500, 1000
@@ -224,9 +225,7 @@ class BaseAutoencoder(
             conditional=n_context > 0,
             regularization=self._divergence_weight,
             optimizer=self.optimizer,
-            critic_lr=self._critic_pace * self.lr
-            if self.critic_lr is None
-            else self.critic_lr,
+            critic_lr=self._choose_critic_lr(),
             n_critic_updates=self.n_critic_updates,
             order=self.order,
             generator=make_generator(seed, NOISE),
@@ -268,6 +267,11 @@ class BaseAutoencoder(
             **{f"optimizer__{k}": v for k, v in options.items()},
         )
         return net.initialize(), task
+
+    def _choose_critic_lr(self) -> float:
+        if self.critic_lr is not None:
+            return self.critic_lr
+        return max(self.lr, min(self._critic_pace * self.lr, FAST))
 
     def _publish(
         self,

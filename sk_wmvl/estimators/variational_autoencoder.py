@@ -112,7 +112,7 @@ class ImplicitVAE(TransformerMixin, BaseAutoencoder):
         Learning rate.
     critic_lr : float or None, default=None
         Learning rate of the energy. None is five times `lr`, because an energy that lags
-        behind the codes has them contract.
+        behind the codes has them contract; but at most 5e-3, unless `lr` itself is more.
     averaging : float, default=0.999
         Decay rate of the average of weights that is kept; 0 keeps the last weights.
     batch_size : int, default=128
