@@ -78,7 +78,9 @@ def checksum(value: object) -> str:
 
 def _add(total, value: object, above: set[int]) -> None:
     """Add a value to a hash; `above` has what it is a part of, for cycles."""
-    total.update(type(value).__qualname__.encode())
+    # a file that is mapped into memory holds the same array
+    kind = np.ndarray if isinstance(value, np.ndarray) else type(value)
+    total.update(kind.__qualname__.encode())
     if isinstance(value, PLAIN):
         total.update(repr(value).encode())
         return
