@@ -279,7 +279,8 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         setup = super()._resumed(rows)
         objective = self._make_objective(find_family(self.energy, self.alpha))
         self._check_normalizable(setup.base, setup.manifold, objective)
-        if setup.proposal is not None:
+        # a family in closed form is fitted anew
+        if setup.proposal is not None and self._is_network():
             warn_if_elsewhere(
                 setup.internal(setup.varying(rows)),
                 setup.proposal,

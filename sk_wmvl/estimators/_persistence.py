@@ -56,8 +56,9 @@ class PersistenceMixin(BaseEstimator):
 
 
 def _own(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a state without what other classes stamp on it."""
-    return {k: v for k, v in state.items() if k != "_sklearn_version"}
+    """Return a state without the stamps of versions, which are no numbers of a fit."""
+    stamps = ("_sklearn_version", "_sk_wmvl_version")
+    return {k: v for k, v in state.items() if k not in stamps}
 
 
 def checksum(value: object) -> str:

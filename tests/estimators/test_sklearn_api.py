@@ -328,9 +328,9 @@ def test_nested_parameters_of_components(X):
 @pytest.mark.parametrize(
     ("density", "chooser"),
     [
-        (MVLDensity(), "euclidean.fit_mixture"),
+        (MVLDensity(), "race.fit_mixture"),
         (MVLDensity(base="mixture"), "gaussian_mixture.GaussianMixture"),
-        (RiemannianMVLDensity("euclidean"), "euclidean.fit_mixture"),
+        (RiemannianMVLDensity("euclidean"), "race.fit_mixture"),
         (RiemannianMVLDensity("sphere", base="kernel"), "manifold.choose_spread"),
     ],
 )

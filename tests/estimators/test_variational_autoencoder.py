@@ -541,7 +541,7 @@ def test_presets_are_parameters(name, X):
 
 
 @both
-@pytest.mark.parametrize("lr", [1.0, 1e3, 1e30])
+@pytest.mark.parametrize("lr", [1.0, 1e3, 1e12])
 def test_a_diverging_energy_does_not_take_the_encoder_along(Estimator, lr, digits):
     fitted = Estimator(2, random_state=0, max_epochs=3).fit(digits[:400])
     good, codes = fitted.reconstruct(digits), fitted.transform(digits)
@@ -556,7 +556,7 @@ def test_a_diverging_energy_does_not_take_the_encoder_along(Estimator, lr, digit
 def test_an_autoencoder_that_diverges_is_restored(X):
     fitted = ImplicitVAE(random_state=0, **SMALL).fit(X)
     before = fitted.transform(X)
-    fitted.set_params(lr=1e30, warm_start=True)
+    fitted.set_params(lr=1e12, warm_start=True)
     with pytest.warns(ConvergenceWarning):
         fitted.fit(X)
     assert np.array_equal(fitted.transform(X), before)
