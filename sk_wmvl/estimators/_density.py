@@ -52,8 +52,10 @@ __all__ = ["BaseDensity", "NetworkDroppedWarning"]
 
 # Settings that do nothing if the network is dropped.
 OF_THE_NETWORK = ("objective", "objective_weight", "epsilon", "alpha", "energy")
-POOL_SIZE, SMALLEST_POOL, DRAWS_PER_STEP = 65_536, 8192, 512
-LEAST_USES = 8  # of a draw on average, where a pool is smaller
+POOL_SIZE, DRAWS_PER_STEP = 65_536, 512
+# Of a draw on average, where a pool is smaller; and draws times components that are made in
+# a moment anyway.
+LEAST_USES, CHEAP_WORK = 8, 4e6
 ROWS_OF_WEIGHT = 100  # at which a local objective weighs as much as the likelihood
 
 
@@ -262,18 +264,19 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             problem,
             weight=objective_weight(weight, n_rows),
             cover=cover,
-            pool_size=affordable(self._pool_size(n_rows), base),
+            pool_size=self._pool_size(n_rows, base),
             draws_per_step=DRAWS_PER_STEP,
         )
 
-    def _pool_size(self, n_rows: int) -> int:
-        """Return how many draws to hold: a fit of few steps needs fewer."""
+    def _pool_size(self, n_rows: int, base: BaseMeasure) -> int:
+        """Return how many draws to hold: of an expensive base no more than serve a fit."""
         options = TrainingOptions.of(self)
         n_steps = options.n_epochs(n_rows) * math.ceil(
             n_rows / options.rows_per_step(n_rows)
         )
-        wanted = n_steps * DRAWS_PER_STEP // LEAST_USES
-        return min(max(wanted, SMALLEST_POOL), POOL_SIZE)
+        served = n_steps * DRAWS_PER_STEP // LEAST_USES
+        wanted = max(served, int(CHEAP_WORK / base.work))
+        return affordable(min(wanted, POOL_SIZE), base)
 
     def _resumed(self, rows):
         setup = super()._resumed(rows)
