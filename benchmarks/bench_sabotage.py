@@ -156,6 +156,7 @@ def main():
                     for mass in masses
                 }
                 sheet.add(
+                    kind="place",
                     d=d,
                     width=width,
                     distance=distance,
@@ -167,7 +168,8 @@ def main():
                 )
     alarms = np.array([sound(seed) for seed in range(n_sound)])
     sheet.add(
-        d="sound",
+        kind="sound fits",
+        d="",
         width="",
         distance="",
         places=n_sound,

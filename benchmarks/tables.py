@@ -105,6 +105,7 @@ CELLS = {
     "reached": reached,
     "rms": lambda runs, column: as_cell(math.sqrt((runs[column] ** 2).mean())),
     "spread": spread,
+    "text": lambda runs, column: str(runs[column].fillna("").iloc[0]),
 }
 
 
