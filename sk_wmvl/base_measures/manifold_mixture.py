@@ -98,12 +98,15 @@ class ManifoldMixture(BaseMeasure):
         if len(wider) < len(copies):  # uniform densities
             return super().log_probs(x, copies)
         others = [mixture.components for mixture in wider]
-        parts = self.components.log_probs(x, others)
-        values = [
-            log_sum_exp(mixture.weighted(part))
-            for mixture, part in zip([self, *wider], parts, strict=True)
-        ]
-        return torch.stack(values, 1)
+        values = []
+        for rows in x.split(chunk_size(self.n_components)):
+            parts = self.components.log_probs(rows, others)
+            sums = [
+                log_sum_exp(mixture.weighted(part))
+                for mixture, part in zip([self, *wider], parts, strict=True)
+            ]
+            values.append(torch.stack(sums, 1))
+        return torch.cat(values) if values else x.new_zeros(0, 1 + len(wider))
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log densities of shape (n,)."""

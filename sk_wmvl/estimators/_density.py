@@ -52,7 +52,7 @@ __all__ = ["BaseDensity", "NetworkDroppedWarning"]
 
 # Settings that do nothing if the network is dropped.
 OF_THE_NETWORK = ("objective", "objective_weight", "epsilon", "alpha", "energy")
-POOL_SIZE, DRAWS_PER_STEP = 65_536, 512
+POOL_SIZE, SMALLEST_POOL, DRAWS_PER_STEP = 65_536, 4096, 512
 # Of a draw on average, where a pool is smaller; and draws times components that are made in
 # a moment anyway.
 LEAST_USES, CHEAP_WORK = 8, 4e6
@@ -276,7 +276,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         )
         served = n_steps * DRAWS_PER_STEP // LEAST_USES
         wanted = max(served, int(CHEAP_WORK / base.work))
-        return affordable(min(wanted, POOL_SIZE), base)
+        return affordable(min(max(wanted, SMALLEST_POOL), POOL_SIZE), base)
 
     def _resumed(self, rows):
         setup = super()._resumed(rows)

@@ -26,7 +26,7 @@ MOST_WORK = 4e6  # starts times components, so that an ascent stays a matter of 
 N_STEEP = 8192  # draws among which those are found where the correction is steepest
 # Further points at which the correction alone is evaluated, which takes a fraction of the
 # time of weighing draws: narrow places have few draws near them.
-N_SCOUTS = 2**18
+N_SCOUTS, SCOUTED = 2**18, 2**22  # points, and numbers, of which these take 32 MB
 TOLERANCE = 0.01  # nats of log Z; less is not worth a repair
 
 
@@ -88,7 +88,7 @@ def audit(
     n_starts = int(min(N_STARTS, max(32, MOST_WORK // work), len(pool)))
     # Where modes are need not be known to many digits, and float32 takes half the time.
     quick = copy.deepcopy(energy).float()
-    n_scouts = affordable(N_SCOUTS, cover.base)
+    n_scouts = affordable(min(N_SCOUTS, SCOUTED // pool.x.shape[1]), cover.base)
     scouts = cover.sample(n_scouts, generator=generator).float()
     starts = _starts(quick, pool, at_draws, scouts, n_starts)
     modes = find_modes(quick, starts, manifold, unit=_unit(pool, manifold))

@@ -25,7 +25,7 @@ STEP = 0.15  # of the ascents, in internal units; it shrinks in the last third
 BETAS = (0.8, 0.95)  # of Adam, which has few steps
 MOST_MODES = 64
 APART = 0.5  # modes nearer to a higher one are taken for the same
-MERGE_EVERY = 16  # steps, after which ascents that have met go on as one
+MERGE_EVERY = 16  # steps, after which ascents near higher ones end
 NARROWEST, WIDEST = 0.05, 2.0  # standard deviations of places
 NEARLY = 0.1  # nats that a mode may be higher than the end of an ascent
 SPREAD = 1.2  # by which places are wider than the modes they stand for
@@ -136,7 +136,7 @@ def climb(
 ) -> tuple[Tensor, Tensor]:
     """Return the highest points of ascents by Adam, and the log densities there.
 
-    Of ascents that meet, within a quarter of a unit, the highest one goes on.
+    Every 16 steps an ascent ends that is within a quarter of a unit of a higher one.
 
     Parameters
     ----------

@@ -154,7 +154,7 @@ class CountedEnergy(nn.Module):
 
 def is_expensive(proposal: nn.Module) -> bool:
     """Return whether a density is expensive to evaluate at every node of a grid."""
-    return getattr(proposal, "work", 1) > MANY_COMPONENTS
+    return getattr(proposal, "n_components", 1) > MANY_COMPONENTS
 
 
 def is_over(energy: nn.Module, proposal: nn.Module) -> TypeGuard[CorrectedEnergy]:

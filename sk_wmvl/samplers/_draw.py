@@ -51,12 +51,13 @@ def draw(
     `thin_base` or `draw_on_grid`.
 
     In all other cases proposals are resampled by importance weight, so that separated modes
-    have about the right weights. There are ten proposals per draw, or more, up to 200 000
-    in all. If at least three per draw are effective, systematic resampling takes a proposal
-    :math:`nw_i` times to within one [Kitagawa1996]_: at most once, but for the heaviest.
-    Further copies are moved apart by 20 moves of `HMC`, whose step size is adapted and then
-    fixed. If not, 256 chains explore the model: after 200 moves of warm-up they make at
-    least 200 more. Every tenth state is used, and R-hat is checked.
+    have about the right weights. There are ten proposals per draw, or as many more as are
+    needed, up to 40 per draw or 200 000 in all. If at least three per draw are effective,
+    systematic resampling takes a proposal :math:`nw_i` times to within one
+    [Kitagawa1996]_: at most once, but for the heaviest. Further copies are moved apart by
+    20 moves of `HMC` of two leapfrog steps, whose size is adapted and then fixed. With
+    fewer effective proposals 256 chains explore the model: after 200 moves of warm-up they
+    make at least 200 more. Every tenth state is used, and R-hat is checked.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ def draw(
     pool, log_weights = _propose(energy, cover, n_pool, generator)
     weights, n_effective = _normalize(log_weights)
     n_enough = math.ceil(SPARE * n_needed * n_pool / n_effective)
-    if n_effective < n_needed and n_enough <= MOST_POOL:
+    if n_effective < n_needed and n_enough <= max(MOST_POOL, 4 * n_pool):
         more = _propose(energy, cover, n_enough - n_pool, generator)
         pool = torch.cat([pool, more[0]])
         weights, n_effective = _normalize(torch.cat([log_weights, more[1]]))

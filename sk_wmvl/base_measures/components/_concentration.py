@@ -21,7 +21,6 @@ __all__ = [
     "log_bessel",
     "mean_deficit",
     "mean_resultant_length",
-    "sample_cosine",
     "sample_deficit",
     "solve_concentration",
 ]
@@ -160,11 +159,3 @@ def sample_deficit(kappa: Tensor, d: int, generator: torch.Generator | None) -> 
         out[left[accept]] = deficit[accept]
         left = left[~accept]
     return out.clamp(0, 2)
-
-
-def sample_cosine(kappa: Tensor, d: int, generator: torch.Generator | None) -> Tensor:
-    """Return cosines of the angle to the mean, (n, 1); see `sample_deficit`.
-
-    In float64 whatever the dtype: at a large concentration the cosine is close to one.
-    """
-    return (1 - sample_deficit(kappa, d, generator)).to(kappa.dtype)

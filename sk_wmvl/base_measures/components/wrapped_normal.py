@@ -17,7 +17,7 @@ from sk_wmvl.manifolds import SPD, BaseManifold, Hyperbolic
 __all__ = ["WrappedNormal"]
 
 LOG_2PI = math.log(2 * math.pi)
-WORK = 50  # about what a logarithm costs, in evaluations of a normal density
+WORK = 20  # about what a logarithm costs, in evaluations of a normal density
 
 
 class WrappedNormal(Components):

@@ -46,7 +46,7 @@ MOST_STACKED, LEAST_WEIGHT = 6, 0.02
 FEWEST_STACKED = 2  # one alone was offered before
 N_SIZES, N_STARTS = 3, 3  # of mixtures, averaged over the starts
 # Nats per row; kernels ahead by as much and so many standard errors leave starts no chance.
-MOST_GAINED_BY_STARTS, CLEAR = 0.2, 2.0
+MOST_GAINED_BY_STARTS, CLEAR = 0.2, 4.0
 MOST_SPREAD_ROWS = 1000  # by which units' variances are compared
 ROUNDING = 1e-26  # a variance that is no more than that of rounded unit vectors
 NO_SPREAD = 1e-12  # stands for it
@@ -391,7 +391,7 @@ def _offer_mixtures(
             yield MixtureCandidate(name, values.numpy(), manifold, k, prior, (start,))
 
     # The best of all is the reference: only the uniform density was tried before.
-    tried, _ = search.climb(ladder(), PATIENCE, own_kind=False)
+    tried = search.climb(ladder(), PATIENCE)
     several = [size for size in tried if size.n_components > 1]  # one has one start
     means = [search.mean(size.values) for size in several]
     if rival is not None and several:

@@ -310,8 +310,11 @@ def _transforming_pays(track: Track) -> bool:
 def _heat(
     track: Track, units: np.ndarray, n_smallest: int, *, transforms: bool
 ) -> list[Trial]:
-    """Return the trials that come near the best on the first fold, and the simplest one."""
-    fold = track.folds[0]
+    """Return the trials that come near the best on the first fold, and the simplest one.
+
+    Where a part of the rows was tried, the next size of the winner is among them.
+    """
+    whole, fold = track, track.folds[0]
     if len(fold.train) > 2 * ROWS_OF_A_HEAT:
         rng = np.random.default_rng([len(fold.train), track.seed])
         some = rng.permutation(len(fold.train))[:ROWS_OF_A_HEAT]
@@ -327,7 +330,17 @@ def _heat(
     stack = np.argsort(-stacking_weights(values, search.weight))[:MOST_STACKED]
     kept = {0, *order[:LEAST_FINALISTS].tolist(), *stack.tolist()}
     kept |= {i for i, own in enumerate(values.T) if not search.pays(best, own, NEAR)}
-    return [trials[i] for i in sorted(kept)]
+    finalists = [trials[i] for i in sorted(kept)]
+    if track is whole:
+        return finalists
+    # More rows bear more components.
+    winner = trials[order[0]]
+    rows_each = least_rows_each(track.sample)
+    for k in LADDER:
+        if k > winner.n_components and k * rows_each <= n_smallest:
+            larger = winner._replace(n_components=k)
+            return finalists if larger in finalists else [*finalists, larger]
+    return finalists
 
 
 def _climb(
@@ -340,7 +353,7 @@ def _climb(
 
     `n_smallest` is the number of distinct rows to train on in the smallest fold.
     """
-    rows_each = max(LEAST_ROWS, 2 * track.sample.x.shape[1])
+    rows_each = least_rows_each(track.sample)
     least, trials = 1, []
     tails = TRANSFORMED_DEGREES_OF_FREEDOM if is_transformed else DEGREES_OF_FREEDOM
     for nu in tails:
@@ -363,6 +376,11 @@ def _climb(
         if nu == DEGREES_OF_FREEDOM[0]:
             least = top // FEWER
     return trials
+
+
+def least_rows_each(sample: Sample) -> int:
+    """Return how many rows a component needs, on average."""
+    return max(LEAST_ROWS, 2 * sample.x.shape[1])
 
 
 def name_of(trial: Trial) -> str:

@@ -122,10 +122,8 @@ class Search(Generic[AnyCandidate]):
             return True
         return False
 
-    def climb(
-        self: "Search", ladder: Iterable[Step], patience: int, *, own_kind: bool
-    ) -> tuple[list[Step], Step]:
-        """Offer candidates of growing size until it no longer pays.
+    def climb(self: "Search", ladder: Iterable[Step], patience: int) -> list[Step]:
+        """Offer candidates of growing size until none improves on the best of all.
 
         Parameters
         ----------
@@ -133,33 +131,19 @@ class Search(Generic[AnyCandidate]):
             Tried one by one, so that what is not reached is never fitted.
         patience : int
             How many in a row may bring no improvement.
-        own_kind : bool
-            Whether improvement is that over the best of the ladder. Else it is that over
-            the best of all candidates so far.
 
         Returns
         -------
         tried : list of Candidate
-        top : Candidate
-            The last improvement; without any, the first that was tried.
         """
         tried: list[Step] = []
-        top: Step | None = None
         n_failed = 0
         for candidate in ladder:
-            improves = self.offer(candidate)
-            if own_kind:
-                improves = top is None or self.pays(
-                    candidate.values, top.values, NEEDED
-                )
-            if improves or top is None:
-                top = candidate
+            n_failed = 0 if self.offer(candidate) else n_failed + 1
             tried.append(candidate)
-            n_failed = 0 if improves else n_failed + 1
             if n_failed == patience:
                 break
-        assert top is not None  # a ladder has a first step
-        return tried, top
+        return tried
 
     def result(
         self,

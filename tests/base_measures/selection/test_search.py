@@ -84,21 +84,18 @@ def ladder(means, seen):
 
 def test_a_ladder_is_left_where_it_no_longer_pays():
     search, seen = Search(EQUAL), []
-    tried, top = search.climb(ladder([0, 1, 1, 2, 2, 1, 5], seen), 2, own_kind=True)
+    tried = search.climb(ladder([0, 1, 1, 2, 2, 1, 5], seen), 2)
     assert seen == [0, 1, 1, 2, 2, 1]  # what is not reached is not made
     assert [c.name for c in tried] == [f"mean {m}" for m in seen]
-    assert top.values[0] == 2
-    assert search.best is top
+    assert search.best.values[0] == 2
 
 
-def test_a_ladder_compares_with_its_own_kind_or_with_the_best():
-    for own_kind, expected in [(True, [0, 1, 2, 3]), (False, [0, 1])]:
-        search, seen = Search(EQUAL), []
-        search.offer(candidate(np.full(100, 9.0)))
-        _, top = search.climb(ladder([0, 1, 2, 3], seen), 2, own_kind=own_kind)
-        assert seen == expected
-        assert top.values[0] == (3 if own_kind else 0)
-        assert search.best is search.candidates[0]
+def test_a_ladder_compares_with_the_best_of_all():
+    search, seen = Search(EQUAL), []
+    search.offer(candidate(np.full(100, 9.0)))
+    search.climb(ladder([0, 1, 2, 3], seen), 2)
+    assert seen == [0, 1]
+    assert search.best is search.candidates[0]
 
 
 # --- the result -----------------------------------------------------------------------
