@@ -9,18 +9,30 @@ from tqdm.auto import tqdm
 
 from sk_wmvl import MVLDensity
 from sk_wmvl._comparison import (
+    BadFileError,
     Comparison,
     DataSet,
     Result,
     Stages,
     compare,
     format_table,
+    leave_out_constant,
     save_figure,
     save_scores,
 )
+from sk_wmvl._comparison import fits as fits_of_comparison
 from sk_wmvl._comparison.fits import base_log_density
 
 SCALES = np.array([1000.0, 0.01])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_candidates():
+    """No more of the peers' settings than a quick test needs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fits_of_comparison, "MAX_COMPONENTS", 2)
+        patch.setattr(fits_of_comparison, "BANDWIDTHS", np.array([0.3, 1.0]))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +99,53 @@ def test_base_alone_is_the_model_whose_network_was_dropped():
 
     gaussian = multivariate_normal(X.mean(0), np.cov(X.T, bias=True))
     assert abs(base.mean() - gaussian.logpdf(X).mean()) < 0.02
+
+
+def test_base_alone_is_of_the_columns_that_vary():
+    X = np.random.default_rng(1).normal(size=(60, 2))
+    wide = np.c_[X[:, 0], np.full(60, 7.0), X[:, 1]]
+    params = {"base": "gaussian", "max_epochs": 1, "random_state": 0}
+    expected = base_log_density(MVLDensity(**params).fit(X), X)
+    with pytest.warns(UserWarning, match="Constant columns"):
+        density = MVLDensity(**params).fit(wide)
+    assert np.abs(base_log_density(density, wide) - expected).max() < 1e-9
+
+
+def flagged(row, n=60):
+    """Return rows with a column that is 1 in one of them."""
+    X = np.random.default_rng(0).normal(size=(n, 3))
+    X[:, 2] = np.arange(n) == row
+    return DataSet("mine", X, ["a", "b", "flag"], left_out=("day: dates",))
+
+
+def test_columns_that_are_constant_in_training_rows_are_left_out():
+    found = [leave_out_constant(flagged(r), n_splits=1, seed=3) for r in range(60)]
+    left = [data for data in found if len(data.left_out) == 2]
+    assert len(left) == 12  # a fifth of the rows is held out, each of them once
+    for data in left:
+        assert data.columns == ["a", "b"]
+        assert np.array_equal(data.X, flagged(0).X[:, :2])
+        reason = "flag: constant, 0 in the training rows of split 1"
+        assert data.left_out == ("day: dates", reason)
+        assert leave_out_constant(data, n_splits=1, seed=3) is data
+    for row, data in enumerate(found):
+        if len(data.left_out) == 1:
+            assert np.array_equal(data.X, flagged(row).X)
+    # any split counts: three hold out at least as many rows, and name the first that does
+    told = [leave_out_constant(flagged(r), n_splits=3, seed=3) for r in range(60)]
+    splits = [data.left_out[1][-1] for data in told if len(data.left_out) == 2]
+    assert splits.count("1") == 12
+    assert set(splits) == {"1", "2", "3"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_column_that_varies_in_training_rows(seed):
+    # Copies stay together, so that one of two values is held out.
+    data = DataSet("mine", np.eye(40)[:, :1], ["flag"])
+    with pytest.raises(
+        BadFileError, match="mine: no column can be compared .flag: const"
+    ):
+        leave_out_constant(data, n_splits=1, seed=seed)
 
 
 class Recorder:
