@@ -84,11 +84,14 @@ class Comparison(NamedTuple):
     reports : list of dict
         The `fit_report_` of each split.
     last : LastFit
+    warned : tuple of str
+        The first lines of what `MVLDensity` warned of, each once.
     """
 
     results: list[Result]
     reports: list[dict[str, Any]]
     last: LastFit
+    warned: tuple[str, ...] = ()
 
 
 def best_mixture(Z: np.ndarray, seed: int) -> GaussianMixture:
@@ -215,6 +218,7 @@ def compare(
     """
     table: dict[str, list[tuple[float, float, float]]] = {}
     reports: list[dict[str, Any]] = []
+    warned: dict[str, None] = {}  # in order, without repetitions
     for k, (inside, outside) in enumerate(_splits(data.X, n_splits, seed)):
         steps: list[Any] = [StandardScaler()]
         if data.n_components is not None:
@@ -232,22 +236,28 @@ def compare(
             what = f"{data.name}, split {k + 1}/{n_splits}: {name}"
             stages.begin(what, "base" if name == OURS else "")
             start = time.perf_counter()
-            with warnings.catch_warnings():
-                # Warnings of single fits, such as those of mixtures that have not
-                # converged, would only repeat what the table shows.
-                warnings.simplefilter("ignore")
+            with warnings.catch_warnings(record=True) as caught:
+                if name == OURS:
+                    warnings.simplefilter("always", UserWarning)
+                else:
+                    # Warnings of single fits, such as those of mixtures that have not
+                    # converged, would only repeat what the table shows.
+                    warnings.simplefilter("ignore")
                 model = make(train)
-            seconds = time.perf_counter() - start
-            std = getattr(model, "log_normalizer_std_", 0.0)
-            score = model.score_samples(test).mean()
-            table.setdefault(name, []).append((score, std, seconds))
-            if name == OURS:
-                score = base_log_density(density, test).mean()
-                seconds = density.fit_report_["seconds"]["base"]
-                table.setdefault(BASE, []).append((score, 0.0, seconds))
-                reports.append(density.fit_report_)
+                seconds = time.perf_counter() - start
+                std = getattr(model, "log_normalizer_std_", 0.0)
+                score = model.score_samples(test).mean()
+                table.setdefault(name, []).append((score, std, seconds))
+                if name == OURS:
+                    score = base_log_density(density, test).mean()
+                    seconds = density.fit_report_["seconds"]["base"]
+                    table.setdefault(BASE, []).append((score, 0.0, seconds))
+                    reports.append(density.fit_report_)
+            lines = (str(warning.message).strip().split("\n")[0] for warning in caught)
+            warned.update(dict.fromkeys(lines))
             stages.bar.update()
     is_held_out = np.zeros(len(data.X), dtype=bool)
     is_held_out[outside] = True
     results = [Result(name, *np.array(rows).T) for name, rows in table.items()]
-    return Comparison(results, reports, LastFit(density, units, is_held_out))
+    last = LastFit(density, units, is_held_out)
+    return Comparison(results, reports, last, tuple(warned))

@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import warnings
 
 import numpy as np
 import pytest
@@ -214,6 +215,51 @@ def test_network_that_was_dropped():
     assert "±" not in one.replace("± standard", "")
     assert "nan" not in one
     assert "added 0.500 nats per row (" in one
+
+
+def test_warnings_of_ours_are_below_the_table_once():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    X[:, 1] = np.arange(60) % 3  # which the fit of each split tells
+    data = DataSet("mine", X, ["a", "kind"])
+    with tqdm(total=6, disable=True) as bar:
+        params = {"max_epochs": 1, "base": "gaussian"}
+        comparison = compare(
+            data, n_splits=2, seed=0, params=params, stages=Stages(bar)
+        )
+    discrete = [text for text in comparison.warned if "discrete columns: 1." in text]
+    assert len(discrete) == 1
+    _, below = format_table(comparison).split("MVLDensity warned (")
+    for text in comparison.warned:
+        assert " ".join(below.split()).count(text) == 1
+    assert max(map(len, below.splitlines())) <= 92
+
+
+def test_first_lines_of_ours_and_nothing_of_peers(monkeypatch):
+    def noisy(text, method):
+        def call(*args, **kwargs):
+            warnings.warn(text, UserWarning, stacklevel=2)
+            return method(*args, **kwargs)
+
+        return call
+
+    for name in ("best_mixture", "best_kernel"):
+        own = getattr(fits_of_comparison, name)
+        monkeypatch.setattr(fits_of_comparison, name, noisy("a peer's", own))
+    ours = noisy("one of ours,\nwith more to say", MVLDensity.fit)
+    monkeypatch.setattr(MVLDensity, "fit", ours)
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    with tqdm(total=3, disable=True) as bar:
+        params = {"max_epochs": 1, "base": "gaussian"}
+        comparison = compare(
+            DataSet("mine", X, ["a", "b"]),
+            n_splits=1,
+            seed=0,
+            params=params,
+            stages=Stages(bar),
+        )
+    assert "one of ours," in comparison.warned
+    assert not any("peer" in text or "to say" in text for text in comparison.warned)
+    assert "warned" not in format_table(comparison._replace(warned=()))
 
 
 @pytest.mark.parametrize("d", [1, 2, 4])
