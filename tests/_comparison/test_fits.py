@@ -24,6 +24,7 @@ from sk_wmvl._comparison import (
 from sk_wmvl._comparison import fits as fits_of_comparison
 from sk_wmvl._comparison.fits import base_log_density
 
+SMALL = {"base": "gaussian", "hidden_layer_sizes": (4,), "max_epochs": 1}
 SCALES = np.array([1000.0, 0.01])
 
 
@@ -46,7 +47,7 @@ def rows():
 def fitted(rows):
     with tqdm(total=6, disable=True) as bar:
         data = DataSet("copies", rows, ["a", "b"])
-        params = {"max_epochs": 2, "base": "gaussian"}
+        params = SMALL | {"max_epochs": 2}
         comparison = compare(
             data, n_splits=2, seed=0, params=params, stages=Stages(bar)
         )
@@ -91,7 +92,7 @@ def test_scores_of_rows_are_in_the_units_of_the_file(tmp_path, fitted):
 
 def test_base_alone_is_the_model_whose_network_was_dropped():
     X = np.random.default_rng(1).normal(size=(60, 2))
-    density = MVLDensity(base="gaussian", max_epochs=1, random_state=0).fit(X)
+    density = MVLDensity(**SMALL, random_state=0).fit(X)
     assert density.correction_scale_ == 0
     base = base_log_density(density, X)
     assert np.abs(base - density.score_samples(X)).max() < 1e-9
@@ -105,7 +106,7 @@ def test_base_alone_is_the_model_whose_network_was_dropped():
 def test_base_alone_is_of_the_columns_that_vary():
     X = np.random.default_rng(1).normal(size=(60, 2))
     wide = np.c_[X[:, 0], np.full(60, 7.0), X[:, 1]]
-    params = {"base": "gaussian", "max_epochs": 1, "random_state": 0}
+    params = SMALL | {"random_state": 0}
     expected = base_log_density(MVLDensity(**params).fit(X), X)
     with pytest.warns(UserWarning, match="Constant columns"):
         density = MVLDensity(**params).fit(wide)
@@ -168,7 +169,7 @@ def test_every_stage_is_shown():
     assert copy.deepcopy(stages) is stages
     X = np.random.default_rng(0).normal(size=(60, 2))
     stages.begin("it", "base")
-    MVLDensity(base="gaussian", max_epochs=2, callbacks=[stages]).fit(X)
+    MVLDensity(**SMALL | {"max_epochs": 2}, callbacks=[stages]).fit(X)
     stages.begin("another")
     assert bar.texts == [
         "it, base",
@@ -222,10 +223,7 @@ def test_warnings_of_ours_are_below_the_table_once():
     X[:, 1] = np.arange(60) % 3  # which the fit of each split tells
     data = DataSet("mine", X, ["a", "kind"])
     with tqdm(total=6, disable=True) as bar:
-        params = {"max_epochs": 1, "base": "gaussian"}
-        comparison = compare(
-            data, n_splits=2, seed=0, params=params, stages=Stages(bar)
-        )
+        comparison = compare(data, n_splits=2, seed=0, params=SMALL, stages=Stages(bar))
     discrete = [text for text in comparison.warned if "discrete columns: 1." in text]
     assert len(discrete) == 1
     _, below = format_table(comparison).split("MVLDensity warned (")
@@ -249,12 +247,11 @@ def test_first_lines_of_ours_and_nothing_of_peers(monkeypatch):
     monkeypatch.setattr(MVLDensity, "fit", ours)
     X = np.random.default_rng(0).normal(size=(60, 2))
     with tqdm(total=3, disable=True) as bar:
-        params = {"max_epochs": 1, "base": "gaussian"}
         comparison = compare(
             DataSet("mine", X, ["a", "b"]),
             n_splits=1,
             seed=0,
-            params=params,
+            params=SMALL,
             stages=Stages(bar),
         )
     assert "one of ours," in comparison.warned
@@ -268,9 +265,6 @@ def test_figure(tmp_path, d):
     X = np.random.default_rng(0).normal(size=(60, d))
     data = DataSet("mine", X, [f"x{k}" for k in range(d)])
     with tqdm(total=3, disable=True) as bar:
-        params = {"max_epochs": 1, "base": "gaussian"}
-        comparison = compare(
-            data, n_splits=1, seed=0, params=params, stages=Stages(bar)
-        )
+        comparison = compare(data, n_splits=1, seed=0, params=SMALL, stages=Stages(bar))
     save_figure(data, comparison, tmp_path / "mine.png")
     assert (tmp_path / "mine.png").stat().st_size > 10_000
