@@ -82,7 +82,9 @@ class Base(BaseAlone):
         energy = self.model.energy_
         u = energy.energy.base.sample(n, generator=make_generator(seed))
         with torch.no_grad():
-            return self.model.manifold_.to_user(energy.to_user(u)).numpy()
+            rows = self.model.manifold_.to_user(energy.to_user(u)).numpy()
+        columns = self.model._fitted.columns
+        return rows if columns is None else columns.fill(rows)
 
 
 def add_options(parser):

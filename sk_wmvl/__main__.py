@@ -14,6 +14,7 @@ from sk_wmvl._comparison import (
     compare,
     describe,
     format_table,
+    leave_out_constant,
     read_table,
     save_figure,
     save_scores,
@@ -61,7 +62,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _load(options: argparse.Namespace) -> list[DataSet]:
+def _load(options: argparse.Namespace, n_splits: int) -> list[DataSet]:
     """Return what to compare on; the folder for the results exists then."""
     if options.csv is not None:
         names = options.columns.split(",") if options.columns else None
@@ -71,6 +72,8 @@ def _load(options: argparse.Namespace) -> list[DataSet]:
     else:
         chosen = BUNDLED if options.data == "all" else [options.data]
         sets = [BUNDLED[name]() for name in chosen]
+    seed = options.seed
+    sets = [leave_out_constant(data, n_splits=n_splits, seed=seed) for data in sets]
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -100,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.quick:
         params, n_splits = params | {"max_epochs": 2}, 1
     try:
-        sets = _load(options)
+        sets = _load(options, n_splits)
     except BadFileError as error:
         print(error, file=sys.stderr)
         return 2

@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 
 from sk_wmvl.__main__ import main
+from sk_wmvl._comparison import DataSet, fits, leave_out_constant
 
 pytest.importorskip("pandas")
+
+
+@pytest.fixture(autouse=True)
+def few_candidates(monkeypatch):
+    """No more of the peers' settings than a quick test needs."""
+    monkeypatch.setattr(fits, "MAX_COMPONENTS", 2)
+    monkeypatch.setattr(fits, "BANDWIDTHS", np.array([0.3, 1.0]))
 
 
 def write(tmp_path, n=40, d=2, name="data.csv"):
@@ -62,6 +70,21 @@ def test_table_figure_and_scores(tmp_path, capsys):
     assert lines[0] == "row,log_density,held_out"
     assert len(lines) == 81
     assert sum(line.endswith(",1") for line in lines) == 16
+
+
+def test_column_that_is_constant_in_training_rows(tmp_path, capsys):
+    X = np.random.default_rng(0).normal(size=(60, 3)).round(6)
+    for row in range(60):  # until one is held out
+        X[:, 2] = np.arange(60) == row
+        data = DataSet("mine", X, ["a", "b", "flag"])
+        if leave_out_constant(data, n_splits=1, seed=0).left_out:
+            break
+    path = tmp_path / "mine.csv"
+    np.savetxt(path, X, "%g", delimiter=",", header="a,b,flag", comments="")
+    assert main(["--csv", str(path), "--out", str(tmp_path), "--quick"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("mine: 60 rows, 2 columns\n  left out: flag: constant, 0 in")
+    assert "KernelDensity (CV)" in out
 
 
 @pytest.mark.slow

@@ -44,10 +44,10 @@ class BaseAlone:
     def score_samples(self, X):
         """Return log densities in the units of the data."""
         energy = self.model.energy_
-        x = self.model.manifold_.from_user(torch.tensor(X, dtype=torch.float64))
+        x = self.model._check_points(X)  # of the columns that vary
         with torch.no_grad():
             log_q = energy.energy.base.log_prob(energy.to_internal(x))
-        return (log_q - energy.log_det(x)).numpy()
+        return (log_q - energy.log_det(x)).cpu().numpy()
 
 
 def mass_error(model):

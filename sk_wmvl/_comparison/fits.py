@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,12 +14,21 @@ from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sk_wmvl._comparison.data import DataSet
+from sk_wmvl._comparison.data import BadFileError, DataSet
 from sk_wmvl._comparison.progress import Stages
 from sk_wmvl._rows import label_units
+from sk_wmvl.coordinates.varying import find_constant
 from sk_wmvl.estimators.density import MVLDensity
 
-__all__ = ["BASE", "OURS", "Comparison", "LastFit", "Result", "compare"]
+__all__ = [
+    "BASE",
+    "OURS",
+    "Comparison",
+    "LastFit",
+    "Result",
+    "compare",
+    "leave_out_constant",
+]
 
 OURS, BASE = "MVLDensity", "its base alone"
 TEST_SHARE = 0.2
@@ -74,11 +84,14 @@ class Comparison(NamedTuple):
     reports : list of dict
         The `fit_report_` of each split.
     last : LastFit
+    warned : tuple of str
+        The first lines of what `MVLDensity` warned of, each once.
     """
 
     results: list[Result]
     reports: list[dict[str, Any]]
     last: LastFit
+    warned: tuple[str, ...] = ()
 
 
 def best_mixture(Z: np.ndarray, seed: int) -> GaussianMixture:
@@ -112,9 +125,70 @@ def base_log_density(density: MVLDensity, Z: np.ndarray) -> np.ndarray:
     log_density : ndarray of shape (n,)
     """
     energy = density.energy_
-    z = torch.as_tensor(Z, dtype=torch.float64, device=density.device_)
+    z = density._check_points(Z)  # of the columns that vary
     log_density = energy.energy.base.log_prob(energy.to_internal(z))
     return (log_density - energy.log_det(z)).cpu().numpy()
+
+
+def _splits(
+    X: np.ndarray, n_splits: int, seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield indices of training rows and of held-out ones."""
+    copies = label_units(X)
+    for k in range(n_splits):
+        halves = GroupShuffleSplit(1, test_size=TEST_SHARE, random_state=seed + k)
+        yield next(halves.split(X, groups=copies))
+
+
+def leave_out_constant(data: DataSet, *, n_splits: int, seed: int) -> DataSet:
+    """Leave out columns that are constant in the training rows of a split of `compare`.
+
+    `MVLDensity` gives no density of such a column, and the others give it a peak as narrow
+    as rounding: their likelihoods would not be of the same columns.
+
+    Parameters
+    ----------
+    data : DataSet
+        Principal components of any columns vary, and columns are kept then.
+    n_splits, seed : int
+        As in `compare`.
+
+    Returns
+    -------
+    data : DataSet
+        What is left out has its reasons in `left_out`.
+
+    Raises
+    ------
+    BadFileError
+        If no column is left.
+    """
+    if data.n_components is not None:
+        return data
+    while True:
+        reasons: dict[int, str] = {}
+        for k, (inside, _) in enumerate(_splits(data.X, n_splits, seed)):
+            rows = data.X[inside]
+            for j in np.flatnonzero(find_constant(rows)).tolist():
+                reason = (
+                    f"constant, {rows[0, j]:g} in the training rows of split {k + 1}"
+                )
+                reasons.setdefault(j, f"{data.columns[j]}: {reason}")
+        if not reasons:
+            return data
+        left_out = (*data.left_out, *reasons.values())
+        kept = [j for j in range(len(data.columns)) if j not in reasons]
+        if not kept:
+            raise BadFileError(
+                f"{data.name}: no column can be compared ({'; '.join(left_out)})."
+            )
+        # Rows that differed in these columns alone are copies now, and are split anew.
+        data = data._replace(
+            X=data.X[:, kept],
+            columns=[data.columns[j] for j in kept],
+            pictured=(0, 1),
+            left_out=left_out,
+        )
 
 
 def compare(
@@ -128,6 +202,7 @@ def compare(
     Parameters
     ----------
     data : DataSet
+        From `leave_out_constant`.
     n_splits : int
         Number of splits, each with 20 % of the rows for testing.
     seed : int
@@ -143,10 +218,8 @@ def compare(
     """
     table: dict[str, list[tuple[float, float, float]]] = {}
     reports: list[dict[str, Any]] = []
-    copies = label_units(data.X)
-    for k in range(n_splits):
-        halves = GroupShuffleSplit(1, test_size=TEST_SHARE, random_state=seed + k)
-        inside, outside = next(halves.split(data.X, groups=copies))
+    warned: dict[str, None] = {}  # in order, without repetitions
+    for k, (inside, outside) in enumerate(_splits(data.X, n_splits, seed)):
         steps: list[Any] = [StandardScaler()]
         if data.n_components is not None:
             steps.insert(0, PCA(data.n_components, random_state=seed + k))
@@ -163,22 +236,28 @@ def compare(
             what = f"{data.name}, split {k + 1}/{n_splits}: {name}"
             stages.begin(what, "base" if name == OURS else "")
             start = time.perf_counter()
-            with warnings.catch_warnings():
-                # Warnings of single fits, such as those of mixtures that have not
-                # converged, would only repeat what the table shows.
-                warnings.simplefilter("ignore")
+            with warnings.catch_warnings(record=True) as caught:
+                if name == OURS:
+                    warnings.simplefilter("always", UserWarning)
+                else:
+                    # Warnings of single fits, such as those of mixtures that have not
+                    # converged, would only repeat what the table shows.
+                    warnings.simplefilter("ignore")
                 model = make(train)
-            seconds = time.perf_counter() - start
-            std = getattr(model, "log_normalizer_std_", 0.0)
-            score = model.score_samples(test).mean()
-            table.setdefault(name, []).append((score, std, seconds))
-            if name == OURS:
-                score = base_log_density(density, test).mean()
-                seconds = density.fit_report_["seconds"]["base"]
-                table.setdefault(BASE, []).append((score, 0.0, seconds))
-                reports.append(density.fit_report_)
+                seconds = time.perf_counter() - start
+                std = getattr(model, "log_normalizer_std_", 0.0)
+                score = model.score_samples(test).mean()
+                table.setdefault(name, []).append((score, std, seconds))
+                if name == OURS:
+                    score = base_log_density(density, test).mean()
+                    seconds = density.fit_report_["seconds"]["base"]
+                    table.setdefault(BASE, []).append((score, 0.0, seconds))
+                    reports.append(density.fit_report_)
+            lines = (str(warning.message).strip().split("\n")[0] for warning in caught)
+            warned.update(dict.fromkeys(lines))
             stages.bar.update()
     is_held_out = np.zeros(len(data.X), dtype=bool)
     is_held_out[outside] = True
     results = [Result(name, *np.array(rows).T) for name, rows in table.items()]
-    return Comparison(results, reports, LastFit(density, units, is_held_out))
+    last = LastFit(density, units, is_held_out)
+    return Comparison(results, reports, last, tuple(warned))

@@ -1,6 +1,7 @@
 """What the comparison has found, as text and as a file of scores."""
 
 import csv
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from sk_wmvl._comparison.fits import BASE, OURS, Comparison, LastFit
 from sk_wmvl.coordinates import find_ties
 
 __all__ = ["describe", "differences", "format_table", "save_scores"]
+
+WIDTH = 92  # of lines of text
 
 
 def describe(data: DataSet) -> str:
@@ -52,7 +55,7 @@ def format_table(comparison: Comparison) -> str:
     """Return the comparison as text.
 
     Standard errors are over splits; differences are paired by split. The standard error of
-    log Z is the root mean square over splits.
+    log Z is the root mean square over splits. What `MVLDensity` warned of is below.
 
     Parameters
     ----------
@@ -81,7 +84,8 @@ def format_table(comparison: Comparison) -> str:
             f"  {result.name:22s} {_mean_error(result.scores):>17s}  {shown:>17s} "
             f"{own:>10s} {result.seconds.mean():9.1f}"
         )
-    return "\n".join([*lines, f"  {_network_line(comparison)}"])
+    lines += [f"  {_network_line(comparison)}", *_warning_lines(comparison)]
+    return "\n".join(lines)
 
 
 def differences(comparison: Comparison) -> dict[str, np.ndarray]:
@@ -136,6 +140,20 @@ def _network_line(comparison: Comparison) -> str:
         f"{line}, and added {_mean_error(added).strip()} nats per row{there} "
         f"({judged:.3f} by the rows that judged it)."
     )
+
+
+def _warning_lines(comparison: Comparison) -> list[str]:
+    if not comparison.warned:
+        return []
+    # The fits see standardised arrays, whose columns have no names.
+    head = f"{OURS} warned (columns count from 0, values are in standard deviations):"
+    lines = [f"  {head}"]
+    for text in comparison.warned:
+        wrapped = textwrap.wrap(
+            text, WIDTH, initial_indent="  - ", subsequent_indent="    "
+        )
+        lines.extend(wrapped)
+    return lines
 
 
 def _mean_error(values: np.ndarray) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import warnings
 
 import numpy as np
 import pytest
@@ -9,18 +10,31 @@ from tqdm.auto import tqdm
 
 from sk_wmvl import MVLDensity
 from sk_wmvl._comparison import (
+    BadFileError,
     Comparison,
     DataSet,
     Result,
     Stages,
     compare,
     format_table,
+    leave_out_constant,
     save_figure,
     save_scores,
 )
+from sk_wmvl._comparison import fits as fits_of_comparison
 from sk_wmvl._comparison.fits import base_log_density
 
+SMALL = {"base": "gaussian", "hidden_layer_sizes": (4,), "max_epochs": 1}
 SCALES = np.array([1000.0, 0.01])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_candidates():
+    """No more of the peers' settings than a quick test needs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fits_of_comparison, "MAX_COMPONENTS", 2)
+        patch.setattr(fits_of_comparison, "BANDWIDTHS", np.array([0.3, 1.0]))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +47,7 @@ def rows():
 def fitted(rows):
     with tqdm(total=6, disable=True) as bar:
         data = DataSet("copies", rows, ["a", "b"])
-        params = {"max_epochs": 2, "base": "gaussian"}
+        params = SMALL | {"max_epochs": 2}
         comparison = compare(
             data, n_splits=2, seed=0, params=params, stages=Stages(bar)
         )
@@ -78,7 +92,7 @@ def test_scores_of_rows_are_in_the_units_of_the_file(tmp_path, fitted):
 
 def test_base_alone_is_the_model_whose_network_was_dropped():
     X = np.random.default_rng(1).normal(size=(60, 2))
-    density = MVLDensity(base="gaussian", max_epochs=1, random_state=0).fit(X)
+    density = MVLDensity(**SMALL, random_state=0).fit(X)
     assert density.correction_scale_ == 0
     base = base_log_density(density, X)
     assert np.abs(base - density.score_samples(X)).max() < 1e-9
@@ -87,6 +101,53 @@ def test_base_alone_is_the_model_whose_network_was_dropped():
 
     gaussian = multivariate_normal(X.mean(0), np.cov(X.T, bias=True))
     assert abs(base.mean() - gaussian.logpdf(X).mean()) < 0.02
+
+
+def test_base_alone_is_of_the_columns_that_vary():
+    X = np.random.default_rng(1).normal(size=(60, 2))
+    wide = np.c_[X[:, 0], np.full(60, 7.0), X[:, 1]]
+    params = SMALL | {"random_state": 0}
+    expected = base_log_density(MVLDensity(**params).fit(X), X)
+    with pytest.warns(UserWarning, match="Constant columns"):
+        density = MVLDensity(**params).fit(wide)
+    assert np.abs(base_log_density(density, wide) - expected).max() < 1e-9
+
+
+def flagged(row, n=60):
+    """Return rows with a column that is 1 in one of them."""
+    X = np.random.default_rng(0).normal(size=(n, 3))
+    X[:, 2] = np.arange(n) == row
+    return DataSet("mine", X, ["a", "b", "flag"], left_out=("day: dates",))
+
+
+def test_columns_that_are_constant_in_training_rows_are_left_out():
+    found = [leave_out_constant(flagged(r), n_splits=1, seed=3) for r in range(60)]
+    left = [data for data in found if len(data.left_out) == 2]
+    assert len(left) == 12  # a fifth of the rows is held out, each of them once
+    for data in left:
+        assert data.columns == ["a", "b"]
+        assert np.array_equal(data.X, flagged(0).X[:, :2])
+        reason = "flag: constant, 0 in the training rows of split 1"
+        assert data.left_out == ("day: dates", reason)
+        assert leave_out_constant(data, n_splits=1, seed=3) is data
+    for row, data in enumerate(found):
+        if len(data.left_out) == 1:
+            assert np.array_equal(data.X, flagged(row).X)
+    # any split counts: three hold out at least as many rows, and name the first that does
+    told = [leave_out_constant(flagged(r), n_splits=3, seed=3) for r in range(60)]
+    splits = [data.left_out[1][-1] for data in told if len(data.left_out) == 2]
+    assert splits.count("1") == 12
+    assert set(splits) == {"1", "2", "3"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_column_that_varies_in_training_rows(seed):
+    # Copies stay together, so that one of two values is held out.
+    data = DataSet("mine", np.eye(40)[:, :1], ["flag"])
+    with pytest.raises(
+        BadFileError, match="mine: no column can be compared .flag: const"
+    ):
+        leave_out_constant(data, n_splits=1, seed=seed)
 
 
 class Recorder:
@@ -108,7 +169,7 @@ def test_every_stage_is_shown():
     assert copy.deepcopy(stages) is stages
     X = np.random.default_rng(0).normal(size=(60, 2))
     stages.begin("it", "base")
-    MVLDensity(base="gaussian", max_epochs=2, callbacks=[stages]).fit(X)
+    MVLDensity(**SMALL | {"max_epochs": 2}, callbacks=[stages]).fit(X)
     stages.begin("another")
     assert bar.texts == [
         "it, base",
@@ -157,15 +218,53 @@ def test_network_that_was_dropped():
     assert "added 0.500 nats per row (" in one
 
 
+def test_warnings_of_ours_are_below_the_table_once():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    X[:, 1] = np.arange(60) % 3  # which the fit of each split tells
+    data = DataSet("mine", X, ["a", "kind"])
+    with tqdm(total=6, disable=True) as bar:
+        comparison = compare(data, n_splits=2, seed=0, params=SMALL, stages=Stages(bar))
+    discrete = [text for text in comparison.warned if "discrete columns: 1." in text]
+    assert len(discrete) == 1
+    _, below = format_table(comparison).split("MVLDensity warned (")
+    for text in comparison.warned:
+        assert " ".join(below.split()).count(text) == 1
+    assert max(map(len, below.splitlines())) <= 92
+
+
+def test_first_lines_of_ours_and_nothing_of_peers(monkeypatch):
+    def noisy(text, method):
+        def call(*args, **kwargs):
+            warnings.warn(text, UserWarning, stacklevel=2)
+            return method(*args, **kwargs)
+
+        return call
+
+    for name in ("best_mixture", "best_kernel"):
+        own = getattr(fits_of_comparison, name)
+        monkeypatch.setattr(fits_of_comparison, name, noisy("a peer's", own))
+    ours = noisy("one of ours,\nwith more to say", MVLDensity.fit)
+    monkeypatch.setattr(MVLDensity, "fit", ours)
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    with tqdm(total=3, disable=True) as bar:
+        comparison = compare(
+            DataSet("mine", X, ["a", "b"]),
+            n_splits=1,
+            seed=0,
+            params=SMALL,
+            stages=Stages(bar),
+        )
+    assert "one of ours," in comparison.warned
+    assert not any("peer" in text or "to say" in text for text in comparison.warned)
+    assert "warned" not in format_table(comparison._replace(warned=()))
+
+
 @pytest.mark.parametrize("d", [1, 2, 4])
 def test_figure(tmp_path, d):
     pytest.importorskip("matplotlib")
     X = np.random.default_rng(0).normal(size=(60, d))
     data = DataSet("mine", X, [f"x{k}" for k in range(d)])
     with tqdm(total=3, disable=True) as bar:
-        params = {"max_epochs": 1, "base": "gaussian"}
-        comparison = compare(
-            data, n_splits=1, seed=0, params=params, stages=Stages(bar)
-        )
+        comparison = compare(data, n_splits=1, seed=0, params=SMALL, stages=Stages(bar))
     save_figure(data, comparison, tmp_path / "mine.png")
     assert (tmp_path / "mine.png").stat().st_size > 10_000
