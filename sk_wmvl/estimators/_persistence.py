@@ -65,7 +65,7 @@ def checksum(value: object) -> str:
     """Return a SHA-256 of the numbers and texts in nested objects.
 
     Objects that pickle in a way of their own are left out, because they need not look the
-    same when loaded; so are estimators of this package, which have a checksum themselves.
+    same when loaded. So are estimators of this package, which have a checksum themselves.
 
     Parameters
     ----------
@@ -114,17 +114,24 @@ def _parts(value: object) -> list:
         return [part for item in value.items() for part in item]
     if isinstance(value, list | tuple):
         return list(value)
-    if isinstance(value, type | PersistenceMixin):
+    if isinstance(value, type) or not _is_kept_as_it_is(type(value)):
         return []
     if isinstance(value, nn.Module):
         # torch adds attributes of its own, which depend on its version
         plain = {k: v for k, v in vars(value).items() if not k.startswith("_")}
         children = [value._parameters, value._buffers, value._modules]
         return [*children, {k: v for k, v in plain.items() if k != "training"}]
-    kind = type(value)
-    is_plain = kind.__reduce_ex__ is object.__reduce_ex__ and not (
-        hasattr(kind, "__setstate__") or kind.__reduce__ is not object.__reduce__
-    )
-    if isinstance(value, BaseEstimator) or is_plain:
-        return [dict(getattr(value, "__dict__", {}))]
-    return []
+    return [dict(getattr(value, "__dict__", {}))]
+
+
+def _is_kept_as_it_is(kind: type) -> bool:
+    """Return whether a pickle keeps all attributes of a kind of objects, and no others."""
+    usual: type = object
+    for known in (BaseEstimator, nn.Module):  # whose ways leave the attributes alone
+        if issubclass(kind, known):
+            usual = known
+    ways = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__")
+    own = [k for k in ways if getattr(kind, k, None) is not getattr(usual, k, None)]
+    # layers of torch add what older pickles lack
+    homes = [getattr(getattr(kind, k), "__module__", None) or "" for k in own]
+    return all(home.startswith("torch.nn.") for home in homes)
