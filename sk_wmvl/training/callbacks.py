@@ -12,22 +12,34 @@ from skorch.callbacks import Callback
 from tqdm.auto import tqdm
 
 from sk_wmvl._warnings import warn
+from sk_wmvl.training.checksum import checksum
 from sk_wmvl.training.state import to_arrays, to_tensors
 
 __all__ = ["Checkpoint", "FitProgress", "SklearnBridge"]
 
 MAGIC = b"sk_wmvl checkpoint 1 "
+# Of a net, beside what its state, its task and its rows have.
+SETTINGS = (
+    "lr",
+    "n_epochs_",
+    "batch_size",
+    "one_cycle",
+    "n_iter_no_change",
+    "tol",
+    "averaging",
+    "steps_per_copy",
+)
 
 
 class Checkpoint(Callback):
     """Writes the training to a file after each epoch, and goes on from it.
 
     A fit that was killed goes on if it is called again with the same rows, parameters and
-    an integer `random_state`. It loses the epoch in which it was killed. With the objective
-    alone, ``objective_weight=None``, the model has the same bits as if it had not been
-    killed; with the likelihood, draws of the base measure are made anew. The file is
-    replaced as a whole, so that a kill or a full disk leaves the last good one. It has a
-    checksum, and is read without executing code.
+    an integer `random_state`; only its callbacks may differ. It loses the epoch in which it
+    was killed. With the objective alone, ``objective_weight=None``, the model has the same
+    bits as if it had not been killed; with the likelihood, draws of the base measure are
+    made anew. The file is replaced as a whole, so that a kill or a full disk leaves the
+    last good one. It has a checksum, and is read without executing code.
 
     What comes before training, such as the choice of a base measure, is done again; an
     estimator's `memory` saves that. So are the epochs after a search for missed mass.
@@ -117,11 +129,15 @@ class Checkpoint(Callback):
 
 
 def _name_of_fit(net, data) -> str:
-    """Return a hash of the rows and of the untrained network, that is of its seed too."""
-    total = hashlib.sha256(repr((net.lr, net.max_epochs, net.batch_size)).encode())
-    for x in (data.x, data.weight, *net.module_.state_dict().values()):
-        total.update(x.detach().cpu().contiguous().numpy().tobytes())
-    return total.hexdigest()
+    """Return a hash of all that training starts from, but for the callbacks."""
+    state = net.get_training_state()  # weights, optimizer's options, and generators
+    del state["history"]  # it has times
+    # A split that is given beforehand has its rows in a function of skorch's.
+    held_out = getattr(net.train_split, "keywords", net.train_split)
+    settings = {name: getattr(net, name) for name in SETTINGS}
+    optimizer = f"{net.optimizer.__module__}.{net.optimizer.__qualname__}"
+    start = [state, net.module_, vars(net.task)]
+    return checksum([*start, data, held_out, settings, optimizer])
 
 
 def _write(path: Path, saved: dict[str, Any]) -> None:

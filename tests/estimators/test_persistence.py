@@ -19,7 +19,7 @@ from sk_wmvl import (
     RiemannianMVLDensity,
     WassersteinAutoencoder,
 )
-from sk_wmvl.estimators._persistence import checksum
+from sk_wmvl.training.checksum import checksum
 
 SMALL = {"hidden_layer_sizes": (16,), "max_epochs": 2, "random_state": 0}
 CODER = {**SMALL, "critic_layer_sizes": (8,)}

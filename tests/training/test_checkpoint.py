@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from skorch.callbacks import Callback
 
-from sk_wmvl import MVLDensity
+from sk_wmvl import MVLDensity, WassersteinAutoencoder
 from sk_wmvl.training import Checkpoint
 from sk_wmvl.training import callbacks as room
 
@@ -123,6 +123,51 @@ def test_checkpoints_of_other_fits_and_damaged_ones(tmp_path):
     path.write_bytes(bytes(content))
     with pytest.raises(ValueError, match="fit.ckpt is no checkpoint.* or is damaged"):
         density.fit(X)
+
+
+OTHERS = {
+    "alpha": {"alpha": 1.0},
+    "objective_weight": {"objective_weight": 0.5},
+    "epsilon": {"epsilon": 0.3},
+    "objective": {"objective": "ssm"},
+    "optimizer": {"optimizer": "sgd"},
+    "options": {"net_params": {"optimizer__betas": (0.5, 0.9)}},
+    "lr_schedule": {"lr_schedule": "constant"},
+    "activation": {"activation": "tanh"},
+    "base": {"base": "mixture"},
+    "held-out rows": {"validation_fraction": 0.5},
+    "seed": {"random_state": 1},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_fit_that_differs_in_anything_begins_anew(tmp_path, name):
+    params = PARAMS | {"max_epochs": 2}
+    if name == "objective_weight":
+        params |= {"objective_weight": 1.0, "normalizer": "auto"}
+    checkpoint = Checkpoint(tmp_path / "fit.ckpt")
+    MVLDensity(callbacks=[checkpoint], **params).fit(X)
+    other = MVLDensity(callbacks=[checkpoint], **params | OTHERS[name])
+    with pytest.warns(UserWarning, match="checkpoint of another fit"):
+        other.fit(X)
+    anew = MVLDensity(**params | OTHERS[name]).fit(X)
+    assert other.loss_curve_ == anew.loss_curve_
+
+
+@pytest.mark.parametrize(
+    "changed", [{"alpha": 2.0}, {"critic_lr": 1e-4}, {"optimizer": "sgd"}]
+)
+def test_autoencoders_that_differ_begin_anew(tmp_path, changed):
+    Counter.n = 0
+    callbacks = [Checkpoint(tmp_path / "fit.ckpt"), Counter]
+    params = {"max_epochs": 2, "random_state": 0, "callbacks": callbacks}
+    first = WassersteinAutoencoder(**params).fit(X)
+    again = WassersteinAutoencoder(**params).fit(X)
+    assert Counter.n == 2  # the second fit was at its end
+    np.testing.assert_array_equal(again.transform(X), first.transform(X))
+    with pytest.warns(UserWarning, match="checkpoint of another fit"):
+        WassersteinAutoencoder(**params | changed).fit(X)
+    assert Counter.n == 4
 
 
 def test_no_code_is_executed(tmp_path):
