@@ -41,6 +41,10 @@ class Checkpoint(Callback):
     made anew. The file is replaced as a whole, so that a kill or a full disk leaves the
     last good one. It has a checksum, and is read without executing code.
 
+    A fit that goes on from the last one, by `partial_fit` or ``warm_start=True``, replaces
+    the file without a warning. If such a call was killed, load the estimator as it was
+    before, and call again.
+
     What comes before training, such as the choice of a base measure, is done again; an
     estimator's `memory` saves that. So are the epochs after a search for missed mass.
 
@@ -94,6 +98,8 @@ class Checkpoint(Callback):
             return
         saved = _read(path)
         if saved["fit"] != self.fit_:
+            if net.n_steps_ > 0:  # from the last fit, whose file this may well be
+                return
             warn(
                 f"{path} is the checkpoint of another fit, with other rows, parameters or "
                 "random_state, and is overwritten. Give each fit a file of its own."

@@ -1,5 +1,6 @@
 """A fit that is killed goes on from its checkpoint to the same model."""
 
+import pickle
 import signal
 import subprocess
 import sys
@@ -7,9 +8,15 @@ import textwrap
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from skorch.callbacks import Callback
 
-from sk_wmvl import MVLDensity, WassersteinAutoencoder
+from sk_wmvl import (
+    ImplicitScoreEstimator,
+    ImplicitVAE,
+    MVLDensity,
+    WassersteinAutoencoder,
+)
 from sk_wmvl.training import Checkpoint
 from sk_wmvl.training import callbacks as room
 
@@ -168,6 +175,43 @@ def test_autoencoders_that_differ_begin_anew(tmp_path, changed):
     with pytest.warns(UserWarning, match="checkpoint of another fit"):
         WassersteinAutoencoder(**params | changed).fit(X)
     assert Counter.n == 4
+
+
+KINDS = {
+    "any base": MVLDensity(normalizer=None),
+    "VAE": ImplicitVAE(critic_layer_sizes=(8,)),
+    "scores": ImplicitScoreEstimator(),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.filterwarnings("ignore", "error:.*another fit:UserWarning")
+def test_a_fit_that_is_the_same_is_known_again(tmp_path, name):
+    Counter.n = 0
+    callbacks = [Checkpoint(tmp_path / "fit.ckpt"), Counter]
+    params = {"max_epochs": 2, "random_state": 0, "hidden_layer_sizes": (8,)}
+    estimator = KINDS[name].set_params(callbacks=callbacks, **params)
+    first = estimator.fit(X).score(X)
+    n_epochs = Counter.n
+    assert clone(estimator).fit(X).score(X) == pytest.approx(first)
+    assert Counter.n < 2 * n_epochs  # the second fit had those before repairs
+
+
+@pytest.mark.filterwarnings("error:.*another fit:UserWarning")
+def test_fits_that_go_on_replace_the_file_without_a_warning(tmp_path):
+    Counter.n = 0
+    callbacks = [Checkpoint(tmp_path / "fit.ckpt"), Counter]
+    density = MVLDensity(callbacks=callbacks, **PARAMS)
+    density.partial_fit(X[:150]).partial_fit(X[150:])
+    before = pickle.dumps(density)
+    density.partial_fit(X[:150])
+    assert Counter.n == 3
+    # a call that is made again, from what it started from, is known
+    again = pickle.loads(before).partial_fit(X[:150])
+    assert Counter.n == 3
+    np.testing.assert_array_equal(again.score_samples(X), density.score_samples(X))
+    density.set_params(warm_start=True, max_epochs=2).fit(X).fit(X)
+    assert Counter.n == 7
 
 
 def test_no_code_is_executed(tmp_path):
