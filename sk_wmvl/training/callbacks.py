@@ -56,13 +56,16 @@ class Checkpoint(Callback):
 
     Raises
     ------
+    OSError
+        In a fit, if there is no folder to write to.
     ValueError
         In a fit, if the file is damaged.
 
     Warns
     -----
     UserWarning
-        If the file is that of another fit, which is then overwritten, or cannot be written.
+        If the file is that of another fit, which is then overwritten; and once in a fit
+        if it cannot be written, as on a full disk.
 
     Examples
     --------
@@ -85,15 +88,16 @@ class Checkpoint(Callback):
     def initialize(self):
         """Begin a fit."""
         self.fit_: str | None = None
-        self.is_done_ = False
+        self.is_done_ = self.has_warned_ = False
         return self
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         """Go on from the file, if there is one of this fit."""
         if self.fit_ is not None:  # training goes on after a search for missed mass
             return
-        self.fit_ = _name_of_fit(net, X)
         path = Path(self.path)
+        _check_place(path)
+        self.fit_ = _name_of_fit(net, X)
         if not path.exists():
             return
         saved = _read(path)
@@ -123,15 +127,35 @@ class Checkpoint(Callback):
         try:
             _write(Path(self.path), saved)
         except OSError as error:
-            warn(
-                f"The checkpoint {self.path} cannot be written ({error}); the training "
-                "goes on, and the last good file stays. Free some space, or choose another "
-                "path."
-            )
+            if not self.has_warned_:
+                warn(
+                    f"The checkpoint {self.path} cannot be written ({error}). The training "
+                    "goes on and tries again after each epoch; until then the file, if "
+                    "there is one, stays as it is. Free some space."
+                )
+            self.has_warned_ = True
 
     def on_train_end(self, net, X=None, y=None, **kwargs):
         """Write no more: what follows is a repair, which has an end of its own."""
         self.is_done_ = True
+
+
+def _check_place(path: Path) -> None:
+    """Raise OSError unless a file can be written there."""
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"Checkpoint needs a file; {path} is a folder. Add the name of a file to it."
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"The folder of the checkpoint {path} does not exist. Create it, or choose "
+            "another path."
+        )
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"The folder of the checkpoint {path} is not yours to write to. Change its "
+            "permissions, or choose another path."
+        )
 
 
 def _name_of_fit(net, data) -> str:

@@ -113,10 +113,25 @@ def test_a_full_disk_leaves_the_last_good_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(room.os, "fsync", full)
-    with pytest.warns(UserWarning, match="cannot be written .*No space.* last good"):
+    with pytest.warns(UserWarning, match="cannot be written .*No space.*") as caught:
         MVLDensity(callbacks=[Checkpoint(path)], **PARAMS).fit(X)
+    assert sum("cannot be written" in str(w.message) for w in caught) == 1
     assert path.read_bytes() == good
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
+    def fit(path):
+        MVLDensity(callbacks=[Checkpoint(path)], **PARAMS).fit(X)
+
+    with pytest.raises(FileNotFoundError, match="folder of.*does not exist. Create it"):
+        fit(tmp_path / "missing" / "fit.ckpt")
+    with pytest.raises(IsADirectoryError, match="is a folder. Add the name of a file"):
+        fit(tmp_path)
+    monkeypatch.setattr(room.os, "access", lambda *_: False)
+    with pytest.raises(PermissionError, match="not yours to write to"):
+        fit(tmp_path / "fit.ckpt")
+    assert not list(tmp_path.iterdir())
 
 
 def test_checkpoints_of_other_fits_and_damaged_ones(tmp_path):
