@@ -1,5 +1,6 @@
 """Callbacks: a progress bar, scikit-learn's callbacks, and checkpoints on disk."""
 
+import glob
 import hashlib
 import io
 import os
@@ -97,6 +98,7 @@ class Checkpoint(Callback):
             return
         path = Path(self.path)
         _check_place(path)
+        _remove_parts(path)
         self.fit_ = _name_of_fit(net, X)
         if not path.exists():
             return
@@ -156,6 +158,13 @@ def _check_place(path: Path) -> None:
             f"The folder of the checkpoint {path} is not yours to write to. Change its "
             "permissions, or choose another path."
         )
+
+
+def _remove_parts(path: Path) -> None:
+    """Remove what fits left that were killed while they wrote this file."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+        if part.suffixes[-2][1:].isdigit():
+            part.unlink(missing_ok=True)
 
 
 def _name_of_fit(net, data) -> str:
