@@ -1,5 +1,6 @@
 """Callbacks: a progress bar, scikit-learn's callbacks, and checkpoints on disk."""
 
+import glob
 import hashlib
 import io
 import os
@@ -12,22 +13,38 @@ from skorch.callbacks import Callback
 from tqdm.auto import tqdm
 
 from sk_wmvl._warnings import warn
+from sk_wmvl.training.checksum import checksum
 from sk_wmvl.training.state import to_arrays, to_tensors
 
 __all__ = ["Checkpoint", "FitProgress", "SklearnBridge"]
 
 MAGIC = b"sk_wmvl checkpoint 1 "
+# Of a net, beside what its state, its task and its rows have.
+SETTINGS = (
+    "lr",
+    "n_epochs_",
+    "batch_size",
+    "one_cycle",
+    "n_iter_no_change",
+    "tol",
+    "averaging",
+    "steps_per_copy",
+)
 
 
 class Checkpoint(Callback):
     """Writes the training to a file after each epoch, and goes on from it.
 
     A fit that was killed goes on if it is called again with the same rows, parameters and
-    an integer `random_state`. It loses the epoch in which it was killed. With the objective
-    alone, ``objective_weight=None``, the model has the same bits as if it had not been
-    killed; with the likelihood, draws of the base measure are made anew. The file is
-    replaced as a whole, so that a kill or a full disk leaves the last good one. It has a
-    checksum, and is read without executing code.
+    an integer `random_state`; only its callbacks may differ. It loses the epoch in which it
+    was killed. With the objective alone, ``objective_weight=None``, the model has the same
+    bits as if it had not been killed; with the likelihood, draws of the base measure are
+    made anew. The file is replaced as a whole, so that a kill or a full disk leaves the
+    last good one. It has a checksum, and is read without executing code.
+
+    A fit that goes on from the last one, by `partial_fit` or ``warm_start=True``, replaces
+    the file without a warning. If such a call was killed, load the estimator as it was
+    before, and call again.
 
     What comes before training, such as the choice of a base measure, is done again; an
     estimator's `memory` saves that. So are the epochs after a search for missed mass.
@@ -40,13 +57,16 @@ class Checkpoint(Callback):
 
     Raises
     ------
+    OSError
+        In a fit, if there is no folder to write to.
     ValueError
         In a fit, if the file is damaged.
 
     Warns
     -----
     UserWarning
-        If the file is that of another fit, which is then overwritten, or cannot be written.
+        If the file is that of another fit, which is then overwritten; and once in a fit
+        if it cannot be written, as on a full disk.
 
     Examples
     --------
@@ -69,19 +89,23 @@ class Checkpoint(Callback):
     def initialize(self):
         """Begin a fit."""
         self.fit_: str | None = None
-        self.is_done_ = False
+        self.is_done_ = self.has_warned_ = False
         return self
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         """Go on from the file, if there is one of this fit."""
         if self.fit_ is not None:  # training goes on after a search for missed mass
             return
-        self.fit_ = _name_of_fit(net, X)
         path = Path(self.path)
+        _check_place(path)
+        _remove_parts(path)
+        self.fit_ = _name_of_fit(net, X)
         if not path.exists():
             return
         saved = _read(path)
         if saved["fit"] != self.fit_:
+            if net.n_steps_ > 0:  # from the last fit, whose file this may well be
+                return
             warn(
                 f"{path} is the checkpoint of another fit, with other rows, parameters or "
                 "random_state, and is overwritten. Give each fit a file of its own."
@@ -105,23 +129,54 @@ class Checkpoint(Callback):
         try:
             _write(Path(self.path), saved)
         except OSError as error:
-            warn(
-                f"The checkpoint {self.path} cannot be written ({error}); the training "
-                "goes on, and the last good file stays. Free some space, or choose another "
-                "path."
-            )
+            if not self.has_warned_:
+                warn(
+                    f"The checkpoint {self.path} cannot be written ({error}). The training "
+                    "goes on and tries again after each epoch; until then the file, if "
+                    "there is one, stays as it is. Free some space."
+                )
+            self.has_warned_ = True
 
     def on_train_end(self, net, X=None, y=None, **kwargs):
         """Write no more: what follows is a repair, which has an end of its own."""
         self.is_done_ = True
 
 
+def _check_place(path: Path) -> None:
+    """Raise OSError unless a file can be written there."""
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"Checkpoint needs a file; {path} is a folder. Add the name of a file to it."
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"The folder of the checkpoint {path} does not exist. Create it, or choose "
+            "another path."
+        )
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"The folder of the checkpoint {path} is not yours to write to. Change its "
+            "permissions, or choose another path."
+        )
+
+
+def _remove_parts(path: Path) -> None:
+    """Remove what fits left that were killed while they wrote this file."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+        if part.suffixes[-2][1:].isdigit():
+            part.unlink(missing_ok=True)
+
+
 def _name_of_fit(net, data) -> str:
-    """Return a hash of the rows and of the untrained network, that is of its seed too."""
-    total = hashlib.sha256(repr((net.lr, net.max_epochs, net.batch_size)).encode())
-    for x in (data.x, data.weight, *net.module_.state_dict().values()):
-        total.update(x.detach().cpu().contiguous().numpy().tobytes())
-    return total.hexdigest()
+    """Return a hash of all that training starts from, but for the callbacks."""
+    state = net.get_training_state()  # weights, optimizer's options, and generators
+    del state["history"]  # it has times
+    # A split that is given beforehand has its rows in a function of skorch's.
+    held_out = getattr(net.train_split, "keywords", net.train_split)
+    settings = {name: getattr(net, name) for name in SETTINGS}
+    optimizer = f"{net.optimizer.__module__}.{net.optimizer.__qualname__}"
+    start = [state, net.module_, vars(net.task)]
+    return checksum([*start, data, held_out, settings, optimizer])
 
 
 def _write(path: Path, saved: dict[str, Any]) -> None:

@@ -278,11 +278,12 @@ class TrainingNet(NeuralNet):
         """Return whether the rate still rises: no improvement is then no sign of an end."""
         return self.one_cycle and self.n_steps_ < WARM_UP * self.n_total_steps_
 
-    def partial_fit(self, X, y=None, classes=None, **fit_params):
+    def partial_fit(self, X, y=None, classes=None, epochs=None, **fit_params):
         """Train without re-initialising; unlike skorch's, Ctrl-C is not swallowed."""
         del classes
+        self.n_epochs_ = self.max_epochs if epochs is None else epochs
         self.notify("on_train_begin", X=X, y=y)
-        self.fit_loop(X, y, **fit_params)
+        self.fit_loop(X, y, epochs=self.n_epochs_, **fit_params)
         self.module_.eval()
         self.notify("on_train_end", X=X, y=y)
         return self

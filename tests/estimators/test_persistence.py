@@ -7,6 +7,10 @@ import pickle
 import joblib
 import numpy as np
 import pytest
+import torch
+from sklearn.base import BaseEstimator
+from skorch.callbacks import Callback
+from torch import nn
 
 from sk_wmvl import (
     ImplicitScoreEstimator,
@@ -15,7 +19,7 @@ from sk_wmvl import (
     RiemannianMVLDensity,
     WassersteinAutoencoder,
 )
-from sk_wmvl.estimators._persistence import checksum
+from sk_wmvl.training.checksum import checksum
 
 SMALL = {"hidden_layer_sizes": (16,), "max_epochs": 2, "random_state": 0}
 CODER = {**SMALL, "critic_layer_sizes": (8,)}
@@ -31,6 +35,16 @@ FITS = {
     "ImplicitVAE": (ImplicitVAE(**CODER), X),
     "WassersteinAutoencoder": (WassersteinAutoencoder(**CODER), X),
 }
+
+
+class Log(Callback):
+    """Pickles without what it has seen."""
+
+    def __init__(self):
+        self.seen = 3
+
+    def __getstate__(self):
+        return {**vars(self), "seen": None}
 
 
 @pytest.mark.parametrize("name", FITS)
@@ -49,6 +63,49 @@ def test_sound_pickles_load(name):
         joblib.load(file),
     ):
         assert loaded.score(rows) == pytest.approx(wanted, rel=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_pickles_without_some_attributes_is_no_damage(tmp_path):
+    density = MVLDensity(
+        base="gaussian",
+        memory=joblib.Memory(tmp_path, verbose=0),
+        callbacks=[Log(), ("log", Log())],
+        **SMALL,
+    ).fit(X)
+    loaded = pickle.loads(pickle.dumps(density))
+    assert loaded.score(X) == density.score(X)
+    loaded = pickle.loads(pickle.dumps(loaded))
+    assert loaded.callbacks[0].seen is None
+
+
+@pytest.mark.parametrize("base", [object, BaseEstimator, nn.Module])
+def test_checksums_see_what_pickles_keep(base):
+    class Plain(base):
+        pass
+
+    class Forgetful(base):
+        def __getstate__(self):
+            return {**vars(self), "seen": None}
+
+    def changes(kind):
+        value = kind()
+        value.seen = 3
+        known = checksum(value)
+        value.seen = None
+        return checksum(value) != known
+
+    assert changes(Plain)
+    assert not changes(Forgetful)
+
+
+def test_checksums_see_the_weights_of_layers_that_add_to_old_pickles():
+    layer = nn.MultiheadAttention(2, 1)
+    known = checksum(layer)
+    assert checksum(pickle.loads(pickle.dumps(layer))) == known
+    with torch.no_grad():
+        layer.in_proj_weight[0, 0] += 1
+    assert checksum(layer) != known
 
 
 @pytest.mark.filterwarnings("ignore")

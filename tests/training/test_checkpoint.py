@@ -1,5 +1,6 @@
 """A fit that is killed goes on from its checkpoint to the same model."""
 
+import pickle
 import signal
 import subprocess
 import sys
@@ -7,9 +8,15 @@ import textwrap
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from skorch.callbacks import Callback
 
-from sk_wmvl import MVLDensity
+from sk_wmvl import (
+    ImplicitScoreEstimator,
+    ImplicitVAE,
+    MVLDensity,
+    WassersteinAutoencoder,
+)
 from sk_wmvl.training import Checkpoint
 from sk_wmvl.training import callbacks as room
 
@@ -106,10 +113,34 @@ def test_a_full_disk_leaves_the_last_good_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(room.os, "fsync", full)
-    with pytest.warns(UserWarning, match="cannot be written .*No space.* last good"):
+    with pytest.warns(UserWarning, match="cannot be written .*No space.*") as caught:
         MVLDensity(callbacks=[Checkpoint(path)], **PARAMS).fit(X)
+    assert sum("cannot be written" in str(w.message) for w in caught) == 1
     assert path.read_bytes() == good
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
+    def fit(path):
+        MVLDensity(callbacks=[Checkpoint(path)], **PARAMS).fit(X)
+
+    with pytest.raises(FileNotFoundError, match="folder of.*does not exist. Create it"):
+        fit(tmp_path / "missing" / "fit.ckpt")
+    with pytest.raises(IsADirectoryError, match="is a folder. Add the name of a file"):
+        fit(tmp_path)
+    monkeypatch.setattr(room.os, "access", lambda *_: False)
+    with pytest.raises(PermissionError, match="not yours to write to"):
+        fit(tmp_path / "fit.ckpt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_parts_of_killed_writers_are_removed(tmp_path):
+    stale = ["fit[1].ckpt.123.part", "fit[1].ckpt.4567.part"]
+    others = ["fit1.ckpt.123.part", "fit[1].ckpt.old.part", "x.fit[1].ckpt.123.part"]
+    for name in stale + others:
+        (tmp_path / name).touch()
+    MVLDensity(callbacks=[Checkpoint(tmp_path / "fit[1].ckpt")], **PARAMS).fit(X)
+    assert {p.name for p in tmp_path.iterdir()} == {"fit[1].ckpt", *others}
 
 
 def test_checkpoints_of_other_fits_and_damaged_ones(tmp_path):
@@ -123,6 +154,90 @@ def test_checkpoints_of_other_fits_and_damaged_ones(tmp_path):
     path.write_bytes(bytes(content))
     with pytest.raises(ValueError, match="fit.ckpt is no checkpoint.* or is damaged"):
         density.fit(X)
+
+
+OTHERS = {
+    "alpha": {"alpha": 1.0},
+    "objective_weight": {"objective_weight": 0.5},
+    "epsilon": {"epsilon": 0.3},
+    "objective": {"objective": "ssm"},
+    "optimizer": {"optimizer": "sgd"},
+    "options": {"net_params": {"optimizer__betas": (0.5, 0.9)}},
+    "lr_schedule": {"lr_schedule": "constant"},
+    "activation": {"activation": "tanh"},
+    "base": {"base": "mixture"},
+    "held-out rows": {"validation_fraction": 0.5},
+    "seed": {"random_state": 1},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_fit_that_differs_in_anything_begins_anew(tmp_path, name):
+    params = PARAMS | {"max_epochs": 2}
+    if name == "objective_weight":
+        params |= {"objective_weight": 1.0, "normalizer": "auto"}
+    checkpoint = Checkpoint(tmp_path / "fit.ckpt")
+    MVLDensity(callbacks=[checkpoint], **params).fit(X)
+    other = MVLDensity(callbacks=[checkpoint], **params | OTHERS[name])
+    with pytest.warns(UserWarning, match="checkpoint of another fit"):
+        other.fit(X)
+    anew = MVLDensity(**params | OTHERS[name]).fit(X)
+    assert other.loss_curve_ == anew.loss_curve_
+
+
+@pytest.mark.parametrize(
+    "changed", [{"alpha": 2.0}, {"critic_lr": 1e-4}, {"optimizer": "sgd"}]
+)
+def test_autoencoders_that_differ_begin_anew(tmp_path, changed):
+    Counter.n = 0
+    callbacks = [Checkpoint(tmp_path / "fit.ckpt"), Counter]
+    params = {"max_epochs": 2, "random_state": 0, "callbacks": callbacks}
+    first = WassersteinAutoencoder(**params).fit(X)
+    again = WassersteinAutoencoder(**params).fit(X)
+    assert Counter.n == 2  # the second fit was at its end
+    np.testing.assert_array_equal(again.transform(X), first.transform(X))
+    with pytest.warns(UserWarning, match="checkpoint of another fit"):
+        WassersteinAutoencoder(**params | changed).fit(X)
+    assert Counter.n == 4
+
+
+KINDS = {
+    "any base": MVLDensity(normalizer=None),
+    "VAE": ImplicitVAE(critic_layer_sizes=(8,)),
+    "scores": ImplicitScoreEstimator(),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.filterwarnings("ignore", "error:.*another fit:UserWarning")
+def test_a_fit_that_is_the_same_is_known_again(tmp_path, name):
+    Counter.n = 0
+    callbacks = [Checkpoint(tmp_path / "fit.ckpt"), Counter]
+    params = {"max_epochs": 2, "random_state": 0, "hidden_layer_sizes": (8,)}
+    estimator = KINDS[name].set_params(callbacks=callbacks, **params)
+    rows = X[:100]
+    first = estimator.fit(rows).score(rows)
+    n_epochs = Counter.n
+    assert clone(estimator).fit(rows).score(rows) == pytest.approx(first)
+    assert Counter.n < 2 * n_epochs  # the second fit had those before repairs
+
+
+@pytest.mark.filterwarnings("error:.*another fit:UserWarning")
+def test_fits_that_go_on_replace_the_file_without_a_warning(tmp_path):
+    Counter.n = 0
+    callbacks = [Checkpoint(tmp_path / "fit.ckpt"), Counter]
+    density = MVLDensity(callbacks=callbacks, **PARAMS)
+    density.partial_fit(X[:150]).partial_fit(X[150:])
+    before = pickle.dumps(density)
+    density.partial_fit(X[:150])
+    assert Counter.n == 3
+    # a call that is made again, from what it started from, is known
+    again = pickle.loads(before).partial_fit(X[:150])
+    assert Counter.n == 3
+    np.testing.assert_array_equal(again.score_samples(X), density.score_samples(X))
+    density.set_params(warm_start=True, max_epochs=2).fit(X).fit(X)
+    assert Counter.n == 7
 
 
 def test_no_code_is_executed(tmp_path):
