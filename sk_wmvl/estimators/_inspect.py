@@ -30,6 +30,7 @@ __all__ = [
     "name_columns",
     "spread_rows",
     "warn_if_elsewhere",
+    "warn_of_left_out",
     "warn_of_wells",
 ]
 
@@ -104,6 +105,35 @@ def inspect_columns(
     return columns if len(constant) else None
 
 
+def warn_of_left_out(
+    X: np.ndarray, columns: VaryingColumns | None, names: Sequence[str] | None
+) -> None:
+    """Warn if columns vary that an earlier fit left out as constant.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+        The user's rows of a fit that goes on.
+    columns : VaryingColumns or None
+        Of the first fit.
+    names : sequence of str or None
+        Of the columns.
+
+    Warns
+    -----
+    UserWarning
+        With the remedy.
+    """
+    departing = columns.departing(X) if columns is not None else ()
+    if len(departing):
+        warn(
+            f"Columns were constant in the rows of the first fit and are not now: column"
+            f"{'s' * (len(departing) > 1)} {name_columns(names, departing)}. They stay "
+            "left out of the density. Fit again with warm_start=False, or start with a "
+            "first part in which they vary."
+        )
+
+
 def _warn_of_relations(
     X: np.ndarray, varying: np.ndarray, names: Sequence[str] | None
 ) -> None:
@@ -119,8 +149,8 @@ def _warn_of_relations(
         told.append(f"{len(relations) - MOST_NAMED} more")
     warn(
         "X has columns that are exact linear functions of others: "
-        f"{'; '.join(told)}. The rows have no density there, and log densities are as "
-        "large as rounding allows. Leave these columns out."
+        f"{'; '.join(told)}. Rows lie in a subspace, across which they have no density: "
+        "log densities depend on how narrow the fit is there. Leave these columns out."
     )
 
 

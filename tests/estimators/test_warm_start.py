@@ -54,3 +54,27 @@ def test_directions_from_elsewhere_are_told_of():
     )
     with pytest.warns(UserWarning, match="elsewhere"):
         density.fit(2 + 0.1 * rng.normal(size=(200, 1)))
+
+
+# --- columns that were constant at first ------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["parts", "warm"])
+def test_a_column_that_varies_later_is_told_of_once_a_call(way):
+    pd = pytest.importorskip("pandas")
+    first = pd.DataFrame({"x": normal()[:, 0], "y": normal()[:, 1], "new": 1.5})
+    later = first.assign(new=normal(seed=1)[:, 0])
+    density = MVLDensity(base="gaussian", **FAST)
+    go_on = density.partial_fit if way == "parts" else density.fit
+    with pytest.warns(UserWarning, match="left out of the density: column 'new'"):
+        go_on(first)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        go_on(later)
+    told = [str(w.message) for w in caught if "column 'new'" in str(w.message)]
+    assert len(told) == 1
+    assert "warm_start=False" in told[0]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        go_on(first)
+    assert not [w for w in caught if "column 'new'" in str(w.message)]
