@@ -292,7 +292,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             warn_if_elsewhere(
                 setup.internal(setup.varying(rows)),
                 setup.proposal,
-                flat=isinstance(setup.manifold, Euclidean),
+                first=setup.moments,
                 seed=setup.seed,
             )
         return setup
