@@ -8,6 +8,7 @@ __all__ = [
     "Fold",
     "Rows",
     "are_atoms",
+    "are_even",
     "divide_values",
     "hold_out",
     "label_units",
@@ -21,6 +22,9 @@ __all__ = [
 # Values are measured in groups if each is taken so often, on average, and numbers of rows
 # vary at least half as much as those of independent rows do. Numbers of copies vary less.
 GROUPED_COPIES, LEAST_DISPERSION = 4.0, 0.5
+# And if they are few, or in even steps, or each is shared by several distinct rows.
+FEW_VALUES, SHARED_VALUES = 20, 2.0
+EVEN = 1e-3  # of a step
 # A value is an atom if it has such a part of the rows, and many times the rows of others.
 ATOM_SHARE, ATOM_COPIES = 0.05, 10.0
 
@@ -118,7 +122,10 @@ def divide_values(points: np.ndarray) -> np.ndarray | None:
     Copies of a row are one unit, so that nothing is learned of them from one another. But
     rows of a measurement in few steps are equal without being copies, and so are rows with
     an atom: if all rows with a value were held out, nothing could be learned of it at all.
-    Numbers of rows tell: those of few steps and atoms vary more than those of copies.
+    Numbers of rows tell: those of few steps and atoms vary more than those of copies. So do
+    numbers of copies that were drawn at random. Hence a measurement in few steps must be
+    seen as one in each column: its values are in even steps, or distinct rows share them.
+    A single column has nothing to share: its values are in even steps, or 20 at most.
 
     Parameters
     ----------
@@ -129,16 +136,34 @@ def divide_values(points: np.ndarray) -> np.ndarray | None:
     units : ndarray of int of shape (n,) or None
         Numbered by where they come first. None if equal rows are all copies.
     """
-    label = merge_copies(points)[1]
+    first, label = merge_copies(points)
     counts = np.bincount(label)
     mean = counts.mean()
-    if mean >= GROUPED_COPIES and counts.var() >= LEAST_DISPERSION * mean:
+    is_repeated = mean >= GROUPED_COPIES and counts.var() >= LEAST_DISPERSION * mean
+    if is_repeated and _are_in_steps(points[first]):
         return np.arange(len(points))
     is_atom = are_atoms(counts)
     if not is_atom.any():
         return None
     own = np.where(is_atom[label], len(points) + np.arange(len(points)), label)
     return label_units(own[:, None], in_order=True)
+
+
+def _are_in_steps(rows: np.ndarray) -> bool:
+    """Return whether each column of distinct rows, (n, d), is a measurement in steps."""
+    n, d = rows.shape
+    most = FEW_VALUES if d == 1 else n / SHARED_VALUES
+    columns = map(np.unique, rows.T)
+    return all(len(values) <= most or are_even(values) for values in columns)
+
+
+def are_even(values: np.ndarray) -> bool:
+    """Return whether all gaps between sorted values are multiples of one step."""
+    gaps = np.diff(values)
+    if not len(gaps):
+        return True
+    multiples = gaps / gaps.min()
+    return bool((np.abs(multiples - multiples.round()) < EVEN).all())
 
 
 def weigh_copies(rows: Rows) -> Rows:

@@ -105,6 +105,29 @@ def test_copies_are_not_divided(seed, times):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_copies_drawn_at_random_are_not_divided(seed, d):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(150, d))
+    assert divide_values(x[rng.integers(0, 150, 1500)]) is None
+    assert divide_values(np.repeat(x, 1 + rng.poisson(4, 150), axis=0)) is None
+    flagged = np.c_[x, rng.random(150) < 0.3]
+    assert divide_values(flagged[rng.integers(0, 150, 1500)]) is None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_rows_of_columns_in_few_steps_are_divided(seed):
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(2.0, (1000, 2)).astype(float)
+    np.testing.assert_array_equal(divide_values(counts), np.arange(1000))
+    ages = np.c_[rng.integers(18, 80, 1000), rng.random(1000) < 0.3].astype(float)
+    np.testing.assert_array_equal(divide_values(ages), np.arange(1000))
+    doses = rng.choice([0.0, 1.0, 10.0, 100.0], (1000, 2), p=[0.4, 0.3, 0.2, 0.1])
+    np.testing.assert_array_equal(divide_values(doses), np.arange(1000))
+    np.testing.assert_array_equal(divide_values(doses[:, :1]), np.arange(1000))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("decimals", [0, 1])
 def test_rows_in_few_steps_are_divided(seed, decimals):
     x = np.random.default_rng(seed).normal(size=(600, 1)).round(decimals)

@@ -25,6 +25,7 @@ from sk_wmvl.coordinates.varying import (
     find_relations,
 )
 from sk_wmvl.coordinates.whitening import (
+    ClippedMoments,
     Coordinates,
     central_rows,
     central_units,
@@ -34,6 +35,7 @@ from sk_wmvl.coordinates.whitening import (
 
 __all__ = [
     "Atom",
+    "ClippedMoments",
     "Coordinates",
     "InvertedColumns",
     "JohnsonColumns",

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from sk_wmvl._rows import GROUPED_COPIES, LEAST_DISPERSION
-from sk_wmvl.coordinates.ties import EVEN, rounding_steps
+from sk_wmvl._rows import GROUPED_COPIES, LEAST_DISPERSION, are_even
+from sk_wmvl.coordinates.ties import rounding_steps
 
 __all__ = ["find_sectors", "spread_angles", "spread_line"]
 
@@ -43,8 +43,7 @@ def spread_line(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         return x
     values, label = np.unique(x, return_inverse=True)
     gaps = np.diff(values)
-    multiples = gaps / gaps.min()
-    if (np.abs(multiples - multiples.round()) < EVEN).all():
+    if are_even(values):
         left = right = np.full(len(values), gaps.min() / 2)
     else:
         left = np.r_[gaps[0], gaps] / 2

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sk_wmvl._rows import ATOM_SHARE, are_atoms, divide_values, label_units
+from sk_wmvl._rows import ATOM_SHARE, are_atoms, are_even, divide_values, label_units
 
 __all__ = [
     "Atom",
@@ -15,8 +15,6 @@ __all__ = [
     "find_ties",
     "rounding_steps",
 ]
-
-EVEN = 1e-3  # of a step
 
 # A column is rounded if its values repeat this often on average.
 MEAN_COPIES = 2.0
@@ -65,15 +63,9 @@ def rounding_steps(X: np.ndarray) -> np.ndarray:
         others = counts[counts <= ATOM_SHARE * len(rows)]
         if len(others) * MEAN_COPIES <= others.sum():
             steps[j] = np.median(np.diff(values))
-        elif _are_even(values):
+        elif are_even(values):
             steps[j] = np.diff(values).min()
     return steps
-
-
-def _are_even(values: np.ndarray) -> bool:
-    """Return whether all gaps between sorted values are multiples of one step."""
-    multiples = np.diff(values) / np.diff(values).min()
-    return bool((np.abs(multiples - multiples.round()) < EVEN).all())
 
 
 def _is_grouped(X: np.ndarray) -> bool:
@@ -84,7 +76,7 @@ def _is_grouped(X: np.ndarray) -> bool:
     if units is not None and units.max() + 1 == len(X):
         return True
     values = np.unique(X)
-    return len(values) > 1 and _are_even(values)
+    return len(values) > 1 and are_even(values)
 
 
 def discrete_columns(X: np.ndarray, rounding: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 from sk_wmvl.coordinates.johnson import JohnsonTransform
 
 __all__ = [
+    "ClippedMoments",
     "Coordinates",
     "central_rows",
     "central_units",
@@ -24,6 +25,9 @@ THIN, SMALLER = 1e-8, np.logspace(-14, -10, 12, endpoint=False)
 NO_SPREAD = 1e-12  # a spread at the level of rounding
 FARTHEST = 10.0  # standard deviations of a column from its median
 MAD_TO_STD = 1.4826  # of a normal column
+# Of clipped moments: the deviations at which values are clipped, the part of the rows that
+# a value may have, and the least variance of a standardized direction.
+CLIPPED_AT, MOST_TIED, LEAST_VARIANCE = 3.0, 0.25, 1e-4
 
 
 class Coordinates(NamedTuple):
@@ -138,6 +142,79 @@ def central_units(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean, std = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
     std[std <= NO_SPREAD * np.abs(mean).clip(1e-300)] = 1.0
     return mean, std
+
+
+class ClippedMoments(NamedTuple):
+    """Moments that a few far rows do not decide.
+
+    Attributes
+    ----------
+    columns : ndarray of int of shape (k,)
+        The columns that they are of.
+    mean : ndarray of shape (k,)
+    covariance : ndarray of shape (k, k)
+    n_rows : int
+    """
+
+    columns: np.ndarray
+    mean: np.ndarray
+    covariance: np.ndarray
+    n_rows: int
+
+    @classmethod
+    def of(
+        cls,
+        X: np.ndarray,
+        weight: np.ndarray | None,
+        columns: np.ndarray | None = None,
+    ) -> "ClippedMoments":
+        """Return the moments of values clipped at three deviations from the median.
+
+        The deviation is a robust one, see `central_rows`. Columns without one are not
+        clipped.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, d)
+        weight : ndarray of shape (n,) or None
+        columns : ndarray of int of shape (k,) or None, default=None
+            None takes all in which no value has more than a quarter of the rows: where one
+            has about a half, the deviation is a matter of chance.
+        """
+        n = len(X)
+        if columns is None:
+            most = [np.unique(column, return_counts=True)[1].max() for column in X.T]
+            columns = np.flatnonzero(np.array(most) <= MOST_TIED * n)
+        X = X[:, columns]
+        median = np.median(X, axis=0)
+        deviation = MAD_TO_STD * np.median(np.abs(X - median), axis=0)
+        reach = np.where(deviation > 0, CLIPPED_AT * deviation, np.inf)
+        X = X.clip(median - reach, median + reach)
+        mean = np.average(X, axis=0, weights=weight)
+        Z = X - mean
+        w = np.full(n, 1 / n) if weight is None else weight / weight.sum()
+        return cls(columns, mean, (Z * w[:, None]).T @ Z, n)
+
+    def divergence(self, first: "ClippedMoments") -> float:
+        """Return the Kullback-Leibler divergence of normal densities, in nats.
+
+        The columns have the scales of `first`, and variances a floor, since directions in
+        which rows hardly differ tell of rounding.
+
+        Parameters
+        ----------
+        first : ClippedMoments
+            Of the same columns.
+        """
+        std = np.sqrt(np.diag(first.covariance))
+        std = np.where(std > 0, std, 1.0)
+        floor = LEAST_VARIANCE * np.eye(len(std))
+        A, B = (m.covariance / np.outer(std, std) + floor for m in (self, first))
+        shift = (self.mean - first.mean) / std
+        inverse = np.linalg.inv(B)
+        log_det = np.linalg.slogdet(B)[1] - np.linalg.slogdet(A)[1]
+        trace = (inverse * A).sum()
+        return float(0.5 * (trace + shift @ inverse @ shift - len(std) + log_det))
 
 
 def fit_coordinates(

@@ -149,6 +149,7 @@ class BaseEnergyEstimator(
             objective.check_weights()
         given = rows
         if resume:
+            self._check_left_out(given.points)
             seed, manifold = self._setup.seed, self._setup.manifold
         else:
             seed = draw_seed(self.random_state)
@@ -358,6 +359,10 @@ class BaseEnergyEstimator(
         """Return which columns vary, or None if none of them is left out."""
         del X, manifold
         return None
+
+    def _check_left_out(self, X: np.ndarray) -> None:
+        """Warn if a column varies that the first fit left out."""
+        del X
 
     def _spread(self, rows: Rows, manifold: BaseManifold, seed: int) -> Rows:
         """Return rows with grouped values spread over the intervals they stand for."""

@@ -33,6 +33,7 @@ from sk_wmvl.estimators._inspect import (
     name_columns,
     spread_rows,
     warn_if_elsewhere,
+    warn_of_left_out,
     warn_of_wells,
 )
 from sk_wmvl.estimators._prepare import TIES, Chosen, find_units, rounding_floor, split
@@ -206,6 +207,10 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
     def _find_columns(self, X, manifold):
         return inspect_columns(X, manifold, getattr(self, "feature_names_in_", None))
 
+    def _check_left_out(self, X):
+        names = getattr(self, "feature_names_in_", None)
+        warn_of_left_out(X, self._setup.columns, names)
+
     def _spread(self, rows, manifold, seed):
         if not self._is_network():
             return rows
@@ -287,7 +292,7 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
             warn_if_elsewhere(
                 setup.internal(setup.varying(rows)),
                 setup.proposal,
-                flat=isinstance(setup.manifold, Euclidean),
+                first=setup.moments,
                 seed=setup.seed,
             )
         return setup

@@ -9,8 +9,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sk_wmvl._random import make_generator
 from sk_wmvl._rows import Rows
 from sk_wmvl._warnings import warn
-from sk_wmvl.base_measures import BaseMeasure, GaussianBase
+from sk_wmvl.base_measures import BaseMeasure
 from sk_wmvl.coordinates import (
+    ClippedMoments,
     VaryingColumns,
     discrete_columns,
     find_atoms,
@@ -19,7 +20,6 @@ from sk_wmvl.coordinates import (
     rounding_steps,
     spread_angles,
     spread_line,
-    weighted_moments,
 )
 from sk_wmvl.coordinates.varying import find_constant
 from sk_wmvl.estimators._prepare import INTERVALS, to_points
@@ -30,12 +30,14 @@ __all__ = [
     "name_columns",
     "spread_rows",
     "warn_if_elsewhere",
+    "warn_of_left_out",
     "warn_of_wells",
 ]
 
 MOST_NAMED, CHUNK = 5, 8192
 # Rows are elsewhere if more of them than this lie where a base has so little of its mass,
-# and at least three; or if a normal density of their own is likelier by a nat per row.
+# and at least three; or if a normal density of their own is likelier by a nat per row than
+# that of the first rows, and by more than as many parameters would gain by chance.
 FAR = ((0.1, 1e-3), (0.5, 0.05))
 FEWEST_FAR, N_DRAWS, NATS, ROWS_PER_COLUMN = 3, 4096, 1.0, 10
 ROUNDING = 1e-9  # of log densities, which are all equal where a base is uniform
@@ -104,6 +106,35 @@ def inspect_columns(
     return columns if len(constant) else None
 
 
+def warn_of_left_out(
+    X: np.ndarray, columns: VaryingColumns | None, names: Sequence[str] | None
+) -> None:
+    """Warn if columns vary that an earlier fit left out as constant.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+        The user's rows of a fit that goes on.
+    columns : VaryingColumns or None
+        Of the first fit.
+    names : sequence of str or None
+        Of the columns.
+
+    Warns
+    -----
+    UserWarning
+        With the remedy.
+    """
+    departing = columns.departing(X) if columns is not None else ()
+    if len(departing):
+        warn(
+            f"Columns were constant in the rows of the first fit and are not now: column"
+            f"{'s' * (len(departing) > 1)} {name_columns(names, departing)}. They stay "
+            "left out of the density. Fit again with warm_start=False, or start with a "
+            "first part in which they vary."
+        )
+
+
 def _warn_of_relations(
     X: np.ndarray, varying: np.ndarray, names: Sequence[str] | None
 ) -> None:
@@ -119,8 +150,8 @@ def _warn_of_relations(
         told.append(f"{len(relations) - MOST_NAMED} more")
     warn(
         "X has columns that are exact linear functions of others: "
-        f"{'; '.join(told)}. The rows have no density there, and log densities are as "
-        "large as rounding allows. Leave these columns out."
+        f"{'; '.join(told)}. Rows lie in a subspace, across which they have no density: "
+        "log densities depend on how narrow the fit is there. Leave these columns out."
     )
 
 
@@ -205,7 +236,9 @@ def spread_rows(X: np.ndarray, manifold: BaseManifold, seed: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def warn_if_elsewhere(rows: Rows, base: BaseMeasure, *, flat: bool, seed: int) -> None:
+def warn_if_elsewhere(
+    rows: Rows, base: BaseMeasure, *, first: ClippedMoments | None, seed: int
+) -> None:
     """Warn if rows do not suit the base measure of an earlier fit.
 
     Parameters
@@ -214,8 +247,9 @@ def warn_if_elsewhere(rows: Rows, base: BaseMeasure, *, flat: bool, seed: int) -
         In internal coordinates.
     base : BaseMeasure
         In float64.
-    flat : bool
-        Whether the space is Euclidean, where rows may also be in a small part of the base.
+    first : ClippedMoments or None
+        Of the rows of that fit in Euclidean space, where rows may also be in a small part
+        of the base. A base tells less of it: a single far row can make it wide.
     seed : int
         Of draws from the base.
 
@@ -225,7 +259,6 @@ def warn_if_elsewhere(rows: Rows, base: BaseMeasure, *, flat: bool, seed: int) -
         With the remedy.
     """
     x = torch.from_numpy(rows.points)
-    n, d = x.shape
     at_rows = base.log_prob(x).numpy()
     draws = base.sample(N_DRAWS, generator=make_generator(seed, ELSEWHERE))
     at_draws = base.log_prob(draws).numpy()
@@ -236,14 +269,17 @@ def warn_if_elsewhere(rows: Rows, base: BaseMeasure, *, flat: bool, seed: int) -
         if share > most and is_far.sum() >= FEWEST_FAR:
             told = f"{share:.0%} of them lie where it has {mass:.1%} of its mass"
             break
-    if not told and flat and n >= ROWS_PER_COLUMN * d:
-        mean, covariance = weighted_moments(rows.points, rows.weight)
-        own = GaussianBase(mean, covariance).log_prob(x).numpy() - at_rows
-        gain = float(np.average(own, weights=rows.weight))
-        if gain > NATS:
-            told = (
-                f"a normal density of their own is likelier by {gain:.2g} nats per row"
-            )
+    if not told and first is not None:
+        n, k = min(len(rows.points), first.n_rows), len(first.columns)
+        if k and n >= ROWS_PER_COLUMN * k:
+            own = ClippedMoments.of(rows.points, rows.weight, first.columns)
+            gain = own.divergence(first)
+            n_parameters = k * (k + 3) / 2
+            if gain > NATS + n_parameters * (1 / own.n_rows + 1 / first.n_rows):
+                told = (
+                    f"a normal density of their own is likelier by {gain:.2g} nats per "
+                    "row than one of the first rows"
+                )
     if told:
         warn(
             "The rows are elsewhere than those of the first fit, whose coordinates and "

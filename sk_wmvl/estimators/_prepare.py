@@ -11,6 +11,7 @@ from sk_wmvl._rows import Fold, Rows, label_units, split_rows
 from sk_wmvl._validation import check_groups, check_rows, check_weights
 from sk_wmvl.base_measures import BaseMeasure
 from sk_wmvl.coordinates import (
+    ClippedMoments,
     Coordinates,
     VaryingColumns,
     fit_coordinates,
@@ -81,6 +82,8 @@ class Setup:
     columns : VaryingColumns or None, default=None
         Which of the user's columns vary, where constant ones are left out. The manifold is
         that of these.
+    moments : ClippedMoments or None, default=None
+        Of the rows in internal coordinates of Euclidean space.
     """
 
     manifold: BaseManifold
@@ -88,6 +91,7 @@ class Setup:
     radius: float | None
     seed: int
     columns: VaryingColumns | None = None
+    moments: ClippedMoments | None = None
 
     @property
     def coordinates(self) -> Coordinates:
@@ -272,7 +276,11 @@ def prepare(
         u = torch.from_numpy(chosen.coordinates.to_internal(points))
         norms = torch.linalg.vector_norm(manifold.features(u), dim=1)
         radius = max(1.0, float(norms.max()))
-    return Setup(manifold, chosen, radius, seed, columns)
+    moments = None
+    if isinstance(manifold, Euclidean):
+        inside = chosen.coordinates.to_internal(points)
+        moments = ClippedMoments.of(inside, rows.weight)
+    return Setup(manifold, chosen, radius, seed, columns, moments)
 
 
 def split(rows: Rows, fraction: float, seed: int) -> Fold:
