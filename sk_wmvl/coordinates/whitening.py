@@ -180,6 +180,10 @@ class ClippedMoments(NamedTuple):
         columns : ndarray of int of shape (k,) or None, default=None
             None takes all in which no value has more than a quarter of the rows: where one
             has about a half, the deviation is a matter of chance.
+
+        Returns
+        -------
+        moments : ClippedMoments
         """
         n = len(X)
         if columns is None:
@@ -190,9 +194,9 @@ class ClippedMoments(NamedTuple):
         deviation = MAD_TO_STD * np.median(np.abs(X - median), axis=0)
         reach = np.where(deviation > 0, CLIPPED_AT * deviation, np.inf)
         X = X.clip(median - reach, median + reach)
-        mean = np.average(X, axis=0, weights=weight)
-        Z = X - mean
         w = np.full(n, 1 / n) if weight is None else weight / weight.sum()
+        mean = w @ X
+        Z = X - mean
         return cls(columns, mean, (Z * w[:, None]).T @ Z, n)
 
     def divergence(self, first: "ClippedMoments") -> float:
@@ -205,6 +209,11 @@ class ClippedMoments(NamedTuple):
         ----------
         first : ClippedMoments
             Of the same columns.
+
+        Returns
+        -------
+        divergence : float
+            Of the normal density of these moments from that of `first`.
         """
         std = np.sqrt(np.diag(first.covariance))
         std = np.where(std > 0, std, 1.0)

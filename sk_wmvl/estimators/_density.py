@@ -205,7 +205,9 @@ class BaseDensity(DensityMixin, BaseEnergyEstimator, ABC):
         )
 
     def _find_columns(self, X, manifold):
-        return inspect_columns(X, manifold, getattr(self, "feature_names_in_", None))
+        names = getattr(self, "feature_names_in_", None)
+        # nothing is spread or blurred under a family in closed form
+        return inspect_columns(X, manifold, names, ties=self._is_network())
 
     def _check_left_out(self, X):
         names = getattr(self, "feature_names_in_", None)

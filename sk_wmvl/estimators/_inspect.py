@@ -14,6 +14,7 @@ from sk_wmvl.coordinates import (
     ClippedMoments,
     VaryingColumns,
     discrete_columns,
+    few_valued_columns,
     find_atoms,
     find_relations,
     find_sectors,
@@ -55,7 +56,11 @@ def name_columns(names: Sequence[str] | None, columns: Iterable[int]) -> str:
 
 
 def inspect_columns(
-    X: np.ndarray, manifold: BaseManifold, names: Sequence[str] | None
+    X: np.ndarray,
+    manifold: BaseManifold,
+    names: Sequence[str] | None,
+    *,
+    ties: bool,
 ) -> VaryingColumns | None:
     """Return which columns vary, or None if none of them is left out.
 
@@ -67,6 +72,8 @@ def inspect_columns(
         Constant columns are left out of Euclidean space. In a product they are refused.
     names : sequence of str or None
         Of the columns.
+    ties : bool
+        Whether to tell of discrete columns and atoms.
 
     Raises
     ------
@@ -102,7 +109,8 @@ def inspect_columns(
         )
     varying = np.flatnonzero(columns.varies)
     _warn_of_relations(X, varying, names)
-    _warn_of_ties(X, varying, names)
+    if ties:
+        _warn_of_ties(X, varying, names)
     return columns if len(constant) else None
 
 
@@ -160,14 +168,20 @@ def _warn_of_ties(
 ) -> None:
     points = X[:, varying]
     rounding = rounding_steps(points)
-    discrete = discrete_columns(points, rounding)
-    if len(discrete):
+    few = few_valued_columns(points, rounding)
+    wide = np.setdiff1d(discrete_columns(points, rounding), few)
+    intervals = (
+        "Each of their values stands for an interval as wide as the step between values, "
+        "and log densities are those of the intervals."
+    )
+    if len(few):
         warn(
-            f"X has discrete columns: {name_columns(names, varying[discrete])}. Each of "
-            "their values stands for an interval as wide as the step between values, and "
-            "log densities are those of the intervals. To model such a column exactly, fit "
-            "one density for each of its values."
+            f"X has discrete columns: {name_columns(names, varying[few])}. {intervals} To "
+            "model such a column exactly, fit one density for each of its values."
         )
+    if len(wide):
+        named = name_columns(names, varying[wide])
+        warn(f"X has columns in wide steps: {named}. {intervals}")
     atoms = find_atoms(points, rounding)
     if atoms:
         told = [

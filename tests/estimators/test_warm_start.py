@@ -90,6 +90,15 @@ def test_moments_of_the_same_rows_are_the_same(d):
         )
 
 
+def test_columns_that_are_all_tied_have_no_moments():
+    flags = (np.random.default_rng(0).random((100, 2)) < 0.4).astype(float)
+    assert len(ClippedMoments.of(flags, None).mean) == 0
+    density = MVLDensity(base="gaussian", **FAST).fit(flags)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        density._resumed(Rows(flags[:50], None, None))
+
+
 def test_divergence_is_that_of_normal_densities():
     # oracle: its integral, for rows so many that moments are those of the densities
     grid = np.linspace(-12, 12, 4001)
