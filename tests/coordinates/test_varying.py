@@ -147,3 +147,13 @@ def test_dates_are_refused_by_name(kind):
 def test_arrays_of_dates_are_refused(dtype):
     with pytest.raises(ValueError, match=r"X holds dates .*64"):
         MVLDensity(**FAST).fit(np.arange(30).astype(dtype)[:, None])
+
+
+def test_a_flag_and_its_opposite_are_not_said_to_be_as_high_as_rounding_allows():
+    flag = np.random.default_rng(0).random(300) < 0.4
+    X = np.c_[rows(), flag, ~flag].astype(float)
+    match = "linear functions of others: column 3 of column 2. .* how narrow the fit is"
+    with pytest.warns(UserWarning, match=match):
+        density = MVLDensity(**FAST).fit(X)
+    # steps of one give both columns a width, whatever rounding allows
+    assert np.abs(density.score_samples(X)).max() < 20
