@@ -218,15 +218,17 @@ def measure(name, root):
 
 def main():
     """Print the table, or run one case."""
-    args = options(__doc__, quick="two small cases, once", add=add_options)
+    args = options(__doc__, quick="two small cases, once", resume=True, add=add_options)
     cases = QUICK if args.quick else CASES | (LONG if args.long else {})
     if args.case:
         warnings.simplefilter("ignore")
         torch.set_num_threads(1)
         print(json.dumps((CASES | LONG | QUICK)[args.case]()))
         return
-    sheet = Sheet(args.out)
+    sheet = Sheet(args.out, resume=args.resume)
     for name in args.only or cases:
+        if sheet.has(case=name):
+            continue
         here, before = [], []
         for _ in range(1 if args.quick else args.rounds):
             here.append(measure(name, ROOT))
