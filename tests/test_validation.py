@@ -139,6 +139,7 @@ def test_what_holds_no_numbers(array, kind, message):
             check_weights(flat, np.zeros((8, 2)))
 
 
+# torch has deprecated the quantized tensors that users may still pass
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
 def test_quantized_tensors():
     x = torch.quantize_per_tensor(torch.zeros(4, 2), 0.1, 0, torch.qint8)

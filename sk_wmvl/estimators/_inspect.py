@@ -143,6 +143,12 @@ def warn_of_left_out(
         )
 
 
+def _shortened(told: list[str]) -> str:
+    """Return the first few of what is told, and how many more there are."""
+    more = [f"{len(told) - MOST_NAMED} more"] if len(told) > MOST_NAMED else []
+    return "; ".join(told[:MOST_NAMED] + more)
+
+
 def _warn_of_relations(
     X: np.ndarray, varying: np.ndarray, names: Sequence[str] | None
 ) -> None:
@@ -152,13 +158,11 @@ def _warn_of_relations(
     told = [
         f"column {name_columns(names, [varying[r.column]])} of column"
         f"{'s' * (len(r.others) > 1)} {name_columns(names, varying[list(r.others)])}"
-        for r in relations[:MOST_NAMED]
+        for r in relations
     ]
-    if len(relations) > MOST_NAMED:
-        told.append(f"{len(relations) - MOST_NAMED} more")
     warn(
         "X has columns that are exact linear functions of others: "
-        f"{'; '.join(told)}. Rows lie in a subspace, across which they have no density: "
+        f"{_shortened(told)}. Rows lie in a subspace, across which they have no density: "
         "log densities depend on how narrow the fit is there. Leave these columns out."
     )
 
@@ -187,13 +191,11 @@ def _warn_of_ties(
         told = [
             f"column {name_columns(names, [varying[a.column]])} is {a.value:g} in "
             f"{a.share:.0%} of the rows"
-            for a in atoms[:MOST_NAMED]
+            for a in atoms
         ]
-        if len(atoms) > MOST_NAMED:
-            told.append(f"{len(atoms) - MOST_NAMED} more")
         warn(
-            f"X has values of no width: {'; '.join(told)}. The density has a peak of their "
-            "mass there, whose height depends on a floor of its width. To compare log "
+            f"X has values of no width: {_shortened(told)}. The density has a peak of "
+            "their mass there, whose height depends on a floor of its width. To compare log "
             "densities, model these rows apart."
         )
 

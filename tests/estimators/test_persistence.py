@@ -48,6 +48,7 @@ class Log(Callback):
 
 
 @pytest.mark.parametrize("name", FITS)
+# short fits on few rows warn of much; only loading is tested
 @pytest.mark.filterwarnings("ignore")
 def test_sound_pickles_load(name):
     estimator, rows = FITS[name]
@@ -65,6 +66,7 @@ def test_sound_pickles_load(name):
         assert loaded.score(rows) == pytest.approx(wanted, rel=1e-12)
 
 
+# short fits on few rows warn of much; only loading is tested
 @pytest.mark.filterwarnings("ignore")
 def test_what_pickles_without_some_attributes_is_no_damage(tmp_path):
     density = MVLDensity(
@@ -108,6 +110,7 @@ def test_checksums_see_the_weights_of_layers_that_add_to_old_pickles():
     assert checksum(layer) != known
 
 
+# short fits on few rows warn of much; only loading is tested
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["MVLDensity", "WassersteinAutoencoder"])
 def test_no_flipped_bit_passes_unseen(name):

@@ -63,6 +63,7 @@ def test_columns_without_information(kind, method, global_random_seed):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("part", [0.03, 0.5])
+# the flag is a column of two values, of which the fit tells
 @pytest.mark.filterwarnings("ignore:Columns take few values")
 def test_a_flag_beside_normal_columns(part, method, global_random_seed):
     X, T, rng = normal(global_random_seed)

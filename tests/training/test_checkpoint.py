@@ -56,6 +56,7 @@ class Counter(Callback):
 
 
 @pytest.mark.parametrize("early_stopping", [True, False])
+# short fits on few rows warn of much; only what is resumed is tested
 @pytest.mark.filterwarnings("ignore")
 def test_resumed_fits_have_the_same_bits(tmp_path, early_stopping):
     params = PARAMS | {"early_stopping": early_stopping}
@@ -70,6 +71,7 @@ def test_resumed_fits_have_the_same_bits(tmp_path, early_stopping):
     np.testing.assert_array_equal(resumed.score_samples(X), whole.score_samples(X))
 
 
+# short fits on few rows warn of much; only what is resumed is tested
 @pytest.mark.filterwarnings("ignore")
 def test_with_the_likelihood_epochs_that_were_saved_are_kept(tmp_path):
     params = PARAMS | {"objective_weight": "auto", "normalizer": "auto"}
@@ -210,6 +212,7 @@ KINDS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
+# the same; but that the file is of another fit must not be said
 @pytest.mark.filterwarnings("ignore", "error:.*another fit:UserWarning")
 def test_a_fit_that_is_the_same_is_known_again(tmp_path, name):
     Counter.n = 0
