@@ -195,8 +195,8 @@ def _warn_of_ties(
         ]
         warn(
             f"X has values of no width: {_shortened(told)}. The density has a peak of "
-            "their mass there, whose height depends on a floor of its width. To compare log "
-            "densities, model these rows apart."
+            "their mass there, whose height depends on a floor of its width. To compare "
+            "log densities, model these rows apart."
         )
 
 
